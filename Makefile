@@ -1,0 +1,43 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-all quick lint env clean lock
+
+demo: $(VENV)/.installed
+	@$(BIN)/emolake demo
+
+test: $(VENV)/.installed-dev quick
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q
+
+test-all: test
+	@$(BIN)/python -m pytest -q -m slow
+
+# The quick part, also run by pre-commit: style and import contracts.
+quick: $(VENV)/.installed-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+env: $(VENV)/.installed-dev
+
+# torch first, at the pinned version: nothing after it may pull another build.
+$(VENV)/.installed: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Emolake needs Python 3.11 or newer: make demo PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned dependencies into $(VENV) (once; a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Writes constraints.txt from what this environment holds; run it in a fresh one after changing pyproject.toml.
+lock: env
+	@$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | sed -e 's/+cpu$$//' -e '/^nvidia-/d;/^triton==/d;/^cuda-/d;/^uv==/d' > constraints.txt
+
+clean:
+	rm -rf lake sandbox
