@@ -1,0 +1,97 @@
+"""The folder is the registry: a plug-in is found by the name of its file, and by nothing else.
+
+A plug-in is one frozen dataclass in a file of its own. Its fields are its identity; `version` is raised by hand
+when the same fields give other numbers. Device, batch size and workers are arguments of whoever calls it and
+cannot leak into identity.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from warehouse.errors import InvalidField, UnknownField, UnknownName
+from warehouse.hashing import short_digest
+
+
+def names(room: str) -> list[str]:
+    """The plug-ins of a room such as 'features.extractors', by file name."""
+    package = importlib.import_module(room)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def plugin_class(room: str, name: str) -> type:
+    """The one frozen dataclass with a `version` that the file `name` of a room defines.
+
+    Raises:
+        UnknownName: no such file, with the nearest name.
+    """
+    known = names(room)
+    if name not in known:
+        raise UnknownName(room.rpartition(".")[2].rstrip("s").replace("corpora", "corpus"), name, known)
+    return _only_plugin(importlib.import_module(f"{room}.{name}"))
+
+
+def build(room: str, name: str, fields: Mapping[str, Any], where: str) -> Any:
+    """The plug-in with these fields, checked for unknown names and wrong types.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField.
+    """
+    return filled(plugin_class(room, name), fields, where)
+
+
+def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
+    """An instance of a frozen dataclass with these fields, checked for unknown names and wrong types.
+
+    Args:
+        where: what the error should call the place the fields came from ("recipe 'demo' [features.lld]").
+
+    Raises:
+        UnknownField, InvalidField.
+    """
+    hints = get_type_hints(cls)
+    known = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    typed = {}
+    for key, value in fields.items():
+        if key not in known:
+            raise UnknownField(where, key, known)
+        try:
+            typed[key] = TypeAdapter(known[key], config=ConfigDict(strict=False)).validate_python(value)
+        except ValidationError as error:
+            raise InvalidField(where, key, f"is {value!r}: {error.errors()[0]['msg'].lower()}") from error
+    missing = [
+        f.name for f in dataclasses.fields(cls)
+        if f.name not in typed and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InvalidField(where, missing[0], "must be given")
+    return cls(**typed)
+
+
+def identity(step: str, plugin: Any) -> dict[str, Any]:
+    """The list that a plug-in's key is the digest of: its file, version and fields."""
+    fields = {f.name: getattr(plugin, f.name) for f in dataclasses.fields(plugin)}
+    return {"step": step, "version": plugin.version, "fields": fields}
+
+
+def plugin_key(step: str, plugin: Any) -> str:
+    """The namespace of a plug-in's rows."""
+    return short_digest(identity(step, plugin))
+
+
+def _only_plugin(module: ModuleType) -> type:
+    found = [
+        value for value in vars(module).values()
+        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        and isinstance(vars(value).get("version"), int)
+    ]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one plug-in dataclass with a version, not {len(found)}")
+    return found[0]

@@ -1,0 +1,232 @@
+"""One class per mistake. Each composes its own sentence: what was asked, what is there, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class EmolakeError(Exception):
+    """Any mistake with one clear sentence; the command line prints the sentence and exits 1."""
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _shorten(words: Iterable[str], most: int = 5) -> str:
+    words = list(words)
+    shown = ", ".join(repr(w) for w in words[:most])
+    return shown + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+class NotALake(EmolakeError):
+    def __init__(self, root: Path) -> None:
+        super().__init__(f"{root} is no lake (it has no lake.json): name another folder, or start one with `emolake run`")
+
+
+class NewerFormat(EmolakeError):
+    def __init__(self, root: Path, found: int, known: int) -> None:
+        super().__init__(
+            f"the lake {root} has format {found}, but this version of Emolake knows formats up to {known}: "
+            "install a newer Emolake to open it"
+        )
+
+
+class UnreadableManifest(EmolakeError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"the manifest {path} cannot be read ({why}): run `emolake verify` to see what it taints")
+
+
+class ArtifactNotFound(EmolakeError):
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"no artifact has the key, digest or name '{reference}': `emolake ls` lists those that exist")
+
+
+class AmbiguousReference(EmolakeError):
+    def __init__(self, reference: str, keys: Iterable[str]) -> None:
+        super().__init__(f"'{reference}' begins several keys or digests ({_shorten(keys)}): give more characters")
+
+
+class NotCanonical(EmolakeError):
+    def __init__(self, where: str, value: object) -> None:
+        super().__init__(
+            f"{where} holds {type(value).__name__} {value!r}, which has no canonical JSON: "
+            "use text, integers, finite floats, booleans, lists and text-keyed mappings"
+        )
+
+
+class InvalidId(EmolakeError):
+    def __init__(self, name: str, value: str) -> None:
+        super().__init__(f"{name} '{value}' must match [A-Za-z0-9_-]+: it names members of tar files")
+
+
+class SchemaMismatch(EmolakeError):
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where} does not have the schema it must have: {problem}")
+
+
+class EmptyArtifact(EmolakeError):
+    def __init__(self, step: str, key: str) -> None:
+        super().__init__(f"step '{step}' wrote no file for {key[:12]}: an artifact needs at least one")
+
+
+class DiskFull(EmolakeError):
+    def __init__(self, root: Path, step: str) -> None:
+        super().__init__(
+            f"no space left on the disk of {root} while '{step}' was written: nothing half-written stays; "
+            "free some space and run the same command again, which continues where this one stopped"
+        )
+
+
+class UnknownName(EmolakeError):
+    def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(f"no {what} '{name}'{_did_you_mean(name, known)} (there are: {', '.join(known)})")
+
+
+class UnknownField(EmolakeError):
+    def __init__(self, where: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        hint = _did_you_mean(name, known) or f" (fields: {', '.join(known)})"
+        super().__init__(f"{where}: no field '{name}'{hint}")
+
+
+class InvalidField(EmolakeError):
+    def __init__(self, where: str, name: str, problem: str) -> None:
+        super().__init__(f"{where}: field '{name}' {problem}")
+
+
+class MissingFolder(EmolakeError):
+    def __init__(self, what: str, path: Path, todo: str) -> None:
+        super().__init__(f"{what} is not at {path}: {todo}")
+
+
+class MalformedSource(EmolakeError):
+    """A raw file that the reader of its corpus cannot accept as a whole."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class SourceChanged(EmolakeError):
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(f"{path} is not what was ingested (missing, or other bytes): run `emolake ingest` again")
+
+
+class UnreadableAudio(EmolakeError):
+    def __init__(self, path: Path | str, why: str) -> None:
+        super().__init__(f"{path} cannot be decoded as audio ({why})")
+        self.why = why  # for failures rows, which hold no absolute path
+
+
+class Untreatable(EmolakeError):
+    """One utterance that a step cannot treat: becomes its failures row, never an abort."""
+
+
+class TooManyFailures(EmolakeError):
+    def __init__(self, step: str, n_failed: int, allowed: int, example: str) -> None:
+        super().__init__(
+            f"step '{step}' could not treat {n_failed} utterances, and the recipe allows {allowed} (first: {example}); "
+            "see `emolake sql \"FROM failures\"`, then mend the sources or raise [failures] allowed in the recipe"
+        )
+
+
+class CountsDiffer(EmolakeError):
+    def __init__(self, protocol: str, table: str) -> None:
+        super().__init__(f"protocol '{protocol}' must reproduce its counts, but this corpus gives others\n{table}")
+
+
+class RowsMissing(EmolakeError):
+    def __init__(self, what: str, n_missing: int, example: str) -> None:
+        super().__init__(f"{n_missing} rows of {what} are missing (first: {example}): run `emolake extract` for them first")
+
+
+class WorkerDied(EmolakeError):
+    def __init__(self, step: str) -> None:
+        super().__init__(
+            f"a worker process died while it did '{step}' (killed, out of memory, or a crash in a native library): "
+            "what was finished is kept; run the same command again"
+        )
+
+
+class QueryFailed(EmolakeError):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the query could not be answered: {why}")
+
+
+class IntervalOutside(EmolakeError):
+    def __init__(self, position: int, symbol: str, start_s: float, end_s: float, covered_s: float) -> None:
+        super().__init__(
+            f"interval {position} ('{symbol}') spans [{start_s}, {end_s}] s, but the features cover [0, {covered_s:.3f}] s"
+        )
+
+
+class RoleMissing(EmolakeError):
+    def __init__(self, step: str, role: str, why: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"'{step}' needs shards of '{role}' {why}, but it is given {_shorten(sorted(known)) or 'none'}: "
+            f"pack '{role}' and add it to the inputs"
+        )
+
+
+class VersionDiffers(EmolakeError):
+    def __init__(self, step: str, asked: int, here: int) -> None:
+        super().__init__(
+            f"version {asked} of '{step}' is asked for, but version {here} is installed: "
+            "plan again to make it with this one, or install the Emolake that made it"
+        )
+
+
+class PartEmpty(EmolakeError):
+    def __init__(self, part: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(
+            f"the split has no utterance in part '{part}' (it has: {', '.join(known) or 'none'}): "
+            "see the split rule of the protocol"
+        )
+
+
+class LabelsMissing(EmolakeError):
+    def __init__(self, part: str, n_found: int, needed: str) -> None:
+        super().__init__(
+            f"part '{part}' of the split has {n_found} different labels, but {needed}: "
+            "join labels to the split, or leave that part or term out"
+        )
+
+
+class ShapeDiffers(EmolakeError):
+    def __init__(self, role: str, found: object, needed: str) -> None:
+        super().__init__(f"an array of '{role}' has shape {found}, but {needed}: pack the shards of '{role}' anew")
+
+
+class NothingLoaded(EmolakeError):
+    def __init__(self, step: str, init: Path) -> None:
+        super().__init__(
+            f"no weight of the checkpoint {init.name} fits '{step}' as it is asked for: "
+            "give the fields the checkpoint was fitted with, or name another checkpoint"
+        )
+
+
+class NoClasses(EmolakeError):
+    def __init__(self, step: str) -> None:
+        super().__init__(f"this checkpoint of '{step}' knows no classes, so it predicts none: fine-tune it first")
+
+
+class Diverged(EmolakeError):
+    def __init__(self, epoch: int) -> None:
+        super().__init__(f"the training loss is not finite in epoch {epoch}: lower 'learning_rate' or raise 'warmup_fraction'")
+
+
+class ServerNotStarted(EmolakeError):
+    def __init__(self, log: Path, why: str) -> None:
+        super().__init__(f"the embedded Prefect server did not start ({why}): its own words are in {log}")
+
+
+class NotASandbox(EmolakeError):
+    def __init__(self, root: Path, wanted: str) -> None:
+        super().__init__(
+            f"{root} is not empty and holds no sandbox of {wanted}: name another folder, or delete this one yourself"
+        )

@@ -1,0 +1,75 @@
+"""Canonical JSON and digests: the one place where identity becomes letters.
+
+SHA-256 everywhere, because an auditor can repeat any figure with `sha256sum` and nothing of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from warehouse.errors import NotCanonical
+
+ID_LENGTH = 32  # hex characters: 128 bits, no accidental collision below 2**60 rows
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, UTF-8.
+
+    Tuples count as lists; -0.0 as 0.0. A float that is a whole number stays a float ("1.0"), because a
+    plug-in field typed float and one typed int are different promises.
+
+    Raises:
+        NotCanonical: for sets, paths, NaN, infinities, bytes, non-text keys.
+
+    Example:
+        >>> canonical_json({"b": (1, 2.0), "a": None})
+        b'{"a":null,"b":[1,2.0]}'
+    """
+    return json.dumps(
+        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def plain(value: Any, where: str = "the value") -> Any:
+    """The value as JSON gives it back: tuples as lists, mappings as dicts.
+
+    Raises:
+        NotCanonical.
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise NotCanonical(where, value)
+        return value + 0.0
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise NotCanonical(f"a key of {where}", key)
+        return {key: plain(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
+    raise NotCanonical(where, value)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON, 64 hex characters."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def short_digest(value: Any) -> str:
+    """The first ID_LENGTH characters of `digest`: what ids and keys are made of."""
+    return digest(value)[:ID_LENGTH]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex characters; what `sha256sum` prints."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,294 @@
+"""Where a number comes from, what used a byte, why an order does not match, and whether the lake is sound.
+
+Everything is read from the manifests; there is no log beside the data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from warehouse.artifact import MANIFEST, Artifact, Request, content_digest
+from warehouse.errors import ArtifactNotFound, EmolakeError
+from warehouse.hashing import file_digest
+from warehouse.schema import pair_id
+from warehouse.store import Warehouse
+
+
+@dataclass(frozen=True)
+class Node:
+    """An artifact in a lineage tree. `role` is what it was to the node above (or, downwards, what that was to it);
+    `repeated` marks one whose own branches stand elsewhere in the tree already."""
+
+    artifact: Artifact
+    role: str = ""
+    branches: list[Node] = field(default_factory=list)
+    repeated: bool = False
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it."""
+        yield self
+        for branch in self.branches:
+            yield from branch.walk()
+
+    def as_json(self) -> dict[str, Any]:
+        a = self.artifact
+        return {
+            "role": self.role, "kind": a.request.kind, "step": a.request.step, "key": a.key, "digest": a.digest,
+            "repeated": self.repeated, "branches": [branch.as_json() for branch in self.branches],
+        }  # fmt: skip
+
+
+def up(warehouse: Warehouse, artifact: Artifact) -> Node:
+    """Everything an artifact was made from, down to the records of raw files.
+
+    Two requests may have given the same bytes; an input is a digest, so each of them is shown.
+    """
+    by_digest: dict[str, list[Artifact]] = {}
+    for known in warehouse.artifacts():
+        by_digest.setdefault(known.digest, []).append(known)
+
+    def edges(a: Artifact) -> Iterator[tuple[str, Artifact]]:
+        for role, digests in sorted(a.request.inputs.items()):
+            for digest in digests:
+                for source in by_digest.get(digest, []):
+                    yield role, source
+
+    return _tree(artifact, edges)
+
+
+def down(warehouse: Warehouse, artifact: Artifact) -> Node:
+    """Everything that was ever made from an artifact."""
+    users: dict[str, list[tuple[str, Artifact]]] = {}
+    for known in warehouse.artifacts():
+        for role, digests in known.request.inputs.items():
+            for digest in digests:
+                users.setdefault(digest, []).append((role, known))
+
+    def edges(a: Artifact) -> Iterator[tuple[str, Artifact]]:
+        yield from users.get(a.digest, [])
+
+    return _tree(artifact, edges)
+
+
+def _tree(root: Artifact, edges: Any) -> Node:
+    seen: set[str] = set()
+
+    def grow(a: Artifact, role: str) -> Node:
+        if a.key in seen:
+            return Node(a, role, repeated=True)
+        seen.add(a.key)
+        return Node(a, role, [grow(other, other_role) for other_role, other in edges(a)])
+
+    return grow(root, "")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One step of a trace: what it is, which artifact holds it ('' for a raw file), and what can be said of it."""
+
+    what: str
+    key: str
+    note: str
+
+
+def trace(warehouse: Warehouse, predictions: Artifact, utterance_id: str | None = None) -> list[Hop]:
+    """The way from one prediction to the bytes and seconds it rests on: predictions, checkpoint, shards, feature
+    rows, utterance, raw file.
+
+    Args:
+        predictions: an artifact of kind 'predictions'.
+        utterance_id: one of its rows; without one, the first.
+
+    Raises:
+        ArtifactNotFound: it has no such utterance, or something between is missing from the lake.
+    """
+    row = _row_where(predictions.path("predictions.parquet"), "utterance_id", utterance_id)
+    if row is None:
+        raise ArtifactNotFound(str(utterance_id))
+    utterance = row["utterance_id"]
+    hops = [Hop("prediction", predictions.key, f"{utterance}: labelled {row['label']}, predicted {row['predicted']}")]
+    checkpoint = _one(warehouse, predictions.request.inputs["checkpoint"][0])
+    seed = checkpoint.request.params["seed"]
+    hops.append(Hop("checkpoint", checkpoint.key, f"{checkpoint.request.step}, seed {seed}"))
+    for role, digests in sorted(predictions.request.inputs.items()):
+        if not role.startswith("shards:"):
+            continue
+        for digest in digests:
+            shard = _one(warehouse, digest)
+            member = _row_where(shard.path("index.parquet"), "utterance_id", utterance)
+            if member is None:
+                continue
+            place = f"{role.partition(':')[2]}, bytes {member['offset']}–{member['offset'] + member['n_bytes']}"
+            hops.append(Hop("shard", shard.key, place))
+            hops += _trace_row(warehouse, shard, member["input_id"], utterance)
+    return hops
+
+
+def _trace_row(warehouse: Warehouse, shard: Artifact, input_id: str, utterance_id: str) -> list[Hop]:
+    hops: list[Hop] = []
+    sources = [_one(warehouse, d) for d in shard.request.inputs.get("features", ())]
+    readings = [d for d in shard.request.inputs.get("utterances", ())]
+    for features in sources:
+        table = pq.read_table(features.path("features.parquet"), columns=["input_id"])
+        if input_id in table.column(0).to_pylist():
+            hops.append(Hop("feature row", features.key, f"{features.request.step}, input {input_id}"))
+            readings += features.request.inputs["utterances"]
+    for digest in readings:
+        reading = _one(warehouse, digest)
+        row = _row_where(reading.path("utterances.parquet"), "utterance_id", utterance_id)
+        row = row or _row_where(reading.path("utterances.parquet"), "audio_id", input_id)
+        if row is None:
+            continue
+        hops.append(Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”"))
+        raw = _one(warehouse, reading.request.inputs["raw"][0])
+        ref = warehouse.ref(f"corpora/{row['corpus']}")
+        path = f"{ref['root']}/{row['path']}" if ref else row["path"]
+        span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}, sha256 {row['recording_id']}"
+        hops.append(Hop("raw file", raw.key, f"{path}, {span}"))
+        break
+    return hops
+
+
+def is_utterance(warehouse: Warehouse, reference: str) -> bool:
+    """Whether the corpora as last ingested have an utterance of this id."""
+    return bool(_utterance(warehouse, reference))
+
+
+def uses(warehouse: Warehouse, utterance_id: str) -> list[Hop]:
+    """Where an utterance's bytes lie and every artifact that holds a row about it, oldest first."""
+    row = _utterance(warehouse, utterance_id)
+    if row is None:
+        raise ArtifactNotFound(utterance_id)
+    ids = {utterance_id, row["audio_id"], row["text_id"], pair_id(row["audio_id"], row["text_id"])}
+    ref = warehouse.ref(f"corpora/{row['corpus']}") or {"root": ""}
+    span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}, sha256 {row['recording_id']}"
+    hops = [Hop("raw file", "", f"{ref['root']}/{row['path']}, {span}")]
+    for artifact in warehouse.artifacts():
+        for name in sorted(n for n in artifact.files if n.endswith(".parquet")):
+            path = artifact.path(name)
+            columns = {"utterance_id", "input_id"} & set(pq.read_schema(path).names)
+            held = {value for c in columns for value in pq.read_table(path, columns=[c]).column(0).to_pylist()}
+            if ids & held:
+                hops.append(Hop(artifact.request.kind, artifact.key, f"{artifact.request.step}, {name}"))
+    return hops
+
+
+def _utterance(warehouse: Warehouse, utterance_id: str) -> dict[str, Any] | None:
+    query = "SELECT * FROM utterances WHERE utterance_id = $id"
+    rows = warehouse.sql(query, {"id": utterance_id}).to_arrow_table().to_pylist()
+    return rows[0] if rows else None
+
+
+def _one(warehouse: Warehouse, digest: str) -> Artifact:
+    found = warehouse.with_digest(digest)
+    if not found:
+        raise ArtifactNotFound(digest)
+    return found[0]
+
+
+def _row_where(path: Path, column: str, value: str | None) -> dict[str, Any] | None:
+    if value is None:
+        rows = pq.read_table(path).slice(0, 1)
+    else:
+        rows = pq.read_table(path, filters=[(column, "=", value)])
+    return rows.to_pylist()[0] if rows.num_rows else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where two requests differ, as a path such as 'params.plugin.fields.level'."""
+
+    where: str
+    asked: Any
+    there: Any
+
+    def __str__(self) -> str:
+        return f"{self.where}: {_brief(self.asked)} instead of {_brief(self.there)}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | Request) -> list[Difference]:
+    """Every field, version or input in which two requests differ."""
+    first = asked.as_json() if isinstance(asked, Request) else asked
+    second = there.as_json() if isinstance(there, Request) else there
+    found: list[Difference] = []
+
+    def compare(a: Any, b: Any, where: str) -> None:
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            for name in sorted(a.keys() | b.keys()):
+                compare(a.get(name), b.get(name), f"{where}.{name}" if where else name)
+        elif a != b:
+            found.append(Difference(where, a, b))
+
+    compare(first, second, "")
+    return found
+
+
+def nearest(warehouse: Warehouse, request: Request) -> Artifact | None:
+    """The artifact of the same kind and step whose request differs in the fewest places; the newest of those."""
+    same = [a for a in warehouse.artifacts(request.kind) if a.request.step == request.step and a.key != request.key]
+    return min(reversed(same), key=lambda a: len(differences(request, a.request)), default=None)
+
+
+def why(warehouse: Warehouse, request: Request) -> list[Difference]:
+    """Why an order is not answered by what exists: how it differs from the nearest artifact; [] when there is none."""
+    close = nearest(warehouse, request)
+    return differences(request, close.request) if close else []
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong in a lake: the artifact's key, what, and the keys of everything made from it."""
+
+    key: str
+    problem: str
+    taints: Sequence[str]
+
+
+def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
+    """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
+    manifest, an input that is nowhere. An empty list means the lake is sound."""
+    faults: list[tuple[str, str]] = []
+    sound: list[Artifact] = []
+    manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))
+    for number, path in enumerate(manifests):
+        progress(number, len(manifests))
+        try:
+            artifact = warehouse.find_folder(path.parent)
+        except EmolakeError as error:
+            faults.append((path.parent.name, str(error)))
+            continue
+        sound.append(artifact)
+        faults += [(artifact.key, problem) for problem in _problems(artifact)]
+    known = {a.digest for a in sound}
+    for a in sound:
+        for role, digests in a.request.inputs.items():
+            faults += [(a.key, f"its input '{role}' {d[:12]} is not in the lake") for d in digests if d not in known]
+    by_key = {a.key: a for a in sound}
+    return [
+        Fault(key, problem, [n.artifact.key for n in down(warehouse, by_key[key]).walk()][1:] if key in by_key else [])
+        for key, problem in faults
+    ]
+
+
+def _problems(artifact: Artifact) -> Iterator[str]:
+    on_disk = {p.relative_to(artifact.folder).as_posix() for p in artifact.folder.rglob("*") if p.is_file()}
+    for name in sorted(on_disk - set(artifact.files) - {MANIFEST}):
+        yield f"file '{name}' is in its folder but not in its manifest"
+    for name, entry in artifact.files.items():
+        if name not in on_disk:
+            yield f"file '{name}' is missing"
+        elif file_digest(artifact.path(name)) != entry["sha256"]:
+            yield f"file '{name}' has other bytes than when it was made"
+    if content_digest(artifact.files) != artifact.digest:
+        yield "its manifest was edited: the digest is not that of its files"

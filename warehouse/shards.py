@@ -1,0 +1,111 @@
+"""Training shards: one deterministic tar per field per shard, in WebDataset's layout, read by byte offset.
+
+Members are `<utterance_id>.<field>.npy` (arrays, numpy's own header, never pickled) or `<utterance_id>.<field>.txt`
+(UTF-8 text). Beside each tar stands `index.parquet` with the offset and size of every member, so that a local
+reader maps the file and touches only what it needs, while `webdataset` streams the same tar from a store.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from warehouse.schema import SHARD_INDEX, check_id
+from warehouse.tables import read_table, write_rows
+
+TAR = "shard.tar"
+INDEX = "index.parquet"
+
+
+def write_shard(folder: Path, field: str, members: Iterable[tuple[str, str, np.ndarray | str]]) -> None:
+    """Writes the tar and index of one field.
+
+    Same members, same bytes: time, owner and mode are constants, order is the order given.
+
+    Args:
+        members: (utterance_id, input_id, array or text); ids must match [A-Za-z0-9_-]+ and be unique.
+
+    Raises:
+        InvalidId: an id that cannot name a member.
+    """
+    check_id("field", field)
+    index = []
+    with tarfile.open(folder / TAR, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for utterance_id, input_id, value in members:
+            check_id("utterance id", utterance_id)
+            suffix, content = ("txt", value.encode()) if isinstance(value, str) else ("npy", _npy_bytes(value))
+            member = tarfile.TarInfo(f"{utterance_id}.{field}.{suffix}")
+            member.size, member.mode = len(content), 0o644
+            offset = tar.offset + tarfile.BLOCKSIZE
+            tar.addfile(member, io.BytesIO(content))
+            index.append({
+                "utterance_id": utterance_id, "input_id": input_id, "offset": offset, "n_bytes": len(content),
+            })  # fmt: skip
+    write_rows(folder / INDEX, index, SHARD_INDEX)
+
+
+class ShardReader:
+    """Random access to one field's tar through a memory map. Arrays are read-only views of the map: copy to keep.
+
+    Args:
+        folder: of a 'shards' artifact.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        index = read_table(folder / INDEX, SHARD_INDEX).to_pydict()
+        self._span = dict(zip(index["utterance_id"], zip(index["offset"], index["n_bytes"], strict=True), strict=True))
+        self._path = folder / TAR
+        self._map: mmap.mmap | None = None
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._span
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._span)
+
+    def content(self, utterance_id: str) -> memoryview:
+        """The raw bytes of one member."""
+        if self._map is None:
+            with open(self._path, "rb") as stream:
+                self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        offset, n_bytes = self._span[utterance_id]
+        return memoryview(self._map)[offset : offset + n_bytes]
+
+    def array(self, utterance_id: str) -> np.ndarray:
+        return _npy_view(self.content(utterance_id))
+
+    def shape(self, utterance_id: str) -> tuple[int, ...]:
+        """The array's shape, read from its header alone."""
+        return self.array(utterance_id).shape
+
+    def text(self, utterance_id: str) -> str:
+        return str(self.content(utterance_id), "utf-8")
+
+
+def _npy_bytes(array: np.ndarray) -> bytes:
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    stream = io.BytesIO()
+    npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _npy_view(content: memoryview) -> np.ndarray:
+    header = io.BytesIO(content[:256])
+    npy.read_magic(header)
+    shape, _, dtype = npy.read_array_header_1_0(header)
+    return np.frombuffer(content, dtype=dtype, offset=header.tell()).reshape(shape)
+
+
+def read_ids(folders: Iterable[Path]) -> Mapping[str, Path]:
+    """utterance_id -> folder of the shard that holds it, over the shards of one field."""
+    return {
+        utterance_id: folder
+        for folder in folders
+        for utterance_id in read_table(folder / INDEX, SHARD_INDEX).column("utterance_id").to_pylist()
+    }

@@ -1,0 +1,258 @@
+"""The lake: a folder of immutable artifacts, found by request, and the questions asked of it through DuckDB.
+
+Layout:
+    lake.json                         {"format": 1}
+    artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
+    refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
+    .scratch/                         work in progress; swept when its process is gone
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from warehouse import views
+from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit, read_artifact
+from warehouse.errors import AmbiguousReference, ArtifactNotFound, DiskFull, NewerFormat, NotALake, QueryFailed
+from warehouse.hashing import canonical_json
+from warehouse.migrations import migrate
+from warehouse.schema import FORMAT
+
+_RECORDED = (
+    "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
+    "soundfile", "soxr", "tokenizers", "torch", "transformers", "webdataset",
+)  # fmt: skip
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """What is recorded beside every artifact and never hashed: interpreter, machine type, library versions."""
+    packages = {}
+    for name in _RECORDED:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # the image of a GPU host or of a worker holds fewer
+    return {"python": platform.python_version(), "machine": platform.platform(), "packages": packages}
+
+
+class Warehouse:
+    """One lake.
+
+    Args:
+        root: its folder.
+        create: make it when it is absent.
+
+    Raises:
+        NotALake: the folder is no lake and `create` is false.
+        NewerFormat: a newer Emolake wrote it.
+    """
+
+    def __init__(self, root: Path | str, create: bool = False) -> None:
+        self.root = Path(root).absolute()
+        marker = self.root / "lake.json"
+        if not marker.exists():
+            if not create:
+                raise NotALake(self.root)
+            _write_atomically(marker, {"format": FORMAT})
+        found = json.loads(marker.read_bytes())["format"]
+        if found > FORMAT:
+            raise NewerFormat(self.root, found, FORMAT)
+        if found < FORMAT:
+            migrate(self.root, found)
+            _write_atomically(marker, {"format": FORMAT})
+        self._known: dict[Path, Artifact] = {}
+        self._sweep_scratch()
+
+    # -- artifacts ---------------------------------------------------------------------------------------------
+
+    def folder_of(self, request: Request) -> Path:
+        return self.root / "artifacts" / request.kind / request.key
+
+    def find(self, request: Request) -> Artifact | None:
+        """The answer to a request if it exists."""
+        folder = self.folder_of(request)
+        return self.find_folder(folder) if (folder / MANIFEST).exists() else None
+
+    def materialize(self, request: Request, write: Callable[[Path], None]) -> Artifact:
+        """The answer to a request: the one that exists, or the one that `write(folder)` makes now.
+
+        Whatever stops `write` leaves no artifact. Two processes that make the same one do no harm: the first to
+        finish wins and both get its artifact.
+
+        Raises:
+            DiskFull: the disk of the lake ran full; nothing half-written stays.
+        """
+        found = self.find(request)
+        if found is not None:
+            return found
+        with self._scratch(request) as scratch:
+            write(scratch)
+            created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            return commit(request, scratch, self.folder_of(request), environment(), created_at)
+
+    def perform(self, work: Work) -> Artifact:
+        """`materialize` with the work's own function."""
+        if work.function is None:
+            raise TypeError(f"'{work.request.step}' is a job: launch it, it has no function")
+        return self.materialize(work.request, partial(work.function, **work.arguments))
+
+    def find_folder(self, folder: Path) -> Artifact:
+        """The artifact of a folder; its manifest is read once.
+
+        Raises:
+            UnreadableManifest.
+        """
+        if folder not in self._known:
+            self._known[folder] = read_artifact(folder)
+        return self._known[folder]
+
+    def artifacts(self, kind: str | None = None) -> list[Artifact]:
+        """All artifacts, or those of one kind, oldest first."""
+        pattern = f"{kind or '*'}/*/{MANIFEST}"
+        found = [self.find_folder(path.parent) for path in (self.root / "artifacts").glob(pattern)]
+        return sorted(found, key=lambda artifact: (artifact.created_at, artifact.key))
+
+    def with_digest(self, digest: str) -> list[Artifact]:
+        """Every artifact with these bytes; two requests may have had the same answer."""
+        return [artifact for artifact in self.artifacts() if artifact.digest == digest]
+
+    def resolve(self, reference: str) -> Artifact:
+        """The artifact that a person means: a key, a digest, the beginning of either, or the name of a ref.
+
+        Raises:
+            ArtifactNotFound, AmbiguousReference.
+        """
+        named = self.ref(reference)
+        if named is not None and "artifact" in named:
+            reference = named["artifact"]
+        found = {a.digest: a for a in self.artifacts() if a.key.startswith(reference) or a.digest.startswith(reference)}
+        if not reference or not found:
+            raise ArtifactNotFound(reference)
+        if len(found) > 1:
+            raise AmbiguousReference(reference, [a.key[:12] for a in found.values()])
+        return next(iter(found.values()))
+
+    # -- refs --------------------------------------------------------------------------------------------------
+
+    def ref(self, name: str) -> dict[str, Any] | None:
+        """What a name points at now; None when there is no such name."""
+        path = self._ref_path(name)
+        return json.loads(path.read_bytes()) if path.is_file() else None
+
+    def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
+        """Points a name at something else, atomically; writes nothing when it points there already."""
+        if self.ref(name) != json.loads(canonical_json(value)):
+            _write_atomically(self._ref_path(name), value)
+
+    def refs(self, group: str) -> dict[str, dict[str, Any]]:
+        """The refs of one group, such as 'corpora', by their last name."""
+        paths = sorted((self.root / "refs" / group).glob("*.json"))
+        return {path.stem: json.loads(path.read_bytes()) for path in paths}
+
+    # -- questions ---------------------------------------------------------------------------------------------
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection (in memory) with one view per table of the lake as it is now; see `warehouse.views`."""
+        connection = duckdb.connect()
+        views.create(connection, self)
+        return connection
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
+        """Answers a SELECT over the lake: call `.arrow()`, `.pl()`, `.df()`, `.fetchall()` or print it.
+
+        Raises:
+            QueryFailed: DuckDB's own words.
+
+        Example:
+            ``wh.sql("SELECT corpus, count(*) FROM utterances GROUP BY ALL").pl()``
+        """
+        connection = self.connect()
+        try:
+            relation = connection.sql(query, params=parameters) if parameters else connection.sql(query)
+        except duckdb.Error as error:
+            raise QueryFailed(str(error)) from error
+        if relation is None:
+            raise QueryFailed("it is not a SELECT; the lake is changed by flows only")
+        return relation
+
+    def table(self, query: str) -> pa.Table:
+        """`sql` answered at once, as an Arrow table.
+
+        Raises:
+            QueryFailed: also for what only shows while the query runs.
+        """
+        relation = self.sql(query)
+        try:
+            return relation.to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryFailed(str(error)) from error
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _ref_path(self, name: str) -> Path:
+        path = (self.root / "refs" / f"{name}.json").resolve()
+        if not path.is_relative_to(self.root / "refs"):
+            raise ArtifactNotFound(name)
+        return path
+
+    @contextmanager
+    def _scratch(self, request: Request) -> Iterator[Path]:
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        folder = self.root / ".scratch" / name
+        try:
+            folder.mkdir(parents=True)
+            yield folder
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(self.root, request.step) from error
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep_scratch(self) -> None:
+        """Removes what processes of this host left when they were killed."""
+        host = socket.gethostname()
+        for folder in (self.root / ".scratch").glob(f"{host}-*"):
+            pid = int(folder.name.removeprefix(f"{host}-").split("-")[0])
+            if not _is_running(pid):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        with open(beside, "wb") as stream:
+            stream.write(canonical_json(value))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,105 @@
+"""Rows to Parquet and back, with the schema checked both ways; the same rows always give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warehouse.errors import SchemaMismatch
+
+
+def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, where: str = "the rows") -> pa.Table:
+    """Builds a table of exactly this schema from dict rows.
+
+    Raises:
+        SchemaMismatch: a row has a missing or an unknown column, a null where none may be, or a wrong type.
+    """
+    rows = list(rows)
+    names = set(schema.names)
+    for number, row in enumerate(rows):
+        if row.keys() != names:
+            missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
+            raise SchemaMismatch(where, f"row {number} lacks {missing} and has unknown {unknown}")
+    try:
+        table = pa.Table.from_pylist(rows, schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise SchemaMismatch(where, str(error)) from error
+    check_table(table, schema, where)
+    return table
+
+
+def check_table(table: pa.Table, schema: pa.Schema, where: str) -> None:
+    """Raises SchemaMismatch unless the table has exactly these columns, types and no forbidden null."""
+    found = {column.name: column.type for column in table.schema}
+    for column in schema:
+        if column.name not in found:
+            raise SchemaMismatch(where, f"column '{column.name}' is missing (columns: {', '.join(found)})")
+        if found[column.name] != column.type:
+            raise SchemaMismatch(where, f"column '{column.name}' is {found[column.name]}, not {column.type}")
+        if not column.nullable and table.column(column.name).null_count:
+            raise SchemaMismatch(where, f"column '{column.name}' holds {table.column(column.name).null_count} nulls")
+    unknown = sorted(set(found) - set(schema.names))
+    if unknown:
+        raise SchemaMismatch(where, f"unknown columns {unknown}")
+
+
+def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Writes a table after checking it. Bytes depend on rows and schema alone."""
+    check_table(table, schema, str(path))
+    table = table.select(schema.names).cast(schema)
+    pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=65_536)
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """`table_of` and `write_table` in one."""
+    write_table(path, table_of(rows, schema, str(path)), schema)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """Reads a table and checks it.
+
+    Raises:
+        SchemaMismatch: the file is not Parquet or has another schema.
+    """
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SchemaMismatch(str(path), str(error)) from error
+    check_table(table, schema, str(path))
+    return table
+
+
+# Feature rows: an array is one binary cell (little-endian, C order) with its shape and dtype beside it, because
+# nested lists read several times slower; a vector with named dimensions is plain numeric columns.
+
+
+def array_columns(name: str) -> pa.Schema:
+    """The three columns of an array output `name`: its bytes, shape and dtype."""
+    return pa.schema([
+        pa.field(name, pa.binary(), nullable=False),
+        pa.field(f"{name}_shape", pa.list_(pa.int32()), nullable=False),
+        pa.field(f"{name}_dtype", pa.string(), nullable=False),
+    ])
+
+
+def array_cells(name: str, array: np.ndarray) -> dict[str, Any]:
+    """The cells of one array for the columns of `array_columns`."""
+    array = np.asarray(array)
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return {name: little.tobytes(), f"{name}_shape": list(array.shape), f"{name}_dtype": array.dtype.name}
+
+
+def array_of(row: Mapping[str, Any], name: str) -> np.ndarray:
+    """The array of one row, the inverse of `array_cells`."""
+    dtype = np.dtype(row[f"{name}_dtype"]).newbyteorder("<")
+    return np.frombuffer(row[name], dtype=dtype).reshape(row[f"{name}_shape"])
+
+
+def vector_columns(names: Sequence[str]) -> pa.Schema:
+    """One float column per named dimension."""
+    return pa.schema([pa.field(name, pa.float32(), nullable=False) for name in names])

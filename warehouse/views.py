@@ -1,0 +1,111 @@
+"""The SQL views of a lake. They are derived from manifests, refs and Parquet files at the moment of asking.
+
+    artifacts, inputs                  what exists and what each was made from
+    raw_files                          the raw files of every corpus as last ingested
+    utterances, labels                 the corpora as last ingested
+    intervals                          words and phones; join by pair_id(audio_id, text_id) = input_id
+    features                           which artifact holds which row of which extractor
+    features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
+    failures                           what could not be treated, by which step, and why
+    splits, selections, predictions, metrics
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from warehouse import schema
+from warehouse.artifact import Artifact
+from warehouse.hashing import ID_LENGTH, short_digest
+
+if TYPE_CHECKING:
+    from warehouse.store import Warehouse
+
+
+def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+    """Creates every view over the lake as it is now; an empty lake has them too, empty."""
+    artifacts = warehouse.artifacts()
+    _artifact_views(connection, artifacts)
+    _pair_id(connection)
+
+    corpora = warehouse.refs("corpora")
+    current = {
+        role: {digest for ref in corpora.values() for digest in ref[role]} for role in ("raw", "utterances", "labels")
+    }
+    read = {
+        role: [a for a in artifacts if a.request.kind == role and a.digest in current[role]] for role in current
+    }
+    _rows_view(connection, "raw_files", read["raw"], "files.parquet", schema.FILES)
+    _rows_view(connection, "utterances", read["utterances"], "utterances.parquet", schema.UTTERANCES)
+    _rows_view(connection, "labels", read["labels"], "labels.parquet", schema.LABELS)
+
+    def of(kind: str) -> list[Artifact]:
+        return [a for a in artifacts if a.request.kind == kind]
+
+    _rows_view(connection, "intervals", of("intervals"), "intervals.parquet", schema.INTERVALS)
+    _rows_view(connection, "splits", of("split"), "split.parquet", schema.SPLIT)
+    _rows_view(connection, "selections", of("selection"), "selection.parquet", schema.SELECTION)
+    _rows_view(connection, "predictions", of("predictions"), "predictions.parquet", schema.PREDICTIONS)
+    _rows_view(connection, "metrics", of("metrics"), "metrics.parquet", schema.METRICS)
+    failed = [a for a in [*read["utterances"], *of("features"), *of("intervals")] if "failures.parquet" in a.files]
+    _rows_view(connection, "failures", failed, "failures.parquet", schema.FAILURES)
+
+    _rows_view(connection, "features", of("features"), "features.parquet", pa.schema([("input_id", pa.string())]))
+    for name, ref in warehouse.refs("features").items():
+        own = [a for a in of("features") if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
+        if own:
+            _rows_view(connection, f"features_{name}", own, "features.parquet", None)
+
+
+def _artifact_views(connection: duckdb.DuckDBPyConnection, artifacts: Iterable[Artifact]) -> None:
+    columns = ("key", "digest", "kind", "step", "version", "params", "created_at", "n_bytes", "folder")
+    rows, edges = [], []
+    for a in artifacts:
+        params = json.dumps(dict(a.request.params), ensure_ascii=False)
+        values = (a.key, a.digest, a.request.kind, a.request.step, a.request.version, params, a.created_at,
+                  a.n_bytes, str(a.folder))  # fmt: skip
+        rows.append(dict(zip(columns, values, strict=True)))
+        edges += [{"key": a.key, "role": r, "digest": d} for r, digests in a.request.inputs.items() for d in digests]
+    texts = {name: pa.string() for name in columns}
+    kinds = texts | {"version": pa.int64(), "n_bytes": pa.int64()}
+    _register(connection, "artifacts", pa.Table.from_pylist(rows, schema=pa.schema(list(kinds.items()))))
+    edge_schema = pa.schema([("key", pa.string()), ("role", pa.string()), ("digest", pa.string())])
+    _register(connection, "inputs", pa.Table.from_pylist(edges, schema=edge_schema))
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    connection.register(f"_{name}", table)
+    connection.execute(f'CREATE VIEW {name} AS SELECT * FROM "_{name}"')
+
+
+def _rows_view(
+    connection: duckdb.DuckDBPyConnection, name: str, artifacts: list[Artifact], file: str, columns: pa.Schema | None
+) -> None:
+    """A view over one file of many artifacts; its last column `artifact` is the key of the artifact of each row."""
+    if not artifacts:
+        empty = (columns or pa.schema([])).append(pa.field("artifact", pa.string())).empty_table()
+        _register(connection, name, empty)
+        return
+    wanted = ", ".join(f'"{column}"' for column in columns.names) if columns else "* EXCLUDE (filename)"
+    files = ", ".join(_quote(str(a.path(file))) for a in artifacts)
+    connection.execute(
+        f"CREATE VIEW \"{name}\" AS SELECT {wanted}, parse_path(filename)[-2] AS artifact "
+        f"FROM read_parquet([{files}], union_by_name = true, filename = true)"
+    )
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _pair_id(connection: duckdb.DuckDBPyConnection) -> None:
+    """SQL's own pair_id, equal to `warehouse.schema.pair_id`."""
+    connection.execute(
+        "CREATE MACRO pair_id(audio, words) AS "
+        f"""left(sha256('["pair","' || audio || '","' || words || '"]'), {ID_LENGTH})"""
+    )
