@@ -1,0 +1,346 @@
+"""Wanted rows minus present rows, in batches, to artifacts: the one loop of every aligner and extractor.
+
+A row belongs to (plug-in, input id). The input id is the audio id, the text id, or both together, as the plug-in
+`needs`; so a corrected transcript re-embeds one text and decodes no audio, a new film costs only itself, and two
+corpora that share a clip share its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.audio import decode_many
+from features.plugin import Clip, FeatureSpec, Interval
+from features.raw import RawDigests
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Request, Work
+from warehouse.catalog import build, identity, plugin_key
+from warehouse.errors import ArtifactNotFound, EmolakeError, SourceChanged, Untreatable
+from warehouse.hashing import digest
+from warehouse.schema import FAILURES, INTERVALS, UTTERANCES, pair_id
+from warehouse.tables import array_cells, array_columns, read_table, vector_columns, write_rows
+
+BATCH_S = 240.0
+"""Seconds of audio per artifact: long enough to hide the cost of a commit, short enough to lose little to a kill."""
+
+
+def input_id(utterance: Mapping[str, Any], needs: str) -> str:
+    """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'."""
+    if needs == "pair":
+        return pair_id(utterance["audio_id"], utterance["text_id"])
+    return utterance[f"{needs}_id"]
+
+
+def works(
+    warehouse: Warehouse,
+    step: str,
+    plugin: Any,
+    utterances: Sequence[Artifact],
+    roots: Mapping[str, Path],
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    batch_s: float = BATCH_S,
+) -> list[Work]:
+    """The works whose artifacts would hold every row that these utterances want and the lake has not.
+
+    The hard case is a killed run: batches are cut from the *wanted* rows, which do not depend on what is present,
+    and only then are present rows taken out. So whatever was finished before, the rest falls into the same batches.
+
+    Args:
+        step: 'extractors.opensmile', 'aligners.pocketsphinx', …
+        utterances: 'utterances' artifacts; a batch never crosses from one to the next.
+        roots: corpus -> folder of its raw files.
+        checkpoint: folder of the checkpoint, for plug-ins that read one.
+        batch_s: seconds of audio per artifact.
+    """
+    kind = "intervals" if step.startswith("aligners.") else "features"
+    present = treated(warehouse, kind, step, plugin)
+    seen: set[str] = set()
+    found = []
+    for artifact in utterances:
+        wanted = []
+        for row in read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist():
+            row["input_id"] = input_id(row, plugin.needs)
+            if row["input_id"] not in seen:
+                seen.add(row["input_id"])
+                wanted.append(row)
+        for batch in _batches(wanted, batch_s):
+            missing = [row for row in batch if row["input_id"] not in present]
+            if not missing:
+                continue
+            params = {"plugin": identity(step, plugin), "ids": digest([row["input_id"] for row in missing])}
+            request = Request(kind, step, plugin.version, params, _inputs(artifact, plugin))
+            arguments = {
+                "lake": warehouse.root, "step": step, "plugin": plugin, "rows": missing, "roots": dict(roots),
+                "device": device, "checkpoint": checkpoint,
+            }  # fmt: skip
+            writer = write_intervals if kind == "intervals" else write_features
+            found.append(Work(request, writer, arguments, n_rows=len(missing)))
+    return found
+
+
+def extract(
+    warehouse: Warehouse,
+    extractor: str,
+    corpora: Sequence[str],
+    *,
+    device: str = "cpu",
+    checkpoint: Path | None = None,
+    **fields: Any,
+) -> list[Artifact]:
+    """Extracts what is missing, one batch after the other in this process, and returns every artifact that holds rows
+    of this extractor.
+
+    Args:
+        extractor: a file name of `features/extractors`.
+        corpora: names of ingested corpora.
+        fields: of the extractor.
+
+    Raises:
+        UnknownName, UnknownField, ArtifactNotFound (a corpus that was never ingested).
+
+    Example:
+        ``extract(wh, "opensmile", ["iemocap"], feature_set="eGeMAPSv02", level="functionals")``
+    """
+    plugin = build("features.extractors", extractor, fields, f"extractor '{extractor}'")
+    artifacts, roots = [], {}
+    for corpus in corpora:
+        ref = warehouse.ref(f"corpora/{corpus}")
+        if ref is None:
+            raise ArtifactNotFound(f"corpora/{corpus}")
+        artifacts += [warehouse.with_digest(d)[0] for d in ref["utterances"]]
+        roots[corpus] = Path(ref["root"])
+    step = f"extractors.{extractor}"
+    for work in works(warehouse, step, plugin, artifacts, roots, device, checkpoint):
+        warehouse.perform(work)
+    return holding(warehouse, "features", step, plugin)
+
+
+def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
+    """The input ids of all these utterances."""
+    columns = ["audio_id", "text_id"]
+    return {
+        input_id(row, needs)
+        for a in utterances
+        for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
+    }
+
+
+def column(path: Path, name: str) -> list[Any]:
+    """One column of a Parquet file."""
+    return pq.read_table(path, columns=[name]).column(0).to_pylist()
+
+
+def ids_in(selection: Artifact) -> set[str]:
+    """The utterances of a selection."""
+    return set(column(selection.path("selection.parquet"), "utterance_id"))
+
+
+def holding(
+    warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set[str] | None = None
+) -> list[Artifact]:
+    """The artifacts with rows or failures of this plug-in, oldest first: all, or those that hold a wanted input id."""
+    key = plugin_key(step, plugin)
+    found = [a for a in warehouse.artifacts(kind) if a.request.step == step and plugin_key_of(a.request) == key]
+    return found if wanted is None else [a for a in found if wanted & _answered(a)]
+
+
+def _answered(artifact: Artifact) -> set[str]:
+    """The input ids an artifact has rows or failures for."""
+    names = (f"{artifact.request.kind}.parquet", "failures.parquet")
+    return {i for name in names for i in column(artifact.path(name), "input_id")}
+
+
+def plugin_key_of(request: Request) -> str:
+    """The namespace of the rows that a 'features' or 'intervals' request asks for."""
+    return digest(request.params["plugin"])[:32]
+
+
+def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
+    """Input ids that this plug-in has answered or failed on: neither is tried again."""
+    return {i for a in holding(warehouse, kind, step, plugin) for i in _answered(a)}
+
+
+def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """The failures rows of these artifacts."""
+    return [
+        row
+        for a in artifacts if "failures.parquet" in a.files
+        for row in read_table(a.path("failures.parquet"), FAILURES).to_pylist()
+    ]  # fmt: skip
+
+
+def write_features(
+    folder: Path, lake: Path, step: str, plugin: Any, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path],
+    device: str, checkpoint: Path | None,
+) -> None:  # fmt: skip
+    """Answers one batch of an extractor: `features.parquet` and `failures.parquet`."""
+    extra = (checkpoint,) if getattr(plugin, "reads_checkpoint", False) else ()
+    outputs = plugin.outputs(*extra)
+    run = plugin.load(device, *extra)
+    clips, failures = _clips(lake, step, plugin.needs, rows, roots)
+    found = []
+    for clip, answer in _guarded(run, clips, outputs):
+        if isinstance(answer, Exception):
+            failures.append(_failure(clip.input_id, rows, step, answer))
+            continue
+        row: dict[str, Any] = {"input_id": clip.input_id}
+        for name, spec in outputs.items():
+            if spec.level == "utterance":
+                row |= dict(zip(spec.names, answer[name].tolist(), strict=True))
+            else:
+                row |= array_cells(name, answer[name])
+        found.append(row)
+    write_rows(folder / "features.parquet", found, feature_schema(outputs))
+    write_rows(folder / "failures.parquet", failures, FAILURES)
+
+
+def write_intervals(
+    folder: Path, lake: Path, step: str, plugin: Any, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path],
+    device: str, checkpoint: Path | None,
+) -> None:  # fmt: skip
+    """Answers one batch of an aligner: `intervals.parquet` and `failures.parquet`."""
+    align = plugin.load(device)
+    clips, failures = _clips(lake, step, plugin.needs, rows, roots)
+    found: list[dict[str, Any]] = []
+    for clip in clips:
+        try:
+            intervals = align(clip)
+        except Exception as error:
+            _let_pass(error)
+            failures.append(_failure(clip.input_id, rows, step, error))
+        else:
+            found += _interval_rows(clip.input_id, intervals)
+    write_rows(folder / "intervals.parquet", found, INTERVALS)
+    write_rows(folder / "failures.parquet", failures, FAILURES)
+
+
+def feature_schema(outputs: Mapping[str, FeatureSpec]) -> pa.Schema:
+    """Columns of a feature table: the input id, then each output's."""
+    columns = [pa.field("input_id", pa.string(), nullable=False)]
+    for name, spec in outputs.items():
+        columns += list(vector_columns(spec.names) if spec.level == "utterance" else array_columns(name))
+    return pa.schema(columns)
+
+
+def _inputs(artifact: Artifact, plugin: Any) -> dict[str, tuple[str, ...]]:
+    inputs = {"utterances": (artifact.digest,)}
+    if getattr(plugin, "reads_checkpoint", False):
+        inputs["checkpoint"] = (plugin.weights,)
+    return inputs
+
+
+def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    total_s = 0.0
+    for row in rows:
+        length_s = row["end_s"] - row["start_s"]
+        if batch and total_s + length_s > batch_s:
+            yield batch
+            batch, total_s = [], 0.0
+        batch.append(row)
+        total_s += length_s
+    if batch:
+        yield batch
+
+
+def _clips(
+    lake: Path, step: str, needs: str, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path]
+) -> tuple[list[Clip], list[dict[str, Any]]]:
+    """Decodes what must be heard; what cannot be decoded becomes a failures row."""
+    if needs == "text":
+        return [Clip(row["input_id"], text=row["text"]) for row in rows], []
+    digests = RawDigests(lake)
+    clips, failures = [], []
+    try:
+        for (corpus, path, channel), group in groupby(rows, key=lambda row: (row["corpus"], row["path"], row["channel"])):
+            own = list(group)
+            if digests.raw_file(roots[corpus], path).sha256 != own[0]["recording_id"]:
+                raise SourceChanged(roots[corpus] / path)
+            for row, wave in zip(own, _waves(roots[corpus] / path, own, channel), strict=True):
+                if isinstance(wave, Exception):
+                    failures.append(_failure(row["input_id"], rows, step, wave))
+                else:
+                    clips.append(Clip(row["input_id"], wave, row["text"] if needs == "pair" else ""))
+    finally:
+        digests.close()
+    return clips, failures
+
+
+def _waves(path: Path, rows: Sequence[Mapping[str, Any]], channel: str) -> list[np.ndarray | EmolakeError]:
+    """The waves of many spans of one recording: all at once, or one by one when that fails."""
+    spans = [(row["start_s"], row["end_s"]) for row in rows]
+    try:
+        return list(decode_many(path, spans, channel))
+    except EmolakeError as error:
+        if len(rows) == 1:
+            return [error]
+        return [wave for row in rows for wave in _waves(path, [row], channel)]
+
+
+def _guarded(
+    run: Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]],
+    clips: Sequence[Clip],
+    outputs: Mapping[str, FeatureSpec],
+) -> Iterator[tuple[Clip, Mapping[str, np.ndarray] | Exception]]:
+    """Each clip with its answer or the exception it caused: the batch at once, or one by one when that fails."""
+    if not clips:
+        return
+    try:
+        answers = list(run(clips))
+        for answer in answers:
+            _check_answer(answer, outputs)
+    except Exception as error:
+        _let_pass(error)
+        if len(clips) == 1:
+            yield clips[0], error
+            return
+        for clip in clips:
+            yield from _guarded(run, [clip], outputs)
+    else:
+        yield from zip(clips, answers, strict=True)
+
+
+def _let_pass(error: Exception) -> None:
+    """Out of memory is the machine's trouble, not the utterance's: it stops the run."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        raise error
+
+
+def _check_answer(answer: Mapping[str, np.ndarray], outputs: Mapping[str, FeatureSpec]) -> None:
+    for name, spec in outputs.items():
+        array = answer[name]
+        n_axes = 1 if spec.level == "utterance" else len(spec.axes)
+        last = array.shape[-1] if spec.axes != ("sample",) else spec.dim
+        if array.ndim != n_axes or last != spec.dim or array.dtype.name != spec.dtype:
+            raise Untreatable(
+                f"output '{name}' is {array.dtype.name} {array.shape}, but {spec.dtype} with axes {spec.axes} "
+                f"and {spec.dim} dimensions was promised"
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise Untreatable(f"output '{name}' holds values that are not finite")
+
+
+def _failure(input_id: str, rows: Sequence[Mapping[str, Any]], step: str, error: Exception) -> dict[str, Any]:
+    utterance_id = next(row["utterance_id"] for row in rows if row["input_id"] == input_id)
+    reason = str(error) if isinstance(error, EmolakeError) else f"{type(error).__name__}: {error}"
+    return {"input_id": input_id, "utterance_id": utterance_id, "step": step, "reason": reason}
+
+
+def _interval_rows(input_id: str, intervals: Sequence[Interval]) -> list[dict[str, Any]]:
+    position: dict[str, int] = {}
+    rows = []
+    for interval in intervals:
+        position[interval.tier] = position.get(interval.tier, -1) + 1
+        rows.append({
+            "input_id": input_id, "tier": interval.tier, "position": position[interval.tier],
+            "symbol": interval.symbol, "start_s": interval.start_s, "end_s": interval.end_s, "score": interval.score,
+        })  # fmt: skip
+    return rows

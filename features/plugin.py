@@ -1,0 +1,136 @@
+"""What readers, aligners and extractors are, and what passes between them and the loops that run them.
+
+Each is a plug-in (see `warehouse.catalog`): one frozen dataclass in a file of its own, whose `load(device)`, where
+it has one, returns a callable and is the only place of heavy imports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+RATE_HZ = 16_000
+"""The one sampling rate of everything that hears: recordings are resampled to it when decoded."""
+
+Needs = Literal["audio", "text", "pair"]
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What an extractor promises of one output.
+
+    Args:
+        level: 'utterance' (one vector, plain columns), 'sample', 'frame', 'token' (arrays, one row per step).
+        axes: names of the array's axes, such as ('frame', 'dim') or ('layer', 'token', 'dim').
+        dim: size of the last axis (1 for a waveform, whose axes are ('sample',)).
+        dtype: numpy name.
+        hop_s: seconds from one step to the next, where steps are equidistant in time.
+        names: of the last axis; required at utterance level, where they become columns.
+    """
+
+    level: Literal["utterance", "sample", "frame", "token"]
+    axes: tuple[str, ...]
+    dim: int
+    dtype: str = "float32"
+    hop_s: float | None = None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One input of an aligner or extractor. `wave` is float32 [n_samples] at RATE_HZ in [-1, 1], or None when
+    the plug-in needs only text; `text` is the normalised transcript, '' when the plug-in needs only audio."""
+
+    input_id: str
+    wave: np.ndarray | None = None
+    text: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        return 0.0 if self.wave is None else len(self.wave) / RATE_HZ
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One aligned symbol. Times are seconds from the start of the utterance; `score` as the aligner gives it."""
+
+    tier: Literal["word", "phone", "syllable"]
+    symbol: str
+    start_s: float
+    end_s: float
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file of a corpus: path relative to the corpus root (forward slashes), size and SHA-256."""
+
+    path: str
+    n_bytes: int
+    sha256: str
+
+
+@dataclass
+class Rows:
+    """What a reader finds in one unit: dict rows of the tables UTTERANCES, LABELS and FAILURES of `warehouse.schema`."""
+
+    utterances: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    labels: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    failures: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+class Corpus(Protocol):
+    """A reader. `units` says which files (relative paths) make each unit: a session, a split, a film; adding a
+    film adds a unit and touches no other. `read` turns one unit into rows."""
+
+    version: ClassVar[int]
+
+    def units(self, root: Path) -> Mapping[str, Sequence[str]]: ...
+
+    def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows: ...
+
+
+class Aligner(Protocol):
+    """`load(device)(clip)` returns the clip's intervals, tiers in order, or raises Untreatable with the reason."""
+
+    version: ClassVar[int]
+    needs: ClassVar[Needs]
+
+    def load(self, device: str) -> Callable[[Clip], Sequence[Interval]]: ...
+
+
+class Extractor(Protocol):
+    """`outputs` promises; `load(device)(clips)` answers one mapping per clip, in order: output name -> array.
+
+    A row is the same whatever it was batched with. A clip that cannot be treated raises Untreatable; the loop then
+    takes the batch's clips one by one and records that one.
+    """
+
+    version: ClassVar[int]
+    needs: ClassVar[Needs]
+
+    def outputs(self) -> Mapping[str, FeatureSpec]: ...
+
+    def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]: ...
+
+
+def normalised_words(text: str) -> list[str]:
+    """Upper-case words without punctuation, apostrophes inside words kept: what aligners and filters count.
+
+    Example:
+        >>> normalised_words("Well -- I can't, Mr. O'Neil!")
+        ['WELL', 'I', "CAN'T", 'MR', "O'NEIL"]
+    """
+    return list(_words(text))
+
+
+def _words(text: str) -> Iterable[str]:
+    for word in text.replace("’", "'").replace("-", " ").split():
+        kept = "".join(c for c in word if c.isalnum() or c == "'").strip("'")
+        if kept:
+            yield kept.upper()

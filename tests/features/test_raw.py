@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from features import raw
+from features.raw import RawDigests
+from warehouse.errors import SourceChanged
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "b").mkdir(parents=True)
+    (root / "a.txt").write_bytes(b"first")
+    (root / "b" / "c.txt").write_bytes(b"second")
+    return root
+
+
+def test_digest_is_what_sha256sum_prints(tree: Path, tmp_path: Path) -> None:
+    found = RawDigests(tmp_path).raw_files(tree, ["b/c.txt", "a.txt"])
+    assert list(found) == ["a.txt", "b/c.txt"]
+    assert found["a.txt"].sha256 == hashlib.sha256(b"first").hexdigest()
+    assert found["b/c.txt"].n_bytes == 6
+
+
+def test_an_unchanged_file_is_hashed_once(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[Path] = []
+    real = raw.file_digest
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(raw, "file_digest", counted)
+    first = RawDigests(tmp_path)
+    before = first.raw_file(tree, "a.txt")
+    first.close()
+    assert RawDigests(tmp_path).raw_file(tree, "a.txt") == before
+    assert hashed == [tree / "a.txt"]
+
+
+def test_a_changed_file_is_seen_even_with_the_same_size_and_time(tree: Path, tmp_path: Path) -> None:
+    digests = RawDigests(tmp_path)
+    before = digests.raw_file(tree, "a.txt")
+    stat = (tree / "a.txt").stat()
+    replaced = tree / "new"
+    replaced.write_bytes(b"other")
+    os.utime(replaced, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    replaced.replace(tree / "a.txt")
+    assert digests.raw_file(tree, "a.txt").sha256 != before.sha256
+
+
+def test_a_missing_file_is_named(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(SourceChanged, match=r"gone\.wav is not what was ingested .* run `emolake ingest` again"):
+        RawDigests(tmp_path).raw_file(tree, "gone.wav")
+
+
+def test_files_digest_follows_path_size_and_bytes(tree: Path, tmp_path: Path) -> None:
+    digests = RawDigests(tmp_path)
+    one, two = digests.raw_files(tree, ["a.txt", "b/c.txt"]).values()
+    assert raw.files_digest([one, two]) != raw.files_digest([one])
+    assert raw.files_digest([one]) != raw.files_digest([raw.RawFile("z.txt", one.n_bytes, one.sha256)])
+
+
+def test_progress_is_told_every_byte(tree: Path, tmp_path: Path) -> None:
+    told: list[int] = []
+    RawDigests(tmp_path).raw_files(tree, ["a.txt", "b/c.txt"], told.append)
+    assert sum(told) == 11
