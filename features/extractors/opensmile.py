@@ -1,0 +1,103 @@
+"""Acoustic descriptors of openSMILE: frame by frame, or functionals of the whole utterance."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs
+from warehouse.errors import InvalidField, Untreatable
+
+HOP_S = 0.01
+"""Every feature set of openSMILE steps by 10 ms; its windows last 20 to 60 ms."""
+
+_LEVELS = {"lld_and_deltas": "lld;lld_de", "lld": "lld", "functionals": "func"}
+
+
+@dataclass(frozen=True)
+class OpenSmile:
+    """Low-level descriptors, with or without their deltas, as 'frames' [frame, dim], or functionals as 'vector' [dim].
+
+    openSMILE's delta level is two frames longer than its descriptor level, because its regression also runs over the
+    padded end. The two are aligned at the start, so the delta level's last two frames are cut: both levels are read
+    in one pass over the sound, and openSMILE joins them to their common length. ComParE_2016 gives 65 + 65 = 130.
+
+    Columns have openSMILE's own names. Frame i covers the window that begins at i * HOP_S; the windows are as long as
+    the feature set has them, and n seconds give some four frames fewer than n / HOP_S.
+
+    Args:
+        feature_set: openSMILE's name of it. 'GeMAPS' and 'eGeMAPS' are its old aliases of their v01a.
+        level: 'lld_and_deltas', 'lld' or 'functionals'; the GeMAPS family has no deltas.
+
+    Raises:
+        InvalidField: deltas of a set of the GeMAPS family.
+        Untreatable: the clip is too short for one frame (under 25 ms for IS09, 60 ms for ComParE_2016 and the GeMAPS
+            family, some 70 ms for IS10 to IS12), or a feature is not finite.
+
+    Source: F. Eyben, M. Wöllmer, B. Schuller, "openSMILE", ACM Multimedia 2010. We differ from its Python wrapper in
+        that full scale is +32767 (the wrapper wraps +1.0 round to -32768), and in that a short clip is an error (there,
+        a row of NaN).
+    """
+
+    feature_set: Literal[
+        "ComParE_2016", "GeMAPS", "GeMAPSv01a", "GeMAPSv01b", "eGeMAPS", "eGeMAPSv01a", "eGeMAPSv01b", "eGeMAPSv02",
+        "emobase", "IS09", "IS10", "IS11", "IS12", "IS13",
+    ] = "ComParE_2016"  # fmt: skip
+    level: Literal["lld_and_deltas", "lld", "functionals"] = "lld_and_deltas"
+
+    version: ClassVar[int] = 1
+    needs: ClassVar[Needs] = "audio"
+
+    def __post_init__(self) -> None:
+        if self.level == "lld_and_deltas" and "GeMAPS" in self.feature_set:
+            problem = f"is 'lld_and_deltas', but {self.feature_set} has no deltas: use 'lld' or 'functionals'"
+            raise InvalidField("extractor 'opensmile'", "level", problem)
+
+    def outputs(self) -> Mapping[str, FeatureSpec]:
+        names = _names(self.feature_set, self.level)
+        if self.level == "functionals":
+            return {"vector": FeatureSpec("utterance", ("dim",), len(names), names=names)}
+        return {"frames": FeatureSpec("frame", ("frame", "dim"), len(names), hop_s=HOP_S, names=names)}
+
+    def load(self, device: str) -> Callable[[Sequence[Clip]], list[dict[str, np.ndarray]]]:
+        smile = _smile(self.feature_set, self.level)
+
+        def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
+            return [self._row(_frames(smile, clip, self.feature_set)) for clip in clips]
+
+        return extract
+
+    def _row(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        return {"vector": frames[0]} if self.level == "functionals" else {"frames": frames}
+
+
+def _smile(feature_set: str, level: str) -> Any:
+    import opensmile
+
+    warnings.filterwarnings("ignore", "Feature set '.*' is deprecated", UserWarning)  # the recipe has chosen
+    return opensmile.Smile(opensmile.FeatureSet[feature_set], _LEVELS[level], loglevel=0)
+
+
+@functools.cache
+def _names(feature_set: str, level: str) -> tuple[str, ...]:
+    return tuple(_smile(feature_set, level).feature_names)
+
+
+def _frames(smile: Any, clip: Clip, feature_set: str) -> np.ndarray:
+    """One pass of openSMILE: float32 [frame, dim]."""
+    if clip.wave is None or not len(clip.wave):
+        raise Untreatable("the clip is empty: it lasts 0.000 s")
+    wave = np.clip(clip.wave, -1, 32_767 / 32_768)
+    warnings.filterwarnings("ignore", "Segment too short", UserWarning)  # told below
+    frames = smile(wave, RATE_HZ)[0].T
+    if np.isnan(frames).all():
+        raise Untreatable(f"the clip lasts {clip.duration_s:.3f} s, too short for one frame of {feature_set}")
+    if not np.isfinite(frames).all():
+        bad = [name for name, ok in zip(smile.feature_names, np.isfinite(frames).all(axis=0), strict=True) if not ok]
+        raise Untreatable(f"{len(bad)} features of {feature_set} are not finite (first: {bad[0]})")
+    return np.ascontiguousarray(frames, dtype=np.float32)

@@ -1,0 +1,129 @@
+"""Laws of every aligner: a new file of `features/aligners` is tested by existing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from features.plugin import RATE_HZ, Clip, Interval, Needs, normalised_words
+from features.sandbox.voices import MEN, WOMEN, resampled, say
+from warehouse import catalog
+from warehouse.errors import UnknownField, Untreatable
+
+ROOM = "features.aligners"
+NAMES = catalog.names(ROOM)
+SENTENCES = (
+    "The train leaves at seven, as usual.",
+    "I can't believe that Zbrik took 12 tickets!",
+    "Well -- where is the red coat?",
+    "She wants to talk about the old house.",
+)
+TICK_S = 1e-9
+
+Align = Callable[[Clip], Sequence[Interval]]
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Clip]:
+    choose = random.Random(0)
+    found = []
+    for n, (text, speaker) in enumerate(zip(SENTENCES, (*WOMEN[:2], *MEN[:2]), strict=True)):
+        take = say(text, speaker, "neutral", 1.0, choose)
+        found.append(Clip(f"c{n}", resampled(take.wave, RATE_HZ).astype(np.float32), text))
+    return found
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def plugin(request: pytest.FixtureRequest) -> Any:
+    return catalog.build(ROOM, request.param, {}, "the contract")
+
+
+@pytest.fixture(scope="module")
+def align(plugin: Any) -> Align:
+    return plugin.load("cpu")
+
+
+def test_the_folder_has_aligners() -> None:
+    assert "pocketsphinx" in NAMES
+
+
+def test_identity_is_canonical_and_frozen(plugin: Any) -> None:
+    assert type(plugin).__dataclass_params__.frozen
+    assert type(plugin).__doc__
+    assert plugin.needs in get_args(Needs)
+    assert len(catalog.plugin_key("aligners.x", plugin)) == 32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_field_is_refused(name: str) -> None:
+    with pytest.raises(UnknownField, match="no field 'colour'"):
+        catalog.build(ROOM, name, {"colour": "red"}, "recipe")
+
+
+def test_words_are_those_of_the_transcript_in_order(align: Align, clips: list[Clip]) -> None:
+    for clip in clips:
+        assert [i.symbol for i in align(clip) if i.tier == "word"] == normalised_words(clip.text)
+
+
+def test_intervals_of_a_tier_follow_one_another_within_the_clip(align: Align, clips: list[Clip]) -> None:
+    for clip in clips:
+        intervals = align(clip)
+        for tier in {i.tier for i in intervals}:
+            own = [i for i in intervals if i.tier == tier]
+            assert all(0 <= i.start_s < i.end_s <= clip.duration_s for i in own)
+            assert all(a.end_s <= b.start_s + TICK_S for a, b in pairwise(own))
+        assert all(i.symbol for i in intervals)
+
+
+def test_phones_fill_the_words(align: Align, clips: list[Clip]) -> None:
+    for clip in clips:
+        intervals = align(clip)
+        phones = [i for i in intervals if i.tier == "phone"]
+        within = 0
+        for word in (i for i in intervals if i.tier == "word"):
+            own = [p for p in phones if word.start_s - TICK_S <= p.start_s and p.end_s <= word.end_s + TICK_S]
+            assert (own[0].start_s, own[-1].end_s) == pytest.approx((word.start_s, word.end_s))
+            within += len(own)
+        assert within == len(phones)
+
+
+def test_a_clip_is_aligned_the_same_whatever_came_before(plugin: Any, clips: list[Clip]) -> None:
+    fresh = [list(plugin.load("cpu")(clip)) for clip in clips]
+    align = plugin.load("cpu")
+    for order in ((3, 1, 0, 2), (0, 0, 2, 3), (2, 1, 1, 3)):
+        for position in order:
+            assert list(align(clips[position])) == fresh[position]
+
+
+def test_a_failure_leaves_no_trace(plugin: Any, clips: list[Clip]) -> None:
+    align = plugin.load("cpu")
+    before = list(align(clips[0]))
+    for bad in (Clip("short", clips[0].wave[:320], clips[0].text), Clip("empty", clips[0].wave, "")):  # type: ignore[index]
+        with pytest.raises(Untreatable):
+            align(bad)
+    assert list(align(clips[0])) == before
+
+
+@pytest.mark.parametrize("text", ["", "  ", "?!"])
+def test_an_empty_transcript_is_untreatable(align: Align, clips: list[Clip], text: str) -> None:
+    with pytest.raises(Untreatable, match="the transcript is empty"):
+        align(Clip("e", clips[0].wave, text))
+
+
+@pytest.mark.parametrize("n_samples", [0, 320])
+def test_a_clip_too_short_for_its_words_is_untreatable(align: Align, n_samples: int) -> None:
+    with pytest.raises(Untreatable, match=r"the clip lasts 0\.0[02]0 s"):
+        align(Clip("e", np.zeros(n_samples, np.float32), "hello there"))
+
+
+def test_nothing_appears_on_the_terminal(plugin: Any, clips: list[Clip], capfd: pytest.CaptureFixture[str]) -> None:
+    align = plugin.load("cpu")
+    align(clips[0])
+    with pytest.raises(Untreatable):
+        align(Clip("e", np.zeros(320, np.float32), "hello there"))
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from features.extractors.encoder import Encoder
+from features.plugin import Clip
+from tests.features.tiny_bert import write_bert
+from warehouse.errors import InvalidField, MalformedSource, Untreatable
+
+TEXTS = ("I am so happy today !", "sad", "you are angry", "am I angry ? so sad .", "unheard words")
+CLIPS = [Clip(f"t{n}", text=text) for n, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("classifier"))
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bert(tmp_path_factory.mktemp("masked"), "BertForMaskedLM")
+
+
+def test_layers_and_logits_are_those_of_the_network(classifier: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    network = AutoModelForSequenceClassification.from_pretrained(classifier).eval()
+    ids = torch.tensor([[2, 5, 6, 7, 8, 13, 14, 3]])  # [CLS] i am so happy today ! [SEP]
+    with torch.no_grad():
+        expected = network(input_ids=ids, output_hidden_states=True)
+    [row] = Encoder("w", logits=True).load("cpu", classifier)(CLIPS[:1])
+    assert row["hidden"].shape == (4, 8, 16)
+    assert np.array_equal(row["hidden"], torch.cat(expected.hidden_states).numpy())
+    assert np.array_equal(row["logits"], expected.logits[0].numpy())
+
+
+def test_chosen_layers_come_in_the_order_named(classifier: Path) -> None:
+    [every] = Encoder("w").load("cpu", classifier)(CLIPS[:1])
+    [chosen] = Encoder("w", layers=(3, 0)).load("cpu", classifier)(CLIPS[:1])
+    assert np.array_equal(chosen["hidden"], every["hidden"][[3, 0]])
+
+
+def test_a_row_is_the_same_whatever_it_came_with(classifier: Path) -> None:
+    extract = Encoder("w", logits=True).load("cpu", classifier)
+    together, reversed_ = extract(CLIPS), extract(CLIPS[::-1])[::-1]
+    for clip, row, other in zip(CLIPS, together, reversed_, strict=True):
+        [alone] = extract([clip])
+        for name in ("hidden", "logits"):
+            assert np.array_equal(alone[name], row[name])
+            assert np.array_equal(alone[name], other[name])
+
+
+def test_there_is_no_dropout(classifier: Path) -> None:
+    first, second = (Encoder("w").load("cpu", classifier)(CLIPS)[0]["hidden"] for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_promises_read_the_config_only(classifier: Path, tmp_path: Path) -> None:
+    shutil.copy(classifier / "config.json", tmp_path)
+    promised = Encoder("w", logits=True, dtype="float16").outputs(tmp_path)
+    assert (promised["hidden"].level, promised["hidden"].dim, promised["hidden"].dtype) == ("token", 16, "float16")
+    assert promised["logits"].names == ("logit_angry", "logit_happy", "logit_sad")
+    assert set(Encoder("w").outputs(tmp_path)) == {"hidden"}
+
+
+def test_float16_is_the_rounded_float32(classifier: Path) -> None:
+    [full] = Encoder("w").load("cpu", classifier)(CLIPS[:1])
+    [half] = Encoder("w", dtype="float16").load("cpu", classifier)(CLIPS[:1])
+    assert np.array_equal(half["hidden"], full["hidden"].astype(np.float16))
+
+
+def test_long_texts_lose_their_end(classifier: Path) -> None:
+    [row] = Encoder("w", max_tokens=4).load("cpu", classifier)(CLIPS[:1])
+    assert row["hidden"].shape[1] == 4
+
+
+def test_hidden_layers_of_a_network_without_classifier(masked: Path) -> None:
+    [row] = Encoder("w", layers=(3,)).load("cpu", masked)(CLIPS[:1])
+    assert set(row) == {"hidden"}
+    assert row["hidden"].shape == (1, 8, 16)
+
+
+def test_logits_need_a_classifier(masked: Path) -> None:
+    told = "field 'logits' is true, but the checkpoint is a BertForMaskedLM, which has no classifier"
+    with pytest.raises(InvalidField, match=told):
+        Encoder("w", logits=True).outputs(masked)
+    with pytest.raises(InvalidField, match=told):
+        Encoder("w", logits=True).load("cpu", masked)
+
+
+@pytest.mark.parametrize("layer", [4, -1])
+def test_an_absent_layer_is_told(masked: Path, layer: int) -> None:
+    with pytest.raises(InvalidField, match=f"asks for layer {layer}, but the checkpoint has layers 0 to 3"):
+        Encoder("w", layers=(0, layer)).outputs(masked)
+
+
+def test_absent_weights_are_told_rather_than_drawn_by_lot(classifier: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(classifier, tmp_path / "cut")
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.bias"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(MalformedSource, match=r"lacks 1 weights of its network \(first: classifier.bias\)"):
+        Encoder("w", logits=True).load("cpu", folder)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_transcript_is_untreatable(classifier: Path, text: str) -> None:
+    with pytest.raises(Untreatable, match="the transcript is empty"):
+        Encoder("w").load("cpu", classifier)([Clip("e", text=text)])
+
+
+def test_labels_stay_in_the_order_of_the_network(classifier: Path, tmp_path: Path) -> None:
+    config = json.loads((classifier / "config.json").read_text())
+    config["id2label"] = {"2": "zorn", "0": "freude", "1": "angst"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert Encoder("w", logits=True).outputs(tmp_path)["logits"].names == ("logit_freude", "logit_angst", "logit_zorn")
