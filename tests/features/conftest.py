@@ -1,0 +1,46 @@
+"""A small sandbox and a way to read it, for all tests of corpora."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from features import sandbox
+from features.plugin import Corpus, RawFile, Rows
+from warehouse.hashing import file_digest
+from warehouse.schema import FAILURES, LABELS, UTTERANCES
+from warehouse.tables import table_of
+
+ReadAll = Callable[..., Rows]
+
+
+@pytest.fixture(scope="session")
+def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Corpus name -> root of its tree; read only."""
+    return sandbox.write(tmp_path_factory.mktemp("sandbox") / "raw", seed=0, scale=0.1)
+
+
+@pytest.fixture(scope="session")
+def read_all() -> ReadAll:
+    """(reader, root, corpus) -> the rows of all units, checked against the schema."""
+
+    def read(reader: Corpus, root: Path, corpus: str = "c") -> Rows:
+        rows = Rows()
+        for unit, paths in reader.units(root).items():
+            files = {path: RawFile(path, (root / path).stat().st_size, file_digest(root / path)) for path in paths}
+            found = reader.read(root, unit, files, corpus)
+            rows.utterances += found.utterances
+            rows.labels += found.labels
+            rows.failures += found.failures
+        table_of(rows.utterances, UTTERANCES)
+        table_of(rows.labels, LABELS)
+        table_of(rows.failures, FAILURES)
+        ids = [row["utterance_id"] for row in rows.utterances]
+        assert len(set(ids)) == len(ids)
+        assert {row["utterance_id"] for row in rows.labels} <= set(ids)
+        assert str(root) not in repr(rows)
+        return rows
+
+    return read

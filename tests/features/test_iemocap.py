@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from features import audio
+from features.corpora.iemocap import Iemocap
+from warehouse.errors import MalformedSource, MissingFolder
+
+HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+BLOCK = """[6.2901 - 8.2357]\t{id}\t{emotion}\t[2.5000, 3.5000, 3.0000]
+C-E2:\tAnger;\t()
+C-E3:\tFrustration; Anger;\t(annoyed)
+C-M1:\tAnger;\t()
+A-E3:\tval 2; act 4; dom  4;\t()
+A-E4:\tval 3; act 3; dom  ;\t()
+
+"""
+WHY = "(Format not recognised)"
+DIALOGUE, NAME = "Ses01F_impro01", "Ses01F_impro01_M000"
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """One session, one dialogue, one utterance, whose speaker does not wear the markers."""
+    session = tmp_path / "Session1"
+    for folder in ("dialog/EmoEvaluation", "dialog/transcriptions", f"sentences/wav/{DIALOGUE}"):
+        (session / folder).mkdir(parents=True)
+    emotions(tmp_path).write_text(HEADER + BLOCK.format(id=NAME, emotion="ang"))
+    words(tmp_path).write_text(f"{NAME} [006.2901-008.2357]: Well [LAUGHTER] -- two things: no, and no.\n")
+    soundfile.write(wav(tmp_path), np.zeros(31_129, np.int16), 16_000)
+    return tmp_path
+
+
+def emotions(root: Path) -> Path:
+    return root / "Session1" / "dialog" / "EmoEvaluation" / f"{DIALOGUE}.txt"
+
+
+def words(root: Path) -> Path:
+    return root / "Session1" / "dialog" / "transcriptions" / f"{DIALOGUE}.txt"
+
+
+def wav(root: Path, name: str = NAME) -> Path:
+    return root / "Session1" / "sentences" / "wav" / DIALOGUE / f"{name}.wav"
+
+
+ONE = Iemocap(sessions=(1,))
+
+
+def test_one_utterance_in_full(release: Path, read_all) -> None:
+    rows = read_all(ONE, release, "iemocap")
+    (row,) = rows.utterances
+    assert row["utterance_id"] == f"iemocap-{NAME}"
+    assert row["speaker_id"] == "Ses01M"  # the turn's letter, not the wearer's
+    assert (row["dialogue_id"], row["turn"], row["session"], row["unit"]) == (DIALOGUE, 0, "1", "Session1")
+    assert (row["start_s"], row["end_s"], row["channel"]) == (0.0, 31_129 / 16_000, "mix")
+    assert row["verbatim"] == "Well [LAUGHTER] -- two things: no, and no."
+    assert row["text"] == "Well -- two things: no, and no."
+    assert row["attributes"] == {
+        "scenario": "improvised", "marker_wearer": "F", "dialogue_start_s": "6.2901", "dialogue_end_s": "8.2357"
+    }  # fmt: skip
+    assert [(one["scheme"], one["rater"], one["value"], one["number"]) for one in rows.labels] == [
+        ("emotion", "summary", "ang", None),
+        ("valence", "summary", "2.5000", 2.5),
+        ("activation", "summary", "3.5000", 3.5),
+        ("dominance", "summary", "3.0000", 3.0),
+        ("emotion", "E2", "Anger", None),
+        ("emotion", "E3", "Frustration", None),
+        ("emotion", "E3", "Anger", None),
+        ("emotion", "M1", "Anger", None),
+        ("valence", "E3", "2", 2.0),
+        ("activation", "E3", "4", 4.0),
+        ("dominance", "E3", "4", 4.0),
+        ("valence", "E4", "3", 3.0),
+        ("activation", "E4", "3", 3.0),
+    ]
+    assert not rows.failures
+
+
+def test_the_miniature_release(small_sandbox: dict[str, Path], read_all) -> None:
+    root = small_sandbox["iemocap"]
+    rows = read_all(Iemocap(), root)
+    assert not rows.failures
+    assert {row["session"] for row in rows.utterances} == set("12345")
+    speakers = {f"Ses0{number}{letter}" for number in range(1, 6) for letter in "FM"}
+    assert {row["speaker_id"] for row in rows.utterances} == speakers
+    emotion = {row["utterance_id"]: row["value"] for row in rows.labels
+               if (row["scheme"], row["rater"]) == ("emotion", "summary")}  # fmt: skip
+    assert {row["utterance_id"] for row in rows.utterances} == set(emotion)
+    assert {"ang", "hap", "exc", "neu", "sad"} <= set(emotion.values())
+    assert any(row["dialogue_id"] == "Ses03M_impro05a" for row in rows.utterances)
+    assert all("[" not in row["text"] and row["text"] for row in rows.utterances)
+    for row in rows.utterances:
+        start_s, end_s = (float(row["attributes"][f"dialogue_{edge}_s"]) for edge in ("start", "end"))
+        assert row["end_s"] == pytest.approx(end_s - start_s, abs=1e-4)
+        assert len(audio.decode(root / row["path"])) == round(row["end_s"] * 16_000)
+
+
+def test_turns_follow_time(small_sandbox: dict[str, Path], read_all) -> None:
+    rows = read_all(Iemocap(), small_sandbox["iemocap"]).utterances
+    for dialogue in {row["dialogue_id"] for row in rows}:
+        own = sorted((row for row in rows if row["dialogue_id"] == dialogue), key=lambda row: row["turn"])
+        assert [row["turn"] for row in own] == list(range(len(own)))
+        starts = [float(row["attributes"]["dialogue_start_s"]) for row in own]
+        assert starts == sorted(starts)
+
+
+def test_the_three_external_raters_explain_the_summary(small_sandbox: dict[str, Path], read_all) -> None:
+    names = {"ang": "Anger", "hap": "Happiness", "exc": "Excited", "neu": "Neutral state", "sad": "Sadness"}
+    votes: dict[str, Counter] = {}
+    labels = [row for row in read_all(Iemocap(), small_sandbox["iemocap"]).labels if row["scheme"] == "emotion"]
+    for row in labels:
+        if row["rater"].startswith("E"):
+            votes.setdefault(row["utterance_id"], Counter())[row["value"]] += 1
+    for row in labels:
+        if row["rater"] == "summary" and row["value"] in names:
+            assert votes[row["utterance_id"]][names[row["value"]]] >= 2
+
+
+def test_apple_double_files_and_lower_folders_are_passed_over(release: Path, read_all) -> None:
+    emotions(release).with_name(f"._{DIALOGUE}.txt").write_bytes(b"\x00\x05\x16\x07")
+    wav(release).with_name(f"._{NAME}.wav").write_bytes(b"\x00\x05\x16\x07")
+    (emotions(release).parent / "Categorical").mkdir()
+    (emotions(release).parent / "Categorical" / f"{DIALOGUE}_e2_cat.txt").write_text("none of this form\n")
+    rows = read_all(ONE, release)
+    assert len(rows.utterances) == 1
+    assert not rows.failures
+
+
+@pytest.mark.parametrize("dialogue", ["Ses03M_impro05a", "Ses05M_script01_1b"])
+def test_dialogues_with_a_suffix(release: Path, read_all, dialogue: str) -> None:
+    name = f"{dialogue}_F003"
+    emotions(release).write_text(HEADER + BLOCK.format(id=name, emotion="hap"))
+    words(release).write_text(f"{name} [006.2901-008.2357]: Yes.\n")
+    wav(release).rename(wav(release, name))
+    (row,) = read_all(ONE, release).utterances
+    assert row["dialogue_id"] == dialogue
+    assert row["speaker_id"] == f"{dialogue[:5]}F"
+    assert row["attributes"]["scenario"] == ("improvised" if "impro" in dialogue else "scripted")
+
+
+def test_crlf_and_lines_without_an_id(release: Path, read_all) -> None:
+    expected = read_all(ONE, release)
+    other = "M: Hm.\nSes01F_impro01_MXX0 [001.0000-002.0000]: Oh.\n"
+    for path, more in ((emotions(release), ""), (words(release), other)):
+        path.write_bytes((path.read_text() + more).replace("\n", "\r\n").encode())
+    assert read_all(ONE, release) == expected
+
+
+def test_bytes_of_an_old_code_page_in_comments(release: Path, read_all) -> None:
+    emotions(release).write_bytes(emotions(release).read_bytes().replace(b"annoyed", b"f\xe2ch\xe9e\x85"))
+    assert len(read_all(ONE, release).labels) == 13
+
+
+def test_only_tags_is_an_empty_text(release: Path, read_all) -> None:
+    words(release).write_text(f"{NAME} [006.2901-008.2357]: [LAUGHTER]\n")
+    (row,) = read_all(ONE, release).utterances
+    assert (row["text"], row["verbatim"]) == ("", "[LAUGHTER]")
+
+
+def test_a_missing_session_says_what_to_do(release: Path) -> None:
+    with pytest.raises(MissingFolder, match=r"Session2 of IEMOCAP is not at .*Session2: put the whole release"):
+        Iemocap().units(release)
+    assert list(ONE.units(release)) == ["Session1"]
+
+
+def test_a_missing_part_of_a_session(release: Path) -> None:
+    shutil.rmtree(words(release).parent)
+    with pytest.raises(MissingFolder, match=r"a part of IEMOCAP is not at .*transcriptions: unpack the release"):
+        ONE.units(release)
+
+
+def fail_wav_missing(root: Path) -> None:
+    wav(root).unlink()
+
+
+def fail_wav_corrupt(root: Path) -> None:
+    wav(root).write_bytes(b"RIFF but nothing more")
+
+
+def fail_no_words(root: Path) -> None:
+    words(root).write_text("\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (fail_wav_missing, "there is no sentence wav of this name"),
+        (fail_wav_corrupt, f"Session1/sentences/wav/{DIALOGUE}/{NAME}.wav cannot be decoded as audio {WHY}"),
+        (fail_no_words, "no transcription has a line for it"),
+    ],
+)
+def test_what_cannot_be_an_utterance_is_a_failure(release: Path, read_all, spoil, reason: str) -> None:
+    spoil(release)
+    rows = read_all(ONE, release)
+    assert rows.failures == [
+        {"input_id": "", "utterance_id": f"c-{NAME}", "step": "corpora.iemocap", "reason": reason}
+    ]
+    assert not rows.utterances
+    assert not rows.labels
+
+
+def test_a_wav_that_nobody_judged_is_a_failure(release: Path, read_all) -> None:
+    shutil.copy(wav(release), wav(release, f"{DIALOGUE}_M001"))
+    rows = read_all(ONE, release)
+    assert [row["reason"] for row in rows.failures] == ["no EmoEvaluation file has a line for it"]
+    assert len(rows.utterances) == 1
+
+
+BROKEN = [
+    (BLOCK.format(id=NAME, emotion="ang"), "its first line is not the"),
+    (HEADER + "[6.2901 - 8.2357]\tno tabs", r"line 3 is no '\[start - end\] TURN EMOTION \[V, A, D\]' line"),
+    (HEADER + BLOCK.format(id=NAME, emotion="joy"), r"line 3 has the unknown emotion 'joy' \(known: ang, dis,"),
+    (HEADER + BLOCK.format(id="Ses09F_x", emotion="ang"), "line 3 has 'Ses09F_x', which is no utterance id"),
+    (HEADER + BLOCK.format(id=NAME, emotion="ang").replace("8.2357", "6.2901"), "line 3 ends at 6.2901 s, not after"),
+    (HEADER + 2 * BLOCK.format(id=NAME, emotion="ang"), f"utterance {NAME} has a second summary line"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), BROKEN)
+def test_malformed_evaluations_are_refused(release: Path, read_all, text: str, problem: str) -> None:
+    emotions(release).write_text(text)
+    with pytest.raises(MalformedSource, match=f"{DIALOGUE}.txt: {problem}"):
+        read_all(ONE, release)
