@@ -1,0 +1,260 @@
+"""The embedded Prefect server: ours alone, silent, and gone when we are.
+
+`prefect_server(home)` starts this same file as a process of its own, which serves Prefect's API on a free loopback port
+and ends when its stdin does. So one rule covers every end of ours, `kill -9` included. All its state is in `home`:
+`prefect.db`, `server.log` (the server's words) and `flows.log` (those of flows and tasks).
+
+Prefect is imported inside the functions only: asking what there is to do must not cost its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import http.client
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+START_S = 120.0  # a new database takes some hundred migrations: about 9 s on two cores, and more on a busy machine
+HANDLE_S = 60.0  # for the server to write what it has received; as a rule it needs a tenth of a second
+STOP_S = HANDLE_S + 30.0
+
+_QUIET = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_COLORS": "false",
+    # The warehouse is the only memory.
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+    "PREFECT_TASKS_DEFAULT_NO_CACHE": "true",
+}
+_SERVER = {
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT__SERVER_EPHEMERAL": "1",  # no scheduler, no late runs, no vacuum of what nobody schedules
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED": "false",
+    # Many rows per transaction: one by one, the recorder falls far behind a flow of a few hundred tasks.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "100",
+}
+_NO_PROXY = ("NO_PROXY", "no_proxy")
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[None]:
+    """Within it, flows run against a Prefect server, and Prefect prints nothing on the terminal.
+
+    A server that the user has set (PREFECT_API_URL in the environment, a profile or prefect.toml) is respected and
+    none is started. On the way out, whatever events and log lines this process still holds are delivered first.
+
+    Args:
+        home: the folder for the server's database and for the logs; made when absent.
+
+    Raises:
+        ServerNotStarted: with the path of its log.
+    """
+    home = home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(_environment(_QUIET))
+        if "PREFECT_HOME" not in os.environ and not Path("~/.prefect").expanduser().exists():
+            stack.enter_context(_environment({"PREFECT_HOME": str(home)}))  # else the import makes that folder
+        import prefect.main  # noqa: F401  (sets up the logging that is silenced next)
+        from prefect.settings import get_current_settings, temporary_settings
+
+        stack.enter_context(_logging_to(home / "flows.log"))
+        settings = _QUIET
+        if not get_current_settings().api.url:
+            url = stack.enter_context(_running_server(home))
+            settings = _QUIET | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
+            proxies = {name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))) for name in _NO_PROXY}
+            stack.enter_context(_environment(settings | proxies))
+        prefect_settings = {name: value for name, value in settings.items() if name.startswith("PREFECT_")}
+        stack.enter_context(temporary_settings(prefect_settings))
+        stack.callback(_deliver)
+        yield
+
+
+@contextmanager
+def _running_server(home: Path) -> Iterator[str]:
+    log = home / "server.log"
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # the port is ours from here on
+        port = listener.getsockname()[1]
+        with _one_at_a_time(home), open(log, "ab") as words:
+            _forget_unfinished(home)
+            server = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=words,
+                stderr=words,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C is for us; the server ends after we have delivered
+                env={
+                    **os.environ,
+                    **_SERVER,
+                    "PREFECT_HOME": str(home),
+                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+                },
+            )
+            stack.callback(_stop, server)
+            listener.close()
+            _wait_until_healthy(server, port, log)
+            (home / "prefect.db.complete").touch()
+        yield f"http://127.0.0.1:{port}/api"
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Two starts in one home must not both make the database; the lock goes with its process."""
+    with open(home / "server.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_unfinished(home: Path) -> None:
+    """Removes a database whose making was killed half-way: no later start could use it."""
+    if not (home / "prefect.db.complete").exists():
+        for path in home.glob("prefect.db*"):
+            path.unlink()
+
+
+def _wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    from warehouse.errors import ServerNotStarted  # here, because the server's process needs nothing of ours
+
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ServerNotStarted(log, f"it ended with exit code {server.returncode}")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/api/health")
+            if connection.getresponse().status == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            pass  # not yet
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise ServerNotStarted(log, f"no answer within {START_S:.0f} s")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Lets the server finish what it has received; insists when it does not end."""
+    if server.stdin is not None:
+        server.stdin.close()
+    for insist in (lambda: None, server.terminate, server.kill):
+        insist()
+        try:
+            server.wait(timeout=STOP_S)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _deliver() -> None:
+    """Sends the events and log lines that wait in this process, while the server is still there."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=STOP_S)
+    APILogWorker.drain_all(timeout=STOP_S)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """What Prefect's handlers would print, and Python's warnings, go to a file instead."""
+    lines = logging.FileHandler(path, delay=True, encoding="utf-8")
+    lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
+    before = {logger: list(logger.handlers) for logger in loggers if any(map(_prints, logger.handlers))}
+    for logger, handlers in before.items():
+        logger.handlers = [lines if _prints(handler) else handler for handler in handlers]
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, handlers in before.items():
+            logger.handlers = handlers
+        lines.close()
+
+
+def _prints(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("prefect.")
+
+
+# From here on: the server's own process.
+
+
+def serve(listener: socket.socket) -> None:
+    """Serves Prefect's API on a bound socket until stdin ends, and then until all it received is in the database."""
+    serving, ended = threading.Event(), threading.Event()
+    threading.Thread(target=_watch_stdin, args=(serving, ended), daemon=True).start()
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(create_app(), log_config=None, log_level="warning", timeout_graceful_shutdown=10)
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        while not running.done() and not ended.is_set():
+            if server.started:
+                serving.set()
+            await asyncio.sleep(0.05)
+        await _until_all_is_handled(server.server_state.tasks)
+        server.should_exit = True
+        await running
+
+    asyncio.run(run())
+    sys.stderr.flush()
+    os._exit(0)  # all is written; taking the interpreter down in order would cost our parent another second and a half
+
+
+def _watch_stdin(serving: threading.Event, ended: threading.Event) -> None:
+    while os.read(0, 1):
+        pass
+    if not serving.is_set():
+        os._exit(0)  # nothing was received yet
+    ended.set()
+
+
+async def _until_all_is_handled(requests: set[asyncio.Task[None]]) -> None:
+    """Waits until no request runs and each message was handled: Prefect's services forget what is in their queues."""
+    from prefect.server.utilities.messaging.memory import METRICS
+
+    deadline = time.monotonic() + HANDLE_S
+    n_quiet = 0
+    while n_quiet < 3 and time.monotonic() < deadline:
+        waiting = any(count["published"] > count["consumed"] for count in METRICS.values())
+        n_quiet = 0 if waiting or requests else n_quiet + 1
+        await asyncio.sleep(0.02)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,1 @@
+"""Where things run: this room imports nothing of ours."""

@@ -1,0 +1,185 @@
+"""Starts the job that answers one request: here, as a local process.
+
+The job is `python -m models.job LAKE REQUEST.json --device D`. What the two agree on:
+
+* **stdout** is for machines: one JSON object per line. `{"done": 3, "total": 10, "note": "epoch 3"}` is progress, and
+  the last one, `{"key": …, "digest": …}`, names the artifact that was made. Other lines count as stderr.
+* **stderr** is for people: when the exit code is not 0, its last line is the sentence that is shown.
+* **stdin** is a lifeline. When EMOLAKE_PARENT_PIPE is '1', nothing is ever written to it, and its end means that the
+  parent is gone (even by `kill -9`): the job must then kill its own process group, which it leads. It has to read the
+  descriptor itself, `os.read(0, 1)` in a daemon thread: a thread that sits in `sys.stdin.read` makes the
+  interpreter abort at exit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+COMMAND = (sys.executable, "-m", "models.job")
+GRACE_S = 5.0
+_TAIL = 16_384  # bytes of stderr that are kept
+
+_running: set[subprocess.Popen[bytes]] = set()
+_lock = threading.Lock()
+
+
+class JobError(Exception):
+    """A job that ended without its artifact."""
+
+    def __init__(self, step: str, code: int, last_line: str) -> None:
+        self.step, self.code, self.last_line = step, code, last_line
+        ended = f"ended with exit code {code}"
+        if code < 0:
+            ended = f"was ended by signal {-code} ({signal.strsignal(-code)})"
+        super().__init__(f"the job '{step}' {ended}: {last_line or 'it printed nothing'}")
+
+    def __reduce__(self) -> tuple[type[JobError], tuple[str, int, str]]:
+        return type(self), (self.step, self.code, self.last_line)
+
+
+def run_job(
+    lake: Path,
+    request: Mapping[str, Any],
+    device: str,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    command: Sequence[str] = COMMAND,
+    grace_s: float = GRACE_S,
+) -> dict[str, Any]:
+    """Runs the job of one request and waits for it.
+
+    The job leads a process group of its own. Whatever stops this call (Ctrl-C, a cancelled task, a fault in
+    `on_progress`) ends that whole group first: SIGTERM, then SIGKILL when it lives `grace_s` longer.
+
+    Args:
+        lake: the folder of the lake.
+        request: the request as JSON.
+        device: where the job computes.
+        on_progress: called with (done, total, note) as the job reports.
+        command: what is started; LAKE, REQUEST.json and --device D are appended.
+        grace_s: between SIGTERM and SIGKILL.
+
+    Returns:
+        The job's last word: at least `key` and `digest`.
+
+    Raises:
+        JobError: the exit code is not 0, or the job did not name what it made.
+    """
+    step = str(request.get("step", "job"))
+    with tempfile.TemporaryDirectory(prefix="emolake-job-") as folder:
+        order = Path(folder) / "request.json"
+        order.write_text(json.dumps(request), encoding="utf-8")
+        job = subprocess.Popen(
+            [*command, str(lake), str(order), "--device", device],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "EMOLAKE_PARENT_PIPE": "1"},
+            start_new_session=True,  # and with it a process group, so that Ctrl-C reaches it through us alone
+        )
+        with _lock:
+            _running.add(job)
+        try:
+            result, tail = _listen(job, on_progress)
+            code = job.wait()
+        finally:
+            with _lock:
+                _running.discard(job)
+            _end(job, grace_s)
+            _signal(job, signal.SIGKILL)  # whatever its leader left behind
+            for pipe in (job.stdin, job.stdout, job.stderr):
+                if pipe is not None:
+                    pipe.close()
+    if code != 0:
+        raise JobError(step, code, _last_line(tail))
+    if result is None:
+        raise JobError(step, code, "it did not print the key and digest of what it made")
+    return result
+
+
+def stop_jobs(grace_s: float = GRACE_S) -> None:
+    """Ends every job that any thread of this process waits for; their `run_job` calls then raise JobError.
+
+    Ctrl-C interrupts the main thread only: call this there when jobs were started from the threads of a task runner.
+    """
+    with _lock:
+        jobs = list(_running)
+    for job in jobs:
+        _signal(job, signal.SIGTERM)
+    for job in jobs:
+        _end(job, grace_s)
+
+
+def _listen(
+    job: subprocess.Popen[bytes], on_progress: Callable[[int, int, str], None] | None
+) -> tuple[dict[str, Any] | None, bytes]:
+    """Reads both pipes until the job is gone; the short timeout lets a cancelled thread notice."""
+    result: dict[str, Any] | None = None
+    tail = unfinished = b""
+    with selectors.DefaultSelector() as selector:
+        for pipe in (job.stdout, job.stderr):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(timeout=0.2)
+            if not ready and job.poll() is not None:
+                break  # a grandchild may hold the pipes open for ever
+            for key, _ in ready:
+                chunk = os.read(key.fd, 65_536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is job.stderr:
+                    tail = (tail + chunk)[-_TAIL:]
+                else:
+                    *lines, unfinished = (unfinished + chunk).split(b"\n")
+                    for line in lines:
+                        message = _message(line)
+                        if message is None:
+                            tail = (tail + line + b"\n")[-_TAIL:]
+                        elif "digest" in message:
+                            result = message
+                        elif on_progress is not None:
+                            on_progress(message["done"], message["total"], str(message.get("note", "")))
+    return result, tail
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """The progress or result that a line of stdout tells; None for anything a library may print."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(message, dict):
+        return None
+    is_progress = all(isinstance(message.get(name), int) for name in ("done", "total"))
+    return message if is_progress or {"key", "digest"} <= message.keys() else None
+
+
+def _last_line(tail: bytes) -> str:
+    lines = [line.strip() for line in tail.decode("utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "")
+
+
+def _end(job: subprocess.Popen[bytes], grace_s: float) -> None:
+    if job.poll() is None:
+        _signal(job, signal.SIGTERM)
+        try:
+            job.wait(timeout=grace_s)
+        except subprocess.TimeoutExpired:
+            _signal(job, signal.SIGKILL)
+            job.wait()
+
+
+def _signal(job: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody of the group is left
+        os.killpg(job.pid, number)

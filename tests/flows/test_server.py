@@ -1,0 +1,189 @@
+"""The embedded server in processes of its own: what it prints, what it keeps, and that it never outlives us."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import server
+from warehouse.errors import ServerNotStarted
+
+HERE = Path(__file__).parents[2]
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+from flows.server import prefect_server
+try:
+    with prefect_server(Path(sys.argv[1])):
+        from prefect import flow, get_run_logger, task
+        import warnings
+
+        @task
+        def double(number):
+            get_run_logger().warning("a word of a task")
+            return 2 * number
+
+        @task
+        def fail():
+            raise ValueError("on purpose")
+
+        @task
+        def wait():
+            print("waiting", flush=True)
+            time.sleep(60)
+
+        @flow
+        def main():
+            warnings.warn("a word of a library")
+            print("our own words", sum(double.submit(number).result() for number in range(12)))
+            fail(return_state=True)
+            wait()
+
+        main()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def _start(home: Path) -> subprocess.Popen[bytes]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(home)],
+        cwd=HERE,
+        env={**inherited, "HOME": str(home.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def _count(home: Path, question: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(home / "prefect.db")
+    try:
+        return connection.execute(question).fetchall()
+    finally:
+        connection.close()
+
+
+def _servers_of(home: Path) -> list[int]:
+    """The processes whose log is in this home."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and os.readlink(process / "fd" / "1") == str(home / "server.log"):
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def _wait_until_gone(home: Path) -> None:
+    deadline = time.monotonic() + 30
+    while _servers_of(home):
+        assert time.monotonic() < deadline, "the server outlived its parent"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which a first start was killed with -9 while it made the database."""
+    home = tmp_path_factory.mktemp("someone") / "prefect"
+    with _start(home) as process:
+        deadline = time.monotonic() + 60
+        while not (home / "prefect.db").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    _wait_until_gone(home)
+    assert not (home / "prefect.db.complete").exists()
+    return home
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks for the server in /proc")
+def test_silent_complete_and_never_left_behind(home: Path) -> None:
+    # A flow with a task that fails, and then Ctrl-C: only our own words, and whatever happened is in the database.
+    with _start(home) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline(), process.stdout.readline()] == [b"our own words 132\n", b"waiting\n"]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert (out.decode(), err.decode()) == ("interrupted\n", "")
+    assert _servers_of(home) == []
+    assert _count(home, "SELECT event, count(*) FROM events WHERE event LIKE '%-run.%ed' GROUP BY 1 ORDER BY 1") == [
+        ("prefect.flow-run.Crashed", 1),
+        ("prefect.task-run.Completed", 12),
+        ("prefect.task-run.Crashed", 1),
+        ("prefect.task-run.Failed", 1),
+    ]
+    assert _count(home, "SELECT state_name, count(*) FROM task_run GROUP BY 1 ORDER BY 1") == [
+        ("Completed", 12),
+        ("Crashed", 1),
+        ("Failed", 1),
+    ]
+    assert _count(home, "SELECT count(*) FROM task_run_state") == [(3 * 14,)]
+    assert _count(home, "SELECT count(*) FROM log WHERE message = 'a word of a task'") == [(12,)]
+    log = (home / "flows.log").read_text(encoding="utf-8")
+    assert log.count("a word of a task") == 12
+    assert "a word of a library" in log
+    assert not (home.parent / ".prefect").exists()  # nothing outside its home
+    assert not list((home / "storage").glob("*"))  # and no results: the warehouse is the only memory
+
+    # kill -9 in the middle: the server goes too.
+    with _start(home) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != b"waiting\n":
+            assert process.poll() is None
+        assert len(_servers_of(home)) == 1
+        process.kill()
+        process.communicate()
+    _wait_until_gone(home)
+
+
+def test_a_server_of_the_users_own_is_respected(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from flows.server import prefect_server
+with prefect_server(Path(sys.argv[1])):
+    from prefect.settings import get_current_settings
+    print(get_current_settings().api.url)
+"""
+    (tmp_path / ".prefect").mkdir()
+    profiles = 'active = "lab"\n[profiles.lab]\nPREFECT_API_URL = "http://prefect.lab/api"\n'
+    (tmp_path / ".prefect" / "profiles.toml").write_text(profiles, encoding="utf-8")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    command = [sys.executable, "-c", program, str(tmp_path / "home")]
+    for own, url in (({}, "http://prefect.lab/api"), ({"PREFECT_API_URL": "http://x/api"}, "http://x/api")):
+        environment = {**inherited, "HOME": str(tmp_path), **own}
+        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=True, text=True)
+        assert (done.stdout, done.stderr) == (f"{url}\n", "")
+    assert not (tmp_path / "home" / "prefect.db").exists()
+
+
+def test_asking_does_not_cost_the_start_of_prefect() -> None:
+    program = "import sys, flows.server; sys.exit('prefect' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=HERE, check=True)
+
+
+def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
+    (tmp_path / "prefect.db").mkdir()
+    (tmp_path / "prefect.db.complete").touch()
+    sentence = r"did not start \(it ended with exit code \d+\).*server\.log"
+    with pytest.raises(ServerNotStarted, match=sentence), server._running_server(tmp_path):
+        pass
+    assert (tmp_path / "server.log").stat().st_size > 0
+
+
+def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "START_S", 0.2)
+    with pytest.raises(ServerNotStarted, match=r"no answer within 0 s"), server._running_server(tmp_path):
+        pass
+    assert not (tmp_path / "prefect.db.complete").exists()

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.launch import JobError, run_job, stop_jobs
+
+REQUEST = {"kind": "checkpoint", "step": "students.mced", "version": 1, "params": {"λ": 0.5}, "inputs": {}}
+
+LIFELINE = """
+import os, signal, threading, time
+def watch():
+    while os.read(0, 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+if os.environ.get("EMOLAKE_PARENT_PIPE") == "1":
+    threading.Thread(target=watch, daemon=True).start()
+"""
+
+
+def _job(folder: Path, body: str) -> list[str]:
+    """A stand-in for models.job."""
+    script = folder / "job.py"
+    script.write_text("import json, os, sys\n" + body, encoding="utf-8")
+    return [sys.executable, str(script)]
+
+
+def _wait_until(true_of: object, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true_of():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_job_gets_its_order_and_answers(tmp_path: Path) -> None:
+    command = _job(
+        tmp_path,
+        """
+lake, order, flag, device = sys.argv[1:]
+request = json.load(open(order, encoding="utf-8"))
+print("a library says hello")
+for done in range(3):
+    print(json.dumps({"done": done, "total": 2, "note": f"epoch {done} λ"}), flush=True)
+print(json.dumps({"key": "k", "digest": "d", "saw": [lake, request, flag, device, os.environ["EMOLAKE_PARENT_PIPE"]]}))
+""",
+    )
+    heard: list[tuple[int, int, str]] = []
+    result = run_job(tmp_path, REQUEST, "cpu", lambda *progress: heard.append(progress), command=command)
+    assert (result["key"], result["digest"]) == ("k", "d")
+    assert result["saw"] == [str(tmp_path), REQUEST, "--device", "cpu", "1"]
+    assert heard == [(0, 2, "epoch 0 λ"), (1, 2, "epoch 1 λ"), (2, 2, "epoch 2 λ")]
+
+
+def test_much_output_on_both_pipes_blocks_nothing(tmp_path: Path) -> None:
+    command = _job(
+        tmp_path,
+        """
+for i in range(3000):
+    print("x" * 100, file=sys.stderr)
+    print(json.dumps({"done": i, "total": 3000, "note": "y" * 100}))
+print(json.dumps({"key": "k", "digest": "d"}))
+""",
+    )
+    heard: list[int] = []
+    assert run_job(tmp_path, REQUEST, "cpu", lambda done, *_: heard.append(done), command=command)["digest"] == "d"
+    assert heard == list(range(3000))
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (
+            "print('Traceback …\\nValueError: the shards are empty\\n\\n', file=sys.stderr); sys.exit(3)",
+            r"the job 'students.mced' ended with exit code 3: ValueError: the shards are empty$",
+        ),
+        ("sys.exit(1)", r"ended with exit code 1: it printed nothing$"),
+        ("os.kill(os.getpid(), 9)", r"was ended by signal 9 \(Killed\): it printed nothing$"),
+        ("print('done')", r"ended with exit code 0: it did not print the key and digest of what it made$"),
+        ("print('[1, 2]\\n{\"done\": \"x\", \"total\": 3}'); sys.exit(1)", r"exit code 1: \{\"done\": \"x\""),
+    ],
+)
+def test_a_job_without_an_artifact_is_one_sentence(tmp_path: Path, body: str, sentence: str) -> None:
+    with pytest.raises(JobError, match=sentence) as caught:
+        run_job(tmp_path, REQUEST, "cpu", command=_job(tmp_path, body))
+    assert "\n" not in str(caught.value)
+    again = copy.copy(caught.value)  # as when a task runner sends it between processes
+    assert (again.step, again.code, str(again)) == ("students.mced", caught.value.code, str(caught.value))
+
+
+def test_whatever_stops_the_wait_stops_the_whole_group(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    command = _job(
+        tmp_path,
+        f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+print(json.dumps({{"done": 0, "total": 1}}), flush=True)
+import time; time.sleep(60)
+""",
+    )
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(tmp_path, REQUEST, "cpu", interrupt, command=command)
+    for pid in pids.read_text().split():
+        _wait_until(lambda pid=pid: not _is_alive(int(pid)))
+
+
+def test_a_job_that_ignores_term_is_killed(tmp_path: Path) -> None:
+    body = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    body += "print(json.dumps({'done': 0, 'total': 1}), flush=True); time.sleep(60)"
+
+    def cancel(*_: object) -> None:
+        raise RuntimeError("cancelled")
+
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match="cancelled"):
+        run_job(tmp_path, REQUEST, "cpu", cancel, command=_job(tmp_path, body), grace_s=0.2)
+    assert time.monotonic() - started < 10
+
+
+def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(tmp_path: Path) -> None:
+    body = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    body += "print(json.dumps({'key': 'k', 'digest': 'd'}))"
+    started = time.monotonic()
+    assert run_job(tmp_path, REQUEST, "cpu", command=_job(tmp_path, body))["key"] == "k"
+    assert time.monotonic() - started < 10
+
+
+def test_jobs_of_other_threads_can_be_stopped(tmp_path: Path) -> None:
+    begun, caught = threading.Event(), []
+    body = "import time; print(json.dumps({'done': 0, 'total': 1}), flush=True); time.sleep(60)"
+
+    def wait() -> None:
+        try:
+            run_job(tmp_path, REQUEST, "cpu", lambda *_: begun.set(), command=_job(tmp_path, body))
+        except JobError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert begun.wait(10)
+    stop_jobs()
+    thread.join(10)
+    assert [error.code for error in caught] == [-signal.SIGTERM]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the job in /proc")
+def test_a_parent_killed_with_9_takes_the_job_along(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    body = LIFELINE + f"open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    program = f"from infra.launch import run_job; run_job('lake', {{}}, 'cpu', command={_job(tmp_path, body)!r})"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=environment) as parent:
+        _wait_until(lambda: pids.exists() and pids.read_text())
+        parent.kill()
+    _wait_until(lambda: not _is_alive(int(pids.read_text())))
+
+
+def test_the_order_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = _job(tmp_path, "print(json.dumps({'key': sys.argv[2], 'digest': 'd'}))")
+    order = run_job(tmp_path, REQUEST, "cpu", command=command)["key"]
+    assert not Path(order).exists()
+    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["job.py"]'

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from infra.runtime import BadSetting, read_runtime
+
+
+def test_defaults() -> None:
+    runtime = read_runtime({})
+    assert (runtime.lake, runtime.device, runtime.workers) == (Path("lake"), "cpu", os.cpu_count())
+    assert runtime.roots == {}
+
+
+def test_every_variable() -> None:
+    runtime = read_runtime({
+        "EMOLAKE_LAKE": "~/lakes/one",
+        "EMOLAKE_DEVICE": "cuda",
+        "EMOLAKE_WORKERS": "8",
+        "EMOLAKE_ROOT_IEMOCAP": "/corpora/IEMOCAP_full_release",
+        "EMOLAKE_ROOT_MELD": "/corpora/MELD",
+        "HOME": "/home/someone",
+    })
+    assert runtime.lake == Path("~/lakes/one").expanduser()
+    assert (runtime.device, runtime.workers) == ("cuda", 8)
+    assert runtime.roots == {"iemocap": Path("/corpora/IEMOCAP_full_release"), "meld": Path("/corpora/MELD")}
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "mps", "cuda"])
+def test_devices(device: str) -> None:
+    assert read_runtime({"EMOLAKE_DEVICE": device}).device == device
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("EMOLAKE_DEVICE", "cuda:1", "EMOLAKE_DEVICE is 'cuda:1', but"),
+        ("EMOLAKE_DEVICE", "gpu", "EMOLAKE_DEVICE is 'gpu', but it must be 'cpu', 'cuda'"),
+        ("EMOLAKE_DEVICE", "", "EMOLAKE_DEVICE is '', but it must be"),
+        ("EMOLAKE_WORKERS", "many", "EMOLAKE_WORKERS is 'many', but it must be a whole number from 1 on"),
+        ("EMOLAKE_WORKERS", "0", "EMOLAKE_WORKERS is '0', but it must be"),
+        ("EMOLAKE_WORKERS", "-2", "EMOLAKE_WORKERS is '-2', but it must be"),
+        ("EMOLAKE_WORKERS", "1.5", "EMOLAKE_WORKERS is '1.5', but it must be"),
+        ("EMOLAKE_WORKERS", "٣", "EMOLAKE_WORKERS is '٣', but it must be"),
+        ("EMOLAKE_LAKE", " ", "EMOLAKE_LAKE is ' ', but it must be the path of a folder"),
+        ("EMOLAKE_ROOT_MELD", "", "EMOLAKE_ROOT_MELD is '', but it must be the path of a folder"),
+        ("EMOLAKE_ROOT_", "/x", "EMOLAKE_ROOT_ is '/x', but it must be followed by the name of a corpus"),
+    ],
+)
+def test_a_bad_value_gives_one_sentence(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(BadSetting, match=sentence) as caught:
+        read_runtime({name: value})
+    assert isinstance(caught.value, ValueError)
+    assert "\n" not in str(caught.value)
+
+
+def test_nobody_can_change_the_roots() -> None:
+    with pytest.raises(TypeError):
+        read_runtime({}).roots["meld"] = Path("/elsewhere")  # type: ignore[index]
