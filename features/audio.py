@@ -189,9 +189,7 @@ def _probe_container(path: Path) -> AudioStream:
             if not container.streams.audio:
                 raise UnreadableAudio(path, "it has no audio stream")
             stream = container.streams.audio[0]
-            return AudioStream(
-                _header_duration_s(container, stream), stream.rate, stream.codec_context.channels
-            )
+            return AudioStream(_header_duration_s(container, stream), stream.rate, stream.codec_context.channels)
     except (av.error.FFmpegError, OSError) as error:
         raise UnreadableAudio(path, error.strerror or "no media file") from error
 

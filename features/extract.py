@@ -14,28 +14,21 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.audio import decode_many
+from features.inventory import holding, input_id, treated
 from features.plugin import Clip, FeatureSpec, Interval
 from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
-from warehouse.catalog import build, identity, plugin_key
-from warehouse.errors import ArtifactNotFound, EmolakeError, SourceChanged, Untreatable
+from warehouse.catalog import build, identity
+from warehouse.errors import ArtifactNotFound, EmolakeError, SourceChanged, UnreadableAudio, Untreatable
 from warehouse.hashing import digest
-from warehouse.schema import FAILURES, INTERVALS, UTTERANCES, pair_id
+from warehouse.schema import FAILURES, INTERVALS, UTTERANCES
 from warehouse.tables import array_cells, array_columns, read_table, vector_columns, write_rows
 
 BATCH_S = 240.0
 """Seconds of audio per artifact: long enough to hide the cost of a commit, short enough to lose little to a kill."""
-
-
-def input_id(utterance: Mapping[str, Any], needs: str) -> str:
-    """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'."""
-    if needs == "pair":
-        return pair_id(utterance["audio_id"], utterance["text_id"])
-    return utterance[f"{needs}_id"]
 
 
 def works(
@@ -123,60 +116,6 @@ def extract(
     return holding(warehouse, "features", step, plugin)
 
 
-def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
-    """The input ids of all these utterances."""
-    columns = ["audio_id", "text_id"]
-    return {
-        input_id(row, needs)
-        for a in utterances
-        for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
-    }
-
-
-def column(path: Path, name: str) -> list[Any]:
-    """One column of a Parquet file."""
-    return pq.read_table(path, columns=[name]).column(0).to_pylist()
-
-
-def ids_in(selection: Artifact) -> set[str]:
-    """The utterances of a selection."""
-    return set(column(selection.path("selection.parquet"), "utterance_id"))
-
-
-def holding(
-    warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set[str] | None = None
-) -> list[Artifact]:
-    """The artifacts with rows or failures of this plug-in, oldest first: all, or those that hold a wanted input id."""
-    key = plugin_key(step, plugin)
-    found = [a for a in warehouse.artifacts(kind) if a.request.step == step and plugin_key_of(a.request) == key]
-    return found if wanted is None else [a for a in found if wanted & _answered(a)]
-
-
-def _answered(artifact: Artifact) -> set[str]:
-    """The input ids an artifact has rows or failures for."""
-    names = (f"{artifact.request.kind}.parquet", "failures.parquet")
-    return {i for name in names for i in column(artifact.path(name), "input_id")}
-
-
-def plugin_key_of(request: Request) -> str:
-    """The namespace of the rows that a 'features' or 'intervals' request asks for."""
-    return digest(request.params["plugin"])[:32]
-
-
-def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
-    """Input ids that this plug-in has answered or failed on: neither is tried again."""
-    return {i for a in holding(warehouse, kind, step, plugin) for i in _answered(a)}
-
-
-def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """The failures rows of these artifacts."""
-    return [
-        row
-        for a in artifacts if "failures.parquet" in a.files
-        for row in read_table(a.path("failures.parquet"), FAILURES).to_pylist()
-    ]  # fmt: skip
-
-
 def write_features(
     folder: Path, lake: Path, step: str, plugin: Any, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path],
     device: str, checkpoint: Path | None,
@@ -231,7 +170,7 @@ def feature_schema(outputs: Mapping[str, FeatureSpec]) -> pa.Schema:
 
 
 def _inputs(artifact: Artifact, plugin: Any) -> dict[str, tuple[str, ...]]:
-    inputs = {"utterances": (artifact.digest,)}
+    inputs: dict[str, tuple[str, ...]] = {"utterances": (artifact.digest,)}
     if getattr(plugin, "reads_checkpoint", False):
         inputs["checkpoint"] = (plugin.weights,)
     return inputs
@@ -260,11 +199,13 @@ def _clips(
     digests = RawDigests(lake)
     clips, failures = [], []
     try:
-        for (corpus, path, channel), group in groupby(rows, key=lambda row: (row["corpus"], row["path"], row["channel"])):
+        for (corpus, path, channel), group in groupby(
+            rows, key=lambda row: (row["corpus"], row["path"], row["channel"])
+        ):
             own = list(group)
             if digests.raw_file(roots[corpus], path).sha256 != own[0]["recording_id"]:
                 raise SourceChanged(roots[corpus] / path)
-            for row, wave in zip(own, _waves(roots[corpus] / path, own, channel), strict=True):
+            for row, wave in zip(own, _waves(roots[corpus], path, own, channel), strict=True):
                 if isinstance(wave, Exception):
                     failures.append(_failure(row["input_id"], rows, step, wave))
                 else:
@@ -274,15 +215,16 @@ def _clips(
     return clips, failures
 
 
-def _waves(path: Path, rows: Sequence[Mapping[str, Any]], channel: str) -> list[np.ndarray | EmolakeError]:
-    """The waves of many spans of one recording: all at once, or one by one when that fails."""
+def _waves(root: Path, path: str, rows: Sequence[Mapping[str, Any]], channel: str) -> list[np.ndarray | EmolakeError]:
+    """The waves of many spans of one recording: all at once, or one by one when that fails. What is said of a failure
+    names the path inside the corpus: where the corpus lies on this machine has no place in an artifact."""
     spans = [(row["start_s"], row["end_s"]) for row in rows]
     try:
-        return list(decode_many(path, spans, channel))
+        return list(decode_many(root / path, spans, channel))
     except EmolakeError as error:
         if len(rows) == 1:
-            return [error]
-        return [wave for row in rows for wave in _waves(path, [row], channel)]
+            return [UnreadableAudio(path, error.why) if isinstance(error, UnreadableAudio) else error]
+        return [wave for row in rows for wave in _waves(root, path, [row], channel)]
 
 
 def _guarded(

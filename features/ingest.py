@@ -75,7 +75,5 @@ def write_labels(folder: Path, **reading: Any) -> None:
 
 def corpus_ref(reader_step: str, root: Path, raw_artifacts: Sequence[Artifact], artifacts: Sequence[Artifact]) -> dict:
     """What `refs/corpora/<name>` holds: the current reading of a corpus and where its files are."""
-    by_kind = {
-        kind: [a.digest for a in artifacts if a.request.kind == kind] for kind in ("utterances", "labels")
-    }
+    by_kind = {kind: [a.digest for a in artifacts if a.request.kind == kind] for kind in ("utterances", "labels")}
     return {"reader": reader_step, "root": str(root), "raw": [a.digest for a in raw_artifacts], **by_kind}

@@ -77,7 +77,7 @@ class RawFile:
 
 @dataclass
 class Rows:
-    """What a reader finds in one unit: dict rows of the tables UTTERANCES, LABELS and FAILURES of `warehouse.schema`."""
+    """What a reader finds in one unit: rows of UTTERANCES, LABELS and FAILURES of `warehouse.schema`."""
 
     utterances: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     labels: list[dict[str, Any]] = dataclasses.field(default_factory=list)

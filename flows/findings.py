@@ -97,21 +97,23 @@ def score_table(predictions: pa.Table, protocols: Mapping[str, Mapping[str, Any]
             spread = _over_folds(values)
             intervals = [_interval(run, metric) for run in by_seed.values()]
             known = [interval for interval in intervals if interval is not None]
-            rows.append({
-                "variant": variant,
-                "protocol": protocol["id"],
-                "metric": metric,
-                "mean": statistics.fmean(spread),
-                "sd": statistics.stdev(spread) if len(spread) > 1 else None,
-                "pooled": statistics.fmean(run[metric] for run in pooled),
-                "low": statistics.fmean(low for low, _ in known) if known else None,
-                "high": statistics.fmean(high for _, high in known) if known else None,
-                "n_folds": len({fold for fold, _ in runs}),
-                "n_seeds": len(by_seed),
-                "n_utterances": len({row["utterance_id"] for run in runs.values() for row in run}),
-                "selected_on": protocol.get("selected_on", "dev"),
-                "runs": [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in values.items()],
-            })
+            rows.append(
+                {
+                    "variant": variant,
+                    "protocol": protocol["id"],
+                    "metric": metric,
+                    "mean": statistics.fmean(spread),
+                    "sd": statistics.stdev(spread) if len(spread) > 1 else None,
+                    "pooled": statistics.fmean(run[metric] for run in pooled),
+                    "low": statistics.fmean(low for low, _ in known) if known else None,
+                    "high": statistics.fmean(high for _, high in known) if known else None,
+                    "n_folds": len({fold for fold, _ in runs}),
+                    "n_seeds": len(by_seed),
+                    "n_utterances": len({row["utterance_id"] for run in runs.values() for row in run}),
+                    "selected_on": protocol.get("selected_on", "dev"),
+                    "runs": [{"fold": fold, "seed": seed, "value": value} for (fold, seed), value in values.items()],
+                }
+            )
     return rows
 
 
@@ -186,9 +188,7 @@ def duration_counts(utterances: pa.Table, n_bins: int = 32) -> dict[str, Any]:
 Run = list[dict[str, Any]]
 
 
-def _runs(
-    predictions: pa.Table, protocols: Mapping[str, Mapping[str, Any]]
-) -> dict[str, dict[tuple[str, int], Run]]:
+def _runs(predictions: pa.Table, protocols: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[tuple[str, int], Run]]:
     """Variant -> (fold, seed) -> its labelled test rows; variants in the order of their protocols, all else sorted."""
     columns = ("variant", "fold", "seed", "part", "utterance_id", "label", "predicted", "classes")
     runs: dict[str, dict[tuple[str, int], Run]] = {name: {} for name in protocols}

@@ -97,9 +97,7 @@ def fold_dots(scores: Sequence[Mapping[str, Any]]) -> str:
             if score["low"] is not None:
                 axes.plot([score["low"], score["high"]], [row, row], color=_ACCENT, alpha=0.28, linewidth=9, zorder=1)
             values = sorted(run["value"] for run in score["runs"])
-            axes.scatter(
-                values, row + _spread(values), s=20, color=_ACCENT, alpha=0.85, linewidths=0, zorder=3
-            )
+            axes.scatter(values, row + _spread(values), s=20, color=_ACCENT, alpha=0.85, linewidths=0, zorder=3)
             axes.plot([score["mean"]] * 2, [row - 0.3, row + 0.3], color=_INK, linewidth=1.4, zorder=4)
         axes.set_yticks(range(len(scores)), [score["variant"] for score in scores])
         axes.set_ylim(len(scores) - 0.45, -0.55)
@@ -222,9 +220,7 @@ def learning_curves(curves: Sequence[Mapping[str, Any]]) -> str:
                     colour = names[column][1]
                     losses = [math.nan if value is None else value for value in run[column]]
                     mark = "o" if len(losses) == 1 else None
-                    axes.plot(
-                        run["epoch"], losses, color=colour, alpha=alpha, linewidth=1.1, marker=mark, markersize=3
-                    )
+                    axes.plot(run["epoch"], losses, color=colour, alpha=alpha, linewidth=1.1, marker=mark, markersize=3)
                     if run.get("kept") in run["epoch"] and (column == "dev_loss" or "dev_loss" not in run):
                         kept = run["epoch"].index(run["kept"])
                         axes.plot(

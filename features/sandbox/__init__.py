@@ -1,8 +1,8 @@
 """Miniature corpora in the published layouts, spoken by a synthesiser: anyone can run the demo and the tests.
 
-    <root>/IEMOCAP_full_release/   five sessions, ten speakers
-    <root>/MELD.Raw/               train, dev and test clips
-    <root>/films/<title>/          soundtracks in video containers, with subtitles
+<root>/IEMOCAP_full_release/   five sessions, ten speakers
+<root>/MELD.Raw/               train, dev and test clips
+<root>/films/<title>/          soundtracks in video containers, with subtitles
 """
 
 from __future__ import annotations

@@ -79,9 +79,7 @@ def write(root: Path, dialogues: Sequence[Dialogue], seed: int, spoke: Callable[
 def _bag(scale: float, session: int, letter: str, choose: random.Random) -> list[str]:
     lively = "exc" if (session + (letter == "F")) % 2 else "hap"  # one of the two stands for 'happy' at small scales
     at_least = {"neu": 1, "sad": 1, "ang": 1, lively: 1}
-    labels = [
-        label for label, n in PER_SPEAKER.items() for _ in range(max(round(n * scale), at_least.get(label, 0)))
-    ]
+    labels = [label for label, n in PER_SPEAKER.items() for _ in range(max(round(n * scale), at_least.get(label, 0)))]
     choose.shuffle(labels)
     return labels
 

@@ -128,9 +128,7 @@ def test_an_empty_clip_is_untreatable(loaded: Loaded) -> None:
         loaded.load()([Clip("empty", np.zeros(0, np.float32), "")])
 
 
-def test_nothing_appears_on_the_terminal(
-    loaded: Loaded, clips: list[Clip], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_nothing_appears_on_the_terminal(loaded: Loaded, clips: list[Clip], capfd: pytest.CaptureFixture[str]) -> None:
     loaded.load()(clips)
     assert capfd.readouterr() == ("", "")
 

@@ -15,7 +15,8 @@ import pytest
 import soundfile
 
 from features import ingest
-from features.extract import extract, failed, holding, input_id, works
+from features.extract import extract, works
+from features.inventory import failed, holding, input_id
 from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
 from features.raw import RawDigests
 from warehouse import Warehouse
@@ -72,7 +73,7 @@ class Energy:
             "frames": FeatureSpec("frame", ("frame", "dim"), 1, hop_s=0.01),
         }
 
-    def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]:  # noqa: ARG002
+    def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]:
         def run(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
             self.calls.append([clip.input_id for clip in clips])
             return [self._one(clip) for clip in clips]
@@ -98,7 +99,7 @@ class Words:
     def outputs(self) -> Mapping[str, FeatureSpec]:
         return {"vector": FeatureSpec("utterance", ("dim",), 1, names=("n_letters",))}
 
-    def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]:  # noqa: ARG002
+    def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]:
         def run(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
             self.calls.extend(clip.text for clip in clips)
             return [{"vector": np.array([len(clip.text)], np.float32)} for clip in clips]
@@ -113,7 +114,7 @@ class Halves:
     version: ClassVar[int] = 1
     needs: ClassVar[str] = "pair"
 
-    def load(self, device: str) -> Callable[[Clip], Sequence[Interval]]:  # noqa: ARG002
+    def load(self, device: str) -> Callable[[Clip], Sequence[Interval]]:
         def align(clip: Clip) -> list[Interval]:
             words = clip.text.split()
             if not words:
@@ -262,7 +263,7 @@ def test_one_bad_clip_is_a_failures_row_and_its_neighbours_stay(lake: Warehouse,
     artifacts = make(lake, root, Energy())
     failures = {row["utterance_id"]: row["reason"] for row in failed(artifacts)}
     assert failures["lines-c"] == "the clip is silent"
-    assert set(failures) <= {"lines-c", "lines-d"}
+    assert failures.get("lines-d", "d.wav").startswith("d.wav") and set(failures) <= {"lines-c", "lines-d"}
     assert len(rows_of(artifacts)) == len(TEXTS) - len(failures)
     Energy.calls.clear()
     make(lake, root, Energy())
@@ -291,7 +292,7 @@ def test_an_answer_that_breaks_its_promise_is_a_failure(
     lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch, answer: np.ndarray, reason: str
 ) -> None:
     frames = np.ones((3, 1), np.float32)
-    monkeypatch.setattr(Energy, "_one", lambda self, clip: {"vector": answer, "frames": frames})  # noqa: ARG005
+    monkeypatch.setattr(Energy, "_one", lambda self, clip: {"vector": answer, "frames": frames})
     failures = failed(make(lake, root, Energy()))
     assert len(failures) == len(TEXTS)
     assert all(re.search(reason, row["reason"]) for row in failures)
@@ -315,7 +316,9 @@ def test_intervals_are_numbered_per_tier_and_keyed_by_sound_and_words(lake: Ware
         "JOIN intervals ON input_id = pair_id(audio_id, text_id) GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     assert joined[0] == ("lines-a", ["one", "two"])
-    assert [(row["utterance_id"], row["reason"]) for row in failed([artifact])] == [("lines-e", "the transcript is empty")]
+    assert [(row["utterance_id"], row["reason"]) for row in failed([artifact])] == [
+        ("lines-e", "the transcript is empty")
+    ]
 
 
 def test_two_utterances_with_the_same_words_share_a_row(lake: Warehouse, root: Path) -> None:

@@ -134,9 +134,7 @@ def test_cues_that_are_no_span_are_failures(film: Make, read_all, cue: tuple[flo
         path = root / "Film" / "Film.en.srt"
         path.write_text(path.read_text().replace("00:00:59,990", "00:01:00,100"))
     rows = read_all(Films(), root)
-    assert rows.failures == [
-        {"input_id": "", "utterance_id": "c-Film-0001", "step": "corpora.films", "reason": reason}
-    ]
+    assert rows.failures == [{"input_id": "", "utterance_id": "c-Film-0001", "step": "corpora.films", "reason": reason}]
     assert len(rows.utterances) == 1
 
 

@@ -198,9 +198,7 @@ def fail_no_words(root: Path) -> None:
 def test_what_cannot_be_an_utterance_is_a_failure(release: Path, read_all, spoil, reason: str) -> None:
     spoil(release)
     rows = read_all(ONE, release)
-    assert rows.failures == [
-        {"input_id": "", "utterance_id": f"c-{NAME}", "step": "corpora.iemocap", "reason": reason}
-    ]
+    assert rows.failures == [{"input_id": "", "utterance_id": f"c-{NAME}", "step": "corpora.iemocap", "reason": reason}]
     assert not rows.utterances
     assert not rows.labels
 

@@ -85,9 +85,7 @@ def test_both_generations_give_the_same_text(release: Path, read_all) -> None:
 
 @given(st.text(st.characters(codec="cp1252", exclude_categories=["Cc"])))
 def test_repair_undoes_the_fault_and_harms_nothing_else(text: str) -> None:
-    spoiled = "".join(
-        char if ord(char) < 256 else char.encode("cp1252").decode("latin-1") for char in text
-    )
+    spoiled = "".join(char if ord(char) < 256 else char.encode("cp1252").decode("latin-1") for char in text)
     assert repaired(spoiled) == text == repaired(text)
 
 

@@ -68,7 +68,7 @@ def test_bytes_of_no_encoding() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{\\an8}<font color=\"#fff\">Look <b>up</b>.</font>", "Look up."),
+        ('{\\an8}<font color="#fff">Look <b>up</b>.</font>', "Look up."),
         ("( clock\nticking )", ""),
         ("[sighs] Oh (to Ann) dear.", "Oh dear."),
         ("♪ la la ♪\nCome on.", "Come on."),

@@ -61,10 +61,12 @@ UTTERED = pa.Table.from_pylist(
     + [_utterance("films", n, 1.5) for n in range(4)],
     schema=UTTERANCES,
 )
-LABELLED = pa.table({
-    "utterance_id": [f"acted-{n}" for n in range(18)],
-    "value": [CLASSES[n % 3] for n in range(18)],
-})
+LABELLED = pa.table(
+    {
+        "utterance_id": [f"acted-{n}" for n in range(18)],
+        "value": [CLASSES[n % 3] for n in range(18)],
+    }
+)
 
 
 def _content(**changes: Any) -> dict[str, Any]:
@@ -170,11 +172,13 @@ def test_corpora_are_counted() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0.01, 4000)), max_size=60))
 def test_every_utterance_is_in_one_bin(spans: list[tuple[str, float]]) -> None:
-    table = pa.table({
-        "corpus": pa.array([corpus for corpus, _ in spans], pa.string()),
-        "start_s": [0.0 for _ in spans],
-        "end_s": pa.array([span for _, span in spans], pa.float64()),
-    })
+    table = pa.table(
+        {
+            "corpus": pa.array([corpus for corpus, _ in spans], pa.string()),
+            "start_s": [0.0 for _ in spans],
+            "end_s": pa.array([span for _, span in spans], pa.float64()),
+        }
+    )
     found = duration_counts(table)
     assert {name: sum(counts) for name, counts in found["counts"].items()} == {
         name: sum(corpus == name for corpus, _ in spans) for name in sorted({corpus for corpus, _ in spans})

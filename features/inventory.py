@@ -1,0 +1,75 @@
+"""What the lake has and wants of a plug-in's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Request
+from warehouse.catalog import plugin_key
+from warehouse.hashing import short_digest
+from warehouse.schema import FAILURES, pair_id
+from warehouse.tables import read_table
+
+
+def input_id(utterance: Mapping[str, Any], needs: str) -> str:
+    """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'."""
+    if needs == "pair":
+        return pair_id(utterance["audio_id"], utterance["text_id"])
+    return utterance[f"{needs}_id"]
+
+
+def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
+    """The input ids of all these utterances."""
+    columns = ["audio_id", "text_id"]
+    return {
+        input_id(row, needs)
+        for a in utterances
+        for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
+    }
+
+
+def column(path: Path, name: str) -> list[Any]:
+    """One column of a Parquet file."""
+    return pq.read_table(path, columns=[name]).column(0).to_pylist()
+
+
+def ids_in(selection: Artifact) -> set[str]:
+    """The utterances of a selection."""
+    return set(column(selection.path("selection.parquet"), "utterance_id"))
+
+
+def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set[str] | None = None) -> list[Artifact]:
+    """The artifacts with rows or failures of this plug-in, oldest first: all, or those that hold a wanted input id."""
+    key = plugin_key(step, plugin)
+    found = [a for a in warehouse.artifacts(kind) if a.request.step == step and plugin_key_of(a.request) == key]
+    return found if wanted is None else [a for a in found if wanted & _answered(a)]
+
+
+def _answered(artifact: Artifact) -> set[str]:
+    """The input ids an artifact has rows or failures for."""
+    names = (f"{artifact.request.kind}.parquet", "failures.parquet")
+    return {i for name in names for i in column(artifact.path(name), "input_id")}
+
+
+def plugin_key_of(request: Request) -> str:
+    """The namespace of the rows that a 'features' or 'intervals' request asks for."""
+    return short_digest(request.params["plugin"])
+
+
+def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
+    """Input ids that this plug-in has answered or failed on: neither is tried again."""
+    return {i for a in holding(warehouse, kind, step, plugin) for i in _answered(a)}
+
+
+def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
+    """The failures rows of these artifacts."""
+    return [
+        row
+        for a in artifacts if "failures.parquet" in a.files
+        for row in read_table(a.path("failures.parquet"), FAILURES).to_pylist()
+    ]  # fmt: skip

@@ -1,0 +1,114 @@
+"""Feature rows to training shards: one tar per field per chunk of utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.inventory import input_id
+from features.plugin import FeatureSpec
+from warehouse.artifact import Artifact, Request, Work
+from warehouse.catalog import identity
+from warehouse.hashing import digest
+from warehouse.schema import UTTERANCES
+from warehouse.shards import write_shard
+from warehouse.tables import array_of, read_table
+
+VERSION = 1
+CHUNK = 256
+"""Utterances per shard."""
+
+
+def pack_works(
+    utterances: Sequence[Artifact],
+    step: str,
+    plugin: Any,
+    output: str,
+    spec: FeatureSpec,
+    features: Sequence[Artifact],
+    keep: set[str] | None = None,
+) -> list[Work]:
+    """The works that pack one output of one extractor.
+
+    A chunk never crosses from one unit of a corpus to the next, so that a new film adds shards and rewrites none.
+    Utterances whose row failed are left out.
+
+    Args:
+        features: every artifact with rows of this extractor.
+        keep: pack only these utterances.
+    """
+    place: dict[str, Artifact] = {}
+    for artifact in features:
+        table = pq.read_table(artifact.path("features.parquet"), columns=["input_id"])
+        place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
+    works = []
+    for members in _chunks(utterances, plugin.needs, keep, place.keys()):
+        sources = sorted({place[row_id].digest for _, row_id in members})
+        by_digest = {a.digest: a for a in features}
+        params = {"source": {"plugin": identity(step, plugin), "output": output}, "members": digest(members)}
+        request = Request("shards", "flows.pack", VERSION, params, {"features": tuple(sources)})
+        arguments = {
+            "field": f"{step.rpartition('.')[2]}-{output}", "members": members, "output": output,
+            "names": spec.names if spec.level == "utterance" else None,
+            "files": [by_digest[d].path("features.parquet") for d in sources],
+        }  # fmt: skip
+        works.append(Work(request, write_features_shard, arguments, n_rows=len(members)))
+    return works
+
+
+def pack_text_works(utterances: Sequence[Artifact], keep: set[str] | None = None) -> list[Work]:
+    """The works that pack the normalised transcripts. An utterance without words has none to pack."""
+    works = []
+    for artifact in utterances:
+        rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
+        texts = {row["text_id"]: row["text"] for row in rows if row["text"]}
+        for members in _chunks([artifact], "text", keep, texts.keys()):
+            params = {"source": {"table": "utterances", "column": "text"}, "members": digest(members)}
+            request = Request("shards", "flows.pack", VERSION, params, {"utterances": (artifact.digest,)})
+            works.append(Work(request, write_text_shard, {"members": members, "texts": texts}, n_rows=len(members)))
+    return works
+
+
+def write_features_shard(
+    folder: Path, field: str, members: Sequence[tuple[str, str]], output: str, names: Sequence[str] | None,
+    files: Sequence[Path],
+) -> None:  # fmt: skip
+    """Writes the tar of one field. Rows at utterance level become one vector, their columns in the promised order."""
+    rows = {}
+    wanted = {row_id for _, row_id in members}
+    columns = ["input_id", *(names or (output, f"{output}_shape", f"{output}_dtype"))]
+    for file in files:
+        for row in pq.read_table(file, columns=columns).to_pylist():
+            if row["input_id"] in wanted:
+                rows[row["input_id"]] = row
+    write_shard(folder, field, _arrays(members, rows, output, names))
+
+
+def _arrays(
+    members: Sequence[tuple[str, str]], rows: Mapping[str, Mapping[str, Any]], output: str, names: Sequence[str] | None
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    for utterance_id, row_id in members:
+        row = rows[row_id]
+        array = array_of(row, output) if names is None else np.array([row[name] for name in names], np.float32)
+        yield utterance_id, row_id, array
+
+
+def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Mapping[str, str]) -> None:
+    write_shard(folder, "text", ((utterance_id, row_id, texts[row_id]) for utterance_id, row_id in members))
+
+
+def _chunks(
+    utterances: Sequence[Artifact], needs: str, keep: set[str] | None, present: Any
+) -> Iterator[list[tuple[str, str]]]:
+    for artifact in utterances:
+        members = []
+        for row in read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist():
+            row_id = input_id(row, needs)
+            if row_id in present and (keep is None or row["utterance_id"] in keep):
+                members.append((row["utterance_id"], row_id))
+        for start in range(0, len(members), CHUNK):
+            yield members[start : start + CHUNK]

@@ -1,0 +1,73 @@
+"""Recipe to requests, doing nothing: what is there, what would be made, and why what is near does not match."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.doer import Step, Waits, new_step
+from flows.line import Line
+from flows.recipe import Recipe
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Work
+from warehouse.lineage import why
+
+
+class Planner:
+    """The doer that does nothing: it looks up and writes down."""
+
+    def __init__(
+        self, warehouse: Warehouse, explain: bool, hashing: Callable[[str], Any], remember: Callable[[str, Any], None]
+    ) -> None:
+        self.warehouse, self.explain, self.hashing, self.remember = warehouse, explain, hashing, remember
+        self.steps: list[Step] = []
+
+    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
+        found = [self.warehouse.find(work.request) for work in works]
+        missing = [work for work, artifact in zip(works, found, strict=True) if artifact is None]
+        step = new_step(name, works, missing, n_rows)
+        self.steps.append(step)
+        if missing:
+            if self.explain:
+                step.differences = why(self.warehouse, missing[0].request)
+            raise Waits(name)
+        return [artifact for artifact in found if artifact is not None]
+
+    def waits(self, name: str, step: str) -> None:
+        self.steps.append(Step(name, waits_for=step))
+
+
+def _no_hashing(corpus: str) -> Callable[[int], None]:
+    return lambda n_bytes: None
+
+
+def _forget(ref: str, value: Mapping[str, Any]) -> None:
+    return None
+
+
+def plan(
+    recipe: Recipe,
+    warehouse: Warehouse,
+    roots: Mapping[str, Path],
+    verb: str = "run",
+    explain: bool = True,
+    hashing: Callable[[str], Any] = _no_hashing,
+    remember: Callable[[str, Mapping[str, Any]], None] = _forget,
+) -> list[Step]:
+    """The steps of a verb ('ingest', 'align', 'extract', 'pack', 'run') with what each has and lacks.
+
+    A step whose inputs do not exist yet is shown as waiting: its requests cite digests nobody knows.
+
+    Args:
+        explain: look for the nearest artifact of what is missing.
+        hashing: told of the bytes of raw files as they are hashed.
+        remember: told where names now point, for products that exist; a mere plan moves none.
+    """
+    planner = Planner(warehouse, explain, hashing, remember)
+    getattr(Line(recipe, warehouse, roots, planner), verb)()
+    return planner.steps
+
+
+def is_done(steps: Sequence[Step]) -> bool:
+    return not any(step.works or step.waits_for for step in steps)

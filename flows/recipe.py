@@ -1,0 +1,281 @@
+"""The declared experiment: one TOML file, thirty-odd lines, read strictly. What to do, never where or how fast."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.protocol import PROTOCOLS
+from warehouse.catalog import build, plugin_class
+from warehouse.errors import InvalidField, MalformedSource, MissingFolder, UnknownField, UnknownName
+
+RECIPES = Path(__file__).parent / "recipes"
+
+TEXT = "text"
+"""The one source that is no feature: the normalised transcript."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CorpusEntry(_Section):
+    """One corpus of the recipe: its reader and the reader's own fields."""
+
+    reader: str
+    fields: dict[str, Any] = {}
+
+
+class AlignEntry(_Section):
+    """How the corpora are aligned: the aligner, its fields, and which corpora."""
+
+    aligner: str
+    corpora: list[str]
+    fields: dict[str, Any] = {}
+
+
+class FeatureEntry(_Section):
+    """One extractor: its fields, the corpora it hears or reads, the model whose checkpoint it loads (if any)."""
+
+    extractor: str
+    corpora: list[str]
+    checkpoint: str | None = None
+    fields: dict[str, Any] = {}
+
+
+class SelectionEntry(_Section):
+    """Utterances that a teacher is sure of. `logits` is a source such as 'teacher.logits'; a class without a threshold
+    of its own takes `threshold`."""
+
+    corpus: str
+    logits: str
+    threshold: float = Field(gt=0, lt=1)
+    thresholds: dict[str, float] = {}
+
+
+class ModelEntry(_Section):
+    """One student to fit.
+
+    Args:
+        corpus, protocol: what it learns from and how that is split; one fit per fold and seed.
+        inputs: the student's role -> source: a feature, one output of it ('teacher.hidden'), or 'text'.
+        objective: loss term -> weight.
+        init: the model whose checkpoint it starts from.
+        selection: learn from these utterances only; the teacher's class is then the label.
+    """
+
+    student: str
+    corpus: str
+    protocol: str
+    inputs: dict[str, str]
+    objective: dict[str, float] = {}
+    fit: dict[str, Any] = {}
+    init: str | None = None
+    selection: str | None = None
+    seeds: list[int] = [0]
+    fields: dict[str, Any] = {}
+
+
+class ReportEntry(_Section):
+    """The models whose test predictions make the tables, and sentences the reader should know."""
+
+    models: list[str]
+    remarks: list[str] = []
+
+
+class FailuresEntry(_Section):
+    """How many utterances may fail in all steps together before the run stops."""
+
+    allowed: int = 0
+
+
+class Recipe(_Section):
+    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    title: str
+    corpora: dict[str, CorpusEntry]
+    align: AlignEntry | None = None
+    features: dict[str, FeatureEntry] = {}
+    selections: dict[str, SelectionEntry] = {}
+    models: dict[str, ModelEntry] = {}
+    report: ReportEntry | None = None
+    failures: FailuresEntry = FailuresEntry()
+    text: str = ""  # the file itself, for the report
+
+
+_PLUGINS: dict[str, tuple[str, str]] = {
+    "corpora": ("features.corpora", "reader"),
+    "align": ("features.aligners", "aligner"),
+    "features": ("features.extractors", "extractor"),
+    "models": ("models.students", "student"),
+}
+"""Section -> the room its plug-ins live in and the field that names one."""
+
+_ENTRIES: dict[str, type[_Section]] = {
+    "corpora": CorpusEntry, "align": AlignEntry, "features": FeatureEntry, "selections": SelectionEntry,
+    "models": ModelEntry, "report": ReportEntry, "failures": FailuresEntry,
+}  # fmt: skip
+_ONE = ("align", "report", "failures")  # sections that are one table, not one per name
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """A recipe by path, or by the name of a shipped one.
+
+    Raises:
+        UnknownName: neither; lists the shipped ones.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise MissingFolder("the recipe", path, "give the path of a TOML file, or the name of a shipped recipe")
+        return path
+    shipped = {p.stem: p for p in RECIPES.glob("*.toml")}
+    if name_or_path not in shipped:
+        raise UnknownName("recipe", name_or_path, shipped)
+    return shipped[name_or_path]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Reads and checks a recipe: names, types, every plug-in's own fields, and that what is referred to exists.
+
+    Raises:
+        MalformedSource: not TOML. UnknownField, InvalidField, UnknownName: each with the place and the nearest name.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise MalformedSource(path, f"is not TOML: {error}") from error
+    where = f"recipe '{path.stem}'"
+    for section, content in tree.items():
+        if section not in Recipe.model_fields or section == "text":
+            raise UnknownField(where, section, set(Recipe.model_fields) - {"text"})
+        if section in _ENTRIES:
+            tables = {"": content} if section in _ONE else content
+            for name, table in tables.items():
+                _check_entry(section, table, f"{where} [{section}{'.' if name else ''}{name}]")
+    recipe = _typed(Recipe, tree | {"text": text}, where)
+    for complaint in _dangling(recipe):
+        raise InvalidField(where, *complaint)
+    return recipe
+
+
+def _check_entry(section: str, table: dict[str, Any], where: str) -> None:
+    """Moves a plug-in's own fields from the table into `fields`, and checks them by building it."""
+    entry = _ENTRIES[section]
+    if not isinstance(table, dict):
+        raise InvalidField(where, section, "must be a table")
+    if section in _PLUGINS:
+        room, naming = _PLUGINS[section]
+        if naming not in table:
+            raise InvalidField(where, naming, "must be given")
+        plugin = plugin_class(room, table[naming])
+        own = {name: table.pop(name) for name in list(table) if name not in entry.model_fields}
+        fields = {field.name for field in dataclasses.fields(plugin)}
+        known = (set(entry.model_fields) | fields) - {"fields"}
+        for name in own:
+            if name not in fields:
+                raise UnknownField(where, name, known)
+        filled = {"weights": ""} if getattr(plugin, "reads_checkpoint", False) else {}
+        build(room, table[naming], own | filled, where)
+        table["fields"] = own
+    else:
+        for name in table:
+            if name not in entry.model_fields:
+                raise UnknownField(where, name, entry.model_fields)
+    _typed(entry, table, where)
+
+
+def _typed(model: type[Any], value: Mapping[str, Any], where: str) -> Any:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidField(where, name, f"is wrong: {first['msg'].lower()}") from error
+
+
+def _dangling(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """(field, problem) of every reference to something that is not in the recipe."""
+    known: dict[str, Mapping[str, Any]] = {
+        "corpus": recipe.corpora,
+        "feature": recipe.features,
+        "model": recipe.models,
+        "selection": recipe.selections,
+    }
+
+    def missing(kind: str, name: str | None, place: str) -> Iterator[tuple[str, str]]:
+        if name is not None and name not in known[kind]:
+            yield place, f"names the {kind} '{name}', which the recipe does not have"
+
+    if recipe.align:
+        for name in recipe.align.corpora:
+            yield from missing("corpus", name, "align.corpora")
+    for name, feature in recipe.features.items():
+        for corpus in feature.corpora:
+            yield from missing("corpus", corpus, f"features.{name}.corpora")
+        yield from missing("model", feature.checkpoint, f"features.{name}.checkpoint")
+        reads = getattr(plugin_class("features.extractors", feature.extractor), "reads_checkpoint", False)
+        if reads != (feature.checkpoint is not None):
+            problem = "must name a model" if reads else "must not be given: this extractor loads none"
+            yield f"features.{name}.checkpoint", problem
+    for name, selection in recipe.selections.items():
+        yield from missing("corpus", selection.corpus, f"selections.{name}.corpus")
+        yield from missing("feature", selection.logits.split(".")[0], f"selections.{name}.logits")
+    for name, model in recipe.models.items():
+        yield from missing("corpus", model.corpus, f"models.{name}.corpus")
+        yield from missing("model", model.init, f"models.{name}.init")
+        yield from missing("selection", model.selection, f"models.{name}.selection")
+        if model.protocol not in {p.stem for p in PROTOCOLS.glob("*.toml")}:
+            yield f"models.{name}.protocol", f"is '{model.protocol}', and there is no such file in flows/protocols"
+        for role, source in model.inputs.items():
+            if source != TEXT:
+                yield from missing("feature", source.split(".")[0], f"models.{name}.inputs.{role}")
+    for name in recipe.report.models if recipe.report else []:
+        yield from missing("model", name, "report.models")
+    yield from _cycles(recipe)
+
+
+def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    def needs(kind: str, name: str) -> Iterator[tuple[str, str]]:
+        if kind == "feature":
+            if recipe.features[name].checkpoint:
+                yield "model", str(recipe.features[name].checkpoint)
+        elif kind == "selection":
+            yield "feature", recipe.selections[name].logits.split(".")[0]
+        else:
+            model = recipe.models[name]
+            yield from (("feature", s.split(".")[0]) for s in model.inputs.values() if s != TEXT)
+            if model.init:
+                yield "model", model.init
+            if model.selection:
+                yield "selection", model.selection
+
+    def visit(kind: str, name: str, path: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+        if (kind, name) in path:
+            yield f"models.{name}", "needs itself: " + " → ".join(n for _, n in [*path, (kind, name)])
+            return
+        for other in needs(kind, name):
+            yield from visit(*other, (*path, (kind, name)))
+
+    for name in recipe.models:
+        yield from visit("model", name, ())
+
+
+Section = Literal["corpora", "align", "features", "models"]
+
+
+def plugin_of(section: Section, entry: Any, where: str, **more: Any) -> Any:
+    """The plug-in that an entry declares; `more` holds fields that are only known now (the weights' digest)."""
+    room, naming = _PLUGINS[section]
+    return build(room, getattr(entry, naming), entry.fields | more, where)
+
+
+def step_of(section: Section, entry: Any) -> str:
+    """The step name of an entry's plug-in: 'extractors.opensmile', 'students.mced', …"""
+    room, naming = _PLUGINS[section]
+    return f"{room.rpartition('.')[2]}.{getattr(entry, naming)}"

@@ -1,0 +1,178 @@
+"""Running a recipe: plan first, start Prefect only when there is work, and say at the end what was done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from flows import show
+from flows.doer import Step
+from flows.plan import is_done, plan
+from flows.recipe import Recipe, read_recipe, recipe_path
+from flows.server import prefect_server
+from warehouse import Warehouse, lineage
+from warehouse.artifact import Artifact
+from warehouse.errors import MissingFolder
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where and how fast: nothing of it is part of identity."""
+
+    lake: Path
+    roots: Mapping[str, Path]
+    device: str
+    n_workers: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did. `report` is the artifact with the report, where the recipe has one and the verb reached it."""
+
+    recipe: Recipe
+    warehouse: Warehouse
+    steps: list[Step]
+    report: Artifact | None
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        n_new, n_rows = show.totals(self.steps)
+        number = trace_number(self.warehouse, self.report) if self.report else None
+        return {
+            "recipe": self.recipe.name, "new": n_new, "rows": n_rows, "seconds": round(self.seconds, 1),
+            "steps": [step.as_json() for step in self.steps],
+            "report": str(self.report.path("report.html")) if self.report else None,
+            "metrics": metric_rows(self.warehouse, self.recipe.name) if self.report else [],
+            "trace": [vars(hop) for hop in number.hops] if number else [],
+        }  # fmt: skip
+
+
+def roots_of(recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Corpus -> folder: as given, or else where it was ingested from the last time.
+
+    Raises:
+        MissingFolder: neither is known.
+    """
+    roots = {}
+    for name in recipe.corpora:
+        ref = warehouse.ref(f"corpora/{name}")
+        if name in given:
+            roots[name] = given[name].absolute()
+        elif ref is not None:
+            roots[name] = Path(ref["root"])
+        else:
+            raise MissingFolder(f"corpus '{name}'", Path("?"), f"say where it is with --root {name}=FOLDER")
+    return roots
+
+
+def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
+    """Does a verb of a recipe. When the plan finds nothing to do, Prefect is not even imported."""
+    began = time.monotonic()
+    recipe = read_recipe(path)
+    warehouse = Warehouse(setup.lake, create=True)
+    roots = roots_of(recipe, warehouse, setup.roots)
+    terminal = show.Terminal(console)
+    steps = plan(recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref)
+    if not is_done(steps):
+        with prefect_server(warehouse.root / ".prefect"):
+            from flows.pipeline import WATCHER
+            from flows.pipeline import run as run_flow
+
+            WATCHER.set(terminal)
+            texts = {name: str(root) for name, root in roots.items()}
+            steps = run_flow(str(path.absolute()), str(warehouse.root), texts, verb, setup.device, setup.n_workers)
+    report = warehouse.ref(f"reports/{recipe.name}") if verb == "run" else None
+    artifact = warehouse.resolve(report["artifact"]) if report else None
+    return Outcome(recipe, warehouse, steps, artifact, time.monotonic() - began)
+
+
+def demo(folder: Path, n_workers: int, console: Console) -> Outcome:
+    """The main job: sandbox, then `flows/recipes/demo.toml` on it."""
+    from features import sandbox
+
+    root = folder / "sandbox"
+    with show.counting(console, "speaking the sandbox corpora") as progress:
+        roots = sandbox.write(root, seed=0, progress=progress)
+    return run(recipe_path("demo"), Setup(folder / "lake", roots, "cpu", n_workers), "run", console)
+
+
+def plan_sentence(steps: Sequence[Step]) -> str:
+    n_new, n_rows = show.totals(steps)
+    waiting = sum(bool(step.waits_for) for step in steps)
+    more = f"; {waiting} steps wait for what comes before them" if waiting else ""
+    return f"{n_new} of {n_rows} rows new{more}"
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """The summary table, the numbers, and where to look."""
+    n_new, n_rows = show.totals(outcome.steps)
+    if n_new:
+        console.print()
+        console.print(show.steps_table(outcome.steps, planned=False))
+    console.print(f"\n{n_new} of {n_rows} rows new, {outcome.seconds:.1f} s", style="bold")
+    if outcome.report:
+        from flows.report import terminal_tables
+
+        for table in terminal_tables(outcome.report.path("report.json")):
+            console.print()
+            console.print(table)
+        console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
+    console.print(f"lake:   {outcome.warehouse.root}", soft_wrap=True)
+
+
+# -- one number, traced ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    """A metric's value with the way to the bytes of one utterance under it."""
+
+    name: str
+    value: float
+    hops: list[lineage.Hop]
+
+
+def metric_rows(warehouse: Warehouse, recipe: str) -> list[dict[str, Any]]:
+    ref = warehouse.ref(f"reports/{recipe}")
+    return pq.read_table(warehouse.resolve(ref["metrics"]).path("metrics.parquet")).to_pylist() if ref else []
+
+
+def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None = None) -> Number | None:
+    """The way from a number to bytes, for a report, metrics or predictions; None for anything else.
+
+    Without an utterance it starts from the first test metric and the first utterance under it.
+    """
+    roots = {name: ref["root"] for name, ref in warehouse.refs("corpora").items()}
+    if artifact.request.kind == "predictions":
+        return Number("prediction", float("nan"), lineage.trace(warehouse, artifact, utterance, roots))
+    if artifact.request.kind == "report":
+        artifact = warehouse.with_digest(artifact.request.inputs["metrics"][0])[0]
+    if artifact.request.kind != "metrics":
+        return None
+    rows = pq.read_table(artifact.path("metrics.parquet"), filters=[("part", "=", "test")]).to_pylist()
+    for row in rows:
+        predictions = warehouse.with_digest(row["predictions"])[0]
+        ids = pq.read_table(predictions.path("predictions.parquet"), filters=[("part", "=", "test")])
+        own = ids.column("utterance_id").to_pylist()
+        if utterance is None or utterance in own:
+            name = f"{row['metric']} of '{row['variant']}', fold {row['fold']}, seed {row['seed']}"
+            return Number(name, row["value"], lineage.trace(warehouse, predictions, utterance or own[0], roots))
+    return None
+
+
+def print_number(number: Number, console: Console) -> None:
+    value = "" if number.value != number.value else f" = {number.value:.3f}"
+    console.print(f"\none number, traced: {number.name}{value}", style="bold")
+    console.print(show.trace_table(number.hops))
+
+
+def print_trace(outcome: Outcome, console: Console) -> None:
+    number = trace_number(outcome.warehouse, outcome.report) if outcome.report else None
+    if number:
+        print_number(number, console)

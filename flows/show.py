@@ -1,0 +1,193 @@
+"""What a person sees while something runs and after it: progress, tables, trees; coloured only on a terminal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from flows.doer import Step
+from warehouse.artifact import Work
+from warehouse.lineage import Hop, Node
+
+Noter = Callable[[int, int, str], None]
+"""Told how far one work is: done, of how many, and a word on it."""
+
+
+class StepWatcher(Protocol):
+    def noter(self, work: Work) -> Noter: ...
+
+
+class Watcher(Protocol):
+    """Who is shown the progress of a run."""
+
+    def step(self, name: str, n_rows: int) -> Any: ...
+
+    def hashing(self, corpus: str) -> Callable[[int], None]: ...
+
+
+class Silent:
+    """Nobody."""
+
+    @contextmanager
+    def step(self, name: str, n_rows: int) -> Iterator[Silent]:
+        yield self
+
+    def noter(self, work: Work) -> Noter:
+        return lambda done, total, note: None
+
+    def hashing(self, corpus: str) -> Callable[[int], None]:
+        return lambda n_bytes: None
+
+
+class Terminal:
+    """A person at a terminal: a bar per step while it runs. Where output is a file or a pipe, one line per step."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    @contextmanager
+    def step(self, name: str, n_rows: int) -> Iterator[_Bar]:
+        began = time.monotonic()
+        progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", style="dim"), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )  # fmt: skip
+        with progress:
+            yield _Bar(progress, progress.add_task(f"{name:<32}", total=n_rows, note=""))
+        self.console.print(f"{name:<40}{n_rows:>7} new {time.monotonic() - began:>8.1f} s", highlight=False)
+
+    def hashing(self, corpus: str) -> Callable[[int], None]:
+        """A line that grows with the bytes hashed; shown from 64 MiB on, below which hashing is instant."""
+        total = 0
+
+        def progress(n_bytes: int) -> None:
+            nonlocal total
+            before, total = total, total + n_bytes
+            if self.console.is_terminal and total // _HASHED_STEP > before // _HASHED_STEP:
+                self.console.print(f"hashing {corpus}: {total / 2**30:.2f} GiB", end="\r", style="dim")
+
+        return progress
+
+
+_HASHED_STEP = 64 * 2**20
+
+
+@contextmanager
+def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for anything that can say how many of how many; nothing where output is no terminal."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    )  # fmt: skip
+    with progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Bar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+        self._done: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def noter(self, work: Work) -> Noter:
+        def note(done: int, total: int, text: str) -> None:
+            with self._lock:
+                self._done[work.request.key] = work.n_rows * done / max(total, 1)
+                self._progress.update(self._task, completed=int(sum(self._done.values())), note=text)
+
+        return note
+
+
+def steps_table(steps: Sequence[Step], planned: bool) -> Table:
+    """One row per step: rows wanted, rows that are (or were) new, and why or how long."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("step")
+    table.add_column("rows", justify="right")
+    table.add_column("new", justify="right")
+    table.add_column("why" if planned else "seconds", justify="left" if planned else "right")
+    for step in steps:
+        if planned:
+            table.add_row(step.name, _count(step, step.n_rows), _count(step, step.n_new), _why(step))
+        else:
+            table.add_row(step.name, str(step.n_rows), str(step.n_new), f"{step.seconds:.1f}")
+    return table
+
+
+def _count(step: Step, n: int) -> str:
+    return "?" if step.waits_for else str(n)
+
+
+def _why(step: Step) -> str:
+    if step.waits_for:
+        return f"waits for: {step.waits_for}"
+    if not step.works:
+        return "all there"
+    if not step.differences:
+        return "nothing like it in the lake"
+    more = f" (+{len(step.differences) - 1} more)" if len(step.differences) > 1 else ""
+    return f"{step.differences[0]}{more}"
+
+
+def totals(steps: Sequence[Step]) -> tuple[int, int]:
+    """Rows new and rows wanted over all steps."""
+    return sum(step.n_new for step in steps), sum(step.n_rows for step in steps)
+
+
+def lineage_tree(node: Node) -> Tree:
+    """A lineage tree for the terminal: kind, step, and the beginning of each key."""
+    tree = Tree(_line(node))
+    _grow(tree, node)
+    return tree
+
+
+def _grow(tree: Tree, node: Node) -> None:
+    for branch in node.branches:
+        _grow(tree.add(_line(branch)), branch)
+
+
+def _line(node: Node) -> Text:
+    text = Text()
+    if node.role:
+        text.append(f"{node.role}: ", style="dim")
+    text.append(node.artifact.request.kind, style="bold")
+    text.append(f" {node.artifact.request.step} ")
+    text.append(node.artifact.key[:12], style="cyan")
+    if node.repeated:
+        text.append(" (above)", style="dim")
+    return text
+
+
+def trace_table(hops: Sequence[Hop]) -> Table:
+    """A trace, one hop per row, from the number down to the bytes."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("what", "artifact", "which"):
+        table.add_column(name, overflow="fold")
+    for hop in hops:
+        table.add_row(hop.what, hop.key[:12], hop.note)
+    return table
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+    """Dict rows as an aligned table, numbers to the right."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        numeric = all(isinstance(row[name], (int, float)) for row in rows)
+        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in columns))
+    return table
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

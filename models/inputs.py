@@ -1,0 +1,24 @@
+"""The folders behind the digests that a request cites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from warehouse import Request, Warehouse
+from warehouse.errors import ArtifactNotFound
+
+
+def input_folders(warehouse: Warehouse, request: Request) -> dict[str, tuple[Path, ...]]:
+    """role -> folders, in the order of their digests. The manifests are listed once.
+
+    Raises:
+        ArtifactNotFound: the lake holds no artifact with such a digest.
+    """
+    folders: dict[str, Path] = {}
+    for artifact in warehouse.artifacts():
+        folders.setdefault(artifact.digest, artifact.folder)
+    for digests in request.inputs.values():
+        for digest in digests:
+            if digest not in folders:
+                raise ArtifactNotFound(digest)
+    return {role: tuple(folders[digest] for digest in sorted(digests)) for role, digests in request.inputs.items()}

@@ -1,0 +1,119 @@
+"""The only door of a host that computes: `python -m models.job LAKE REQUEST.json` makes what the request orders.
+
+On stdout one JSON object per line: `{"done": 3, "total": 10, "note": "dev loss 0.83"}` while working, then
+`{"key": …, "digest": …}`. A mistake is one sentence on stderr and exit code 1; an interruption is exit code 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from models.plugin import Progress
+from warehouse import Request, Warehouse
+from warehouse.errors import EmolakeError, InvalidField, MalformedSource, UnknownName
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m models.job", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("lake", type=Path, help="folder of the lake")
+    parser.add_argument("request", type=Path, help="file that holds the request as JSON")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"), help="where to compute")
+    parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit")
+    chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if os.environ.get("EMOLAKE_PARENT_PIPE") == "1":
+        threading.Thread(target=_follow_parent, daemon=True).start()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # what libraries print is not for the reader of our lines
+            run(chosen.lake, chosen.request, chosen.device, chosen.processes)
+    except EmolakeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def run(lake: Path, path: Path, device: str = "cpu", n_processes: int = 1) -> None:
+    """Makes the artifact of a request unless it exists, and prints its key and digest.
+
+    Raises:
+        EmolakeError: the file holds no request of this room, or whatever stops the fit or the prediction.
+    """
+    warehouse = Warehouse(lake)
+    request = _read_request(path)
+    artifact = warehouse.find(request)
+    if artifact is None:
+        artifact = warehouse.materialize(request, partial(_work, warehouse, request, device, n_processes))
+    _print_line({"key": artifact.key, "digest": artifact.digest})
+
+
+def _work(warehouse: Warehouse, request: Request, device: str, n_processes: int, folder: Path) -> None:
+    if device in ("cuda", "mps") and not _has(device):
+        raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
+    progress: Progress = _report
+    # Imported here: an answer that exists needs no torch, and predictions need nothing of the training loop.
+    if request.kind == "checkpoint":
+        from models import fit
+
+        fit.write(warehouse, request, folder, progress, device, n_processes)
+    elif request.kind == "predictions":
+        from models import predict
+
+        predict.write(warehouse, request, folder, progress, _best() if device == "auto" else device)
+    else:
+        raise UnknownName("kind of job", request.kind, ("checkpoint", "predictions"))
+
+
+def _read_request(path: Path) -> Request:
+    try:
+        return Request.from_json(json.loads(path.read_bytes()))
+    except OSError as error:
+        raise MalformedSource(path, f"cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedSource(path, f"holds no request ({type(error).__name__}: {error})") from error
+
+
+def _report(done: int, total: int, note: str) -> None:
+    _print_line({"done": done, "total": total, "note": note})
+
+
+def _print_line(line: dict[str, Any]) -> None:
+    print(json.dumps(line, ensure_ascii=False), file=sys.__stdout__, flush=True)
+
+
+def _has(device: str) -> bool:
+    import torch
+
+    return torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+
+
+def _best() -> str:
+    return next((device for device in ("cuda", "mps") if _has(device)), "cpu")
+
+
+def _follow_parent() -> None:
+    """Whoever launched this job holds the other end of stdin; when it is gone, even by `kill -9`, so is the job."""
+    while os.read(0, 1):  # the descriptor: a thread inside sys.stdin would abort the interpreter at exit
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The requests of this room: how a fit and its predictions are ordered, and how an order is read. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from models.plugin import Student
+from warehouse import catalog
+from warehouse.artifact import Request
+from warehouse.errors import InvalidField, RoleMissing, UnknownField, VersionDiffers
+
+ROOM = "models.students"
+VERSION = 1
+"""Of `models.predict`."""
+
+PREDICT = "models.predict"
+SHARDS = "shards:"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a student is fitted; the numbers of the paper, where there is one, belong in the recipe.
+
+    Args:
+        epochs: passes over the training part, at most.
+        learning_rate: peak, of AdamW.
+        batch_frames: how many steps of the student's first input a batch holds, padding counted: frames of speech,
+            words of text, utterances where the input is one vector. A longer utterance is a batch of its own.
+        warmup_fraction: of all optimiser steps, over which the rate rises linearly from 0.
+        schedule: after the warm-up, 'linear' falls to 0 at the end of the last epoch; 'constant' stays.
+        weight_decay: AdamW's decoupled decay.
+        patience: stop after so many epochs without a lower dev loss; 0 never stops.
+        precision: of the arithmetic, as Lightning Fabric names it.
+        gradient_clip: largest norm of the gradient; 0 leaves it as it is.
+        accumulate: batches per optimiser step, each counting alike. Several processes share these, so that their
+            number changes no gradient (but what dropout draws, and batch statistics are the first process's).
+    """
+
+    epochs: int
+    learning_rate: float
+    batch_frames: int
+    warmup_fraction: float = 0.0
+    schedule: Literal["linear", "constant"] = "linear"
+    weight_decay: float = 0.0
+    patience: int = 0
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    gradient_clip: float = 1.0
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_frames", "accumulate"):
+            if getattr(self, name) < 1:
+                raise InvalidField("fit", name, f"is {getattr(self, name)}, but must be at least 1")
+        if self.learning_rate <= 0:
+            raise InvalidField("fit", "learning_rate", f"is {self.learning_rate}, but must be above 0")
+        if not 0 <= self.warmup_fraction < 1:
+            raise InvalidField("fit", "warmup_fraction", f"is {self.warmup_fraction}, but must be in [0, 1)")
+
+
+@dataclass(frozen=True)
+class FitOrder:
+    """A fit request, read and checked. `fit` is None where the student is solved in closed form."""
+
+    step: str
+    student: Student
+    fit: Fit | None
+    objective: Mapping[str, float]
+    classes: tuple[str, ...]
+    seed: int
+
+
+def fit_request(
+    student: str,
+    fields: Mapping[str, Any],
+    *,
+    fit: Mapping[str, Any] | None,
+    objective: Mapping[str, float],
+    classes: Sequence[str],
+    seed: int,
+    shards: Mapping[str, Sequence[str]],
+    split: str,
+    init: str | None = None,
+) -> Request:
+    """The order of one checkpoint.
+
+    Only what the fit reads is in it: the roles that neither the student nor a term of the objective needs are left
+    out, as are `fit` and `objective` where the student is solved in closed form, so they cannot cause a second fit.
+
+    Args:
+        student: file name of the student.
+        fields: of the student; those not given have their defaults, and all are written into the request.
+        fit: fields of `Fit`.
+        objective: loss term -> weight; distilling and fine-tuning differ in these alone.
+        classes: in the order of the logits; () where the student learns none.
+        shards: role -> digests of the shards, in any order.
+        split: digest of the split.
+        init: digest of a checkpoint to start from.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField, RoleMissing.
+
+    Example:
+        >>> order = fit_request("linear", {"inverse_strength": 0.1}, fit=None, objective={}, classes=("a", "b"), seed=0,
+        ...                     shards={"vector": ["d2", "d1"], "speech": ["d3"]}, split="d4")
+        >>> order.inputs
+        {'shards:vector': ('d1', 'd2'), 'split': ('d4',)}
+    """
+    plugin: Student = catalog.build(ROOM, student, fields, f"student '{student}'")
+    step = f"students.{student}"
+    weights = {term: float(weight) for term, weight in objective.items()} if plugin.terms else {}
+    params = {
+        "student": plain_fields(plugin),
+        "fit": plain_fields(catalog.filled(Fit, fit or {}, "fit")) if plugin.terms else {},
+        "objective": weights,
+        "classes": list(classes),
+        "seed": seed,
+    }
+    inputs = _inputs(step, _roles(step, plugin, weights), shards, split)
+    if init is not None:
+        inputs["init"] = (init,)
+    return Request("checkpoint", step, plugin.version, params, inputs)
+
+
+def predict_request(
+    student: str, checkpoint: str, *, shards: Mapping[str, Sequence[str]], split: str,
+    parts: Sequence[str] = ("dev", "test"),
+) -> Request:  # fmt: skip
+    """The order of the predictions of one checkpoint for some parts of a split; shards it does not need are left out.
+
+    Raises:
+        UnknownName, RoleMissing.
+    """
+    inputs_of: Sequence[str] = catalog.plugin_class(ROOM, student).inputs  # type: ignore[attr-defined]
+    step = f"students.{student}"
+    inputs = _inputs(step, dict.fromkeys(inputs_of, "to predict"), shards, split)
+    return Request("predictions", PREDICT, VERSION, {"parts": list(parts)}, {"checkpoint": (checkpoint,)} | inputs)
+
+
+def read_fit(request: Request) -> FitOrder:
+    """Reads a fit request that may come from anywhere.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField, RoleMissing, VersionDiffers.
+    """
+    params = request.params
+    student = build_student(request.step, request.version, params["student"])
+    for role, why in _roles(request.step, student, params["objective"]).items():
+        if not request.inputs.get(SHARDS + role):
+            raise RoleMissing(request.step, role, why, shard_roles(request))
+    fit = catalog.filled(Fit, params["fit"], "fit") if student.terms else None
+    return FitOrder(request.step, student, fit, params["objective"], tuple(params["classes"]), params["seed"])
+
+
+def build_student(step: str, version: int, fields: Mapping[str, Any]) -> Student:
+    """The student of a step such as 'students.mced', at exactly this version.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField, VersionDiffers.
+    """
+    name = step.removeprefix("students.")
+    student: Student = catalog.build(ROOM, name, fields, f"student '{name}'")
+    if student.version != version:
+        raise VersionDiffers(step, version, student.version)
+    return student
+
+
+def shard_roles(request: Request) -> dict[str, tuple[str, ...]]:
+    """role -> digests of the shards of a request."""
+    return {role.removeprefix(SHARDS): d for role, d in request.inputs.items() if role.startswith(SHARDS)}
+
+
+def _roles(step: str, student: Student, objective: Mapping[str, float]) -> dict[str, str]:
+    """The roles a fit reads, each with the reason."""
+    for term in objective:
+        if term not in student.terms:
+            raise UnknownField(f"the objective of '{step}'", term, student.terms)
+    if student.terms and not objective:
+        raise InvalidField(f"the objective of '{step}'", min(student.terms), "or another must have a weight")
+    why = dict.fromkeys(student.inputs, "to predict")
+    for term in objective:
+        why |= dict.fromkeys(student.terms[term], f"for the term '{term}'")
+    return why
+
+
+def _inputs(
+    step: str, needed: Mapping[str, str], shards: Mapping[str, Sequence[str]], split: str
+) -> dict[str, tuple[str, ...]]:
+    for role, why in needed.items():
+        if not shards.get(role):
+            raise RoleMissing(step, role, why, shards)
+    return {SHARDS + role: tuple(sorted(shards[role])) for role in needed} | {"split": (split,)}
+
+
+def plain_fields(plugin: Any) -> dict[str, Any]:
+    """The fields as JSON gives them back: a key must be the same before and after a request went through a file."""
+    fields = {field.name: getattr(plugin, field.name) for field in dataclasses.fields(plugin)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

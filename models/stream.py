@@ -1,0 +1,145 @@
+"""Shards and a split to batches: frame-budget batching, whose order seed and epoch alone decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.batch import NO_LABEL, Batch, collate
+from warehouse.errors import RowsMissing, UnknownName
+from warehouse.schema import SPLIT
+from warehouse.shards import ShardReader
+from warehouse.tables import read_table
+
+_NPY = b"\x93NUMPY"  # begins every array member and no UTF-8 text
+
+
+def read_split(path: Path) -> dict[str, dict[str, str | None]]:
+    """part -> utterance id -> label, ids in order."""
+    table = read_table(path, SPLIT).sort_by("utterance_id").to_pydict()
+    parts: dict[str, dict[str, str | None]] = {}
+    for utterance_id, part, label in zip(*(table[name] for name in SPLIT.names), strict=True):
+        parts.setdefault(part, {})[utterance_id] = label
+    return parts
+
+
+class Field:
+    """The arrays or texts of one role over all of its shards."""
+
+    def __init__(self, role: str, folders: Sequence[Path]) -> None:
+        self.role = role
+        self._shards: dict[str, ShardReader] = {}
+        for folder in folders:
+            shard = ShardReader(folder)
+            self._shards |= dict.fromkeys(shard, shard)
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._shards
+
+    def read(self, utterance_id: str) -> np.ndarray | str:
+        shard = self._shards[utterance_id]
+        if bytes(shard.content(utterance_id)[: len(_NPY)]) == _NPY:
+            return shard.array(utterance_id)
+        return shard.text(utterance_id)
+
+
+class Stream:
+    """The utterances of one part of a split, as batches.
+
+    Args:
+        shards: role -> folders of its shards, in any order; the first role is the one whose steps are budgeted.
+        part: name of the part, for errors.
+        labels: utterance id -> label, as `read_split` gives them; at least one.
+        classes: label -> its position; a label that is not among them is an error. () reads no labels.
+        batch_frames: steps of the first role that a batch may hold, padding counted.
+
+    Raises:
+        RowsMissing: an utterance is in no shard of some role.
+        UnknownName: a label is not among the classes.
+    """
+
+    def __init__(
+        self,
+        shards: Mapping[str, Sequence[Path]],
+        part: str,
+        labels: Mapping[str, str | None],
+        classes: Sequence[str],
+        batch_frames: int,
+    ) -> None:
+        self.fields = [Field(role, folders) for role, folders in shards.items()]
+        self.ids = sorted(labels)
+        for field in self.fields:
+            missing = [utterance_id for utterance_id in self.ids if utterance_id not in field]
+            if missing:
+                raise RowsMissing(f"shards of '{field.role}' for part '{part}'", len(missing), missing[0])
+        self.labels = {utterance_id: _position(labels[utterance_id], classes) for utterance_id in self.ids}
+        self._n_steps = {utterance_id: _steps(self.fields[0].read(utterance_id)) for utterance_id in self.ids}
+        self._batch_frames = batch_frames
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """role -> shape of the first utterance's array, () for text."""
+        return {field.role: np.shape(field.read(self.ids[0])) for field in self.fields}
+
+    def shuffled(self, seed: int, epoch: int) -> list[list[str]]:
+        """The ids of every batch of one epoch: utterances of about the same length together, in an order that
+        depends on seed and epoch alone."""
+        rng = np.random.default_rng([seed, epoch])
+        rank = dict(zip(self.ids, rng.permutation(len(self.ids)).tolist(), strict=True))
+        order = sorted(self.ids, key=lambda u: (_bucket(self._n_steps[u]), rank[u]))
+        groups = self._pack(order)
+        return [groups[i] for i in rng.permutation(len(groups))]
+
+    def in_order(self) -> list[list[str]]:
+        """The ids of every batch where no chance is wanted: by length, then by id."""
+        return self._pack(sorted(self.ids, key=lambda u: (self._n_steps[u], u)))
+
+    def batches(self, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch]:
+        """Reads batches: the groups of ids given, or all utterances in order."""
+        for group in self.in_order() if groups is None else groups:
+            arrays: dict[str, list[np.ndarray]] = {}
+            texts: dict[str, list[str]] = {}
+            for field in self.fields:
+                for value in map(field.read, group):
+                    if isinstance(value, str):
+                        texts.setdefault(field.role, []).append(value)
+                    else:
+                        arrays.setdefault(field.role, []).append(value)
+            yield collate(group, arrays, texts, [self.labels[utterance_id] for utterance_id in group])
+
+    def _pack(self, order: Sequence[str]) -> list[list[str]]:
+        groups: list[list[str]] = []
+        longest = 0
+        for utterance_id in order:
+            longest = max(longest, self._n_steps[utterance_id])
+            if not groups or longest * (len(groups[-1]) + 1) > self._batch_frames:
+                groups.append([])
+                longest = self._n_steps[utterance_id]
+            groups[-1].append(utterance_id)
+        return groups
+
+
+def _position(label: str | None, classes: Sequence[str]) -> int:
+    if label is None or not classes:
+        return NO_LABEL
+    if label not in classes:
+        raise UnknownName("class", label, classes)
+    return classes.index(label)
+
+
+def _steps(value: np.ndarray | str) -> int:
+    """How much of the budget an utterance takes: steps of an array, words of a text, 1 for a vector."""
+    if isinstance(value, str):
+        return max(1, len(value.split()))
+    return max(1, value.shape[-2]) if value.ndim > 1 else 1
+
+
+def _bucket(n_steps: int) -> int:
+    """Lengths within a tenth of each other share a bucket: little padding, and yet chance decides who meets whom."""
+    return int(math.log(n_steps) / math.log(1.1))

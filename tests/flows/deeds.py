@@ -1,0 +1,28 @@
+"""Functions that other processes run in tests of the workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from warehouse.errors import Untreatable
+
+
+def write_pid(folder: Path) -> None:
+    (folder / "pid").write_text(str(os.getpid()))
+
+
+def refuse(folder: Path, reason: str) -> None:
+    (folder / "half").write_text("half")
+    raise Untreatable(reason)
+
+
+def crash(folder: Path) -> None:
+    (folder / "half").write_text("half")
+    os.abort()
+
+
+def note_pid_and_sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(120)

@@ -1,0 +1,58 @@
+"""The small lake of this room's tests, and the command line as a user has it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.recipe import RECIPES
+from warehouse import Warehouse
+
+
+def small_recipe() -> str:
+    """The demo with two epochs everywhere and one test part, so that it takes seconds."""
+    text = (RECIPES / "demo.toml").read_text(encoding="utf-8")
+    text = text.replace('name = "demo"', 'name = "small"')
+    text = re.sub(r"epochs = \d+", "epochs = 2", text)
+    text = text.replace("threshold = 0.4", "threshold = 0.01").replace("neutral = 0.8", "neutral = 0.01")
+    text = re.sub(r"\[models\.scratch\].*?(?=\[report\])", "", text, flags=re.DOTALL)
+    text = text.replace('corpora = ["iemocap", "films"]', 'corpora = ["meld", "films"]')
+    text = text.replace(
+        'corpus = "iemocap"\nprotocol = "sandbox4-loso5"', 'corpus = "meld"\nprotocol = "sandbox5-official"'
+    )
+    return text.replace('["distilled", "scratch"]', '["distilled"]')
+
+
+def emolake(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as a user has it."""
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    here = Path(__file__).resolve().parents[2]
+    variables = os.environ | {"PYTHONPATH": str(here), "COLUMNS": "160"} | environment
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, check=False)
+
+
+@dataclass(frozen=True)
+class Small:
+    """The built lake: its folder, the recipe's path, the corpora's roots, and what the run printed."""
+
+    folder: Path
+    recipe: Path
+    roots: dict[str, Path]
+    printed: subprocess.CompletedProcess[str]
+    outcome: dict[str, Any]
+
+    @property
+    def lake(self) -> Path:
+        return self.folder / "lake"
+
+    @property
+    def warehouse(self) -> Warehouse:
+        return Warehouse(self.lake)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return emolake(*arguments, cwd=self.folder)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from flows import pack
+from flows.pack import pack_text_works, pack_works
+from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
+from warehouse import Artifact, Warehouse
+from warehouse.schema import text_id
+from warehouse.shards import ShardReader
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    version: ClassVar[int] = 1
+    needs: ClassVar[str] = "text"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "lake", create=True)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pack, "CHUNK", 2)
+
+
+def corpus(lake: Warehouse, *units: tuple[str, ...]) -> list[Artifact]:
+    return [
+        utterances(lake, [utterance(name, text=name) for name in names], unit=str(number))
+        for number, names in enumerate(units)
+    ]
+
+
+def packed(
+    lake: Warehouse, rows: list[Artifact], made: list[Artifact], output: str, **more: set[str]
+) -> list[Artifact]:
+    spec = {"frames": FRAMES, "logits": LOGITS}[output]
+    return [lake.perform(w) for w in pack_works(rows, "extractors.made", Made(), output, spec, made, **more)]
+
+
+def test_arrays_and_vectors_come_back_as_they_were(lake: Warehouse) -> None:
+    rows = corpus(lake, ("a", "b", "c"))
+    made = [features(lake, {text_id(name): (n, -n) for n, name in enumerate("abc")})]
+    frames, logits = packed(lake, rows, made, "frames"), packed(lake, rows, made, "logits")
+    assert [list(ShardReader(a.folder)) for a in frames] == [["a", "b"], ["c"]]
+    assert ShardReader(frames[1].folder).array("c").tolist() == np.full((4, 3), 2.0).tolist()
+    assert ShardReader(logits[0].folder).array("b").tolist() == [1.0, -1.0]
+
+
+def test_a_chunk_stays_inside_its_unit_so_a_new_film_rewrites_nothing(lake: Warehouse) -> None:
+    made = [features(lake, {text_id(name): (0, 0) for name in "abcde"})]
+    before = packed(lake, corpus(lake, ("a",), ("b", "c")), made, "frames")
+    after = packed(lake, corpus(lake, ("a",), ("b", "c"), ("d", "e")), made, "frames")
+    assert [a.key for a in after[:2]] == [a.key for a in before]
+    assert len(after) == 3
+
+
+def test_a_shard_cites_only_the_artifacts_its_rows_come_from(lake: Warehouse) -> None:
+    rows = corpus(lake, ("a",), ("b",))
+    one = features(lake, {text_id("a"): (0, 0)})
+    two = features(lake, {text_id("b"): (1, 1)})
+    first, second = packed(lake, rows, [one, two], "frames")
+    assert first.request.inputs == {"features": (one.digest,)}
+    assert second.request.inputs == {"features": (two.digest,)}
+
+
+def test_rows_that_failed_and_utterances_not_chosen_are_left_out(lake: Warehouse) -> None:
+    rows = corpus(lake, ("a", "b", "c"))
+    made = [features(lake, {text_id("a"): (0, 0), text_id("c"): (0, 0)})]
+    assert list(ShardReader(packed(lake, rows, made, "frames")[0].folder)) == ["a", "c"]
+    assert list(ShardReader(packed(lake, rows, made, "frames", keep={"c"})[0].folder)) == ["c"]
+
+
+def test_texts(lake: Warehouse) -> None:
+    rows = [utterances(lake, [utterance("a", text="good day"), utterance("b", text="")])]
+    (artifact,) = [lake.perform(work) for work in pack_text_works(rows)]
+    reader = ShardReader(artifact.folder)
+    assert list(reader) == ["a"] and reader.text("a") == "good day"

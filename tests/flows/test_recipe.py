@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.recipe import RECIPES, read_recipe, recipe_path
+from warehouse.errors import EmolakeError, InvalidField, MalformedSource, MissingFolder, UnknownField, UnknownName
+
+GOOD = """
+name = "small"
+title = "A small one"
+
+[corpora.clips]
+reader = "table"
+file = "clips.csv"
+
+[features.wave]
+extractor = "waveform"
+corpora = ["clips"]
+
+[features.vector]
+extractor = "opensmile"
+corpora = ["clips"]
+feature_set = "eGeMAPSv02"
+level = "functionals"
+
+[models.linear]
+student = "linear"
+corpus = "clips"
+protocol = "emodb4-loso6"
+inputs = { vector = "vector" }
+
+[report]
+models = ["linear"]
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_read(path: Path) -> None:
+    assert read_recipe(path).name == path.stem
+
+
+def test_a_good_recipe(tmp_path: Path) -> None:
+    recipe = read_recipe(write(tmp_path, GOOD))
+    assert recipe.features["vector"].fields == {"feature_set": "eGeMAPSv02", "level": "functionals"}
+    assert recipe.text == GOOD
+    assert recipe.failures.allowed == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "sentence"),
+    [
+        ('level = "functionals"', 'lyevel = "functionals"', UnknownField,
+         r"recipe 'small' \[features.vector\]: no field 'lyevel'; did you mean 'level'\?"),
+        ('[report]\nmodels', '[report]\nmodles', UnknownField,
+         r"recipe 'small' \[report\]: no field 'modles'; did you mean 'models'\?"),
+        ("[features.wave]", "[featurs.wave]", UnknownField, "recipe 'small': no field 'featurs'; did you mean 'features'"),
+        ('extractor = "waveform"', 'extractor = "wavform"', UnknownName, "no extractor 'wavform'; did you mean 'waveform'"),
+        ('reader = "table"', 'raeder = "table"', InvalidField, r"\[corpora.clips\]: field 'reader' must be given"),
+        ('level = "functionals"', 'level = "functional"', InvalidField, r"\[features.vector\]: field 'level' is 'functional'"),
+        ('corpora = ["clips"]\nfeature_set', 'corpora = ["clip"]\nfeature_set', InvalidField,
+         "field 'features.vector.corpora' names the corpus 'clip', which the recipe does not have"),
+        ('{ vector = "vector" }', '{ vector = "vektor" }', InvalidField,
+         "field 'models.linear.inputs.vector' names the feature 'vektor', which the recipe does not have"),
+        ('models = ["linear"]', 'models = ["liner"]', InvalidField, "names the model 'liner'"),
+        ('protocol = "emodb4-loso6"', 'protocol = "emodb"', InvalidField, "is 'emodb', and there is no such file"),
+        ('inputs = {', 'init = "other"\ninputs = {', InvalidField, "names the model 'other'"),
+        ('inputs = {', 'init = "linear"\ninputs = {', InvalidField, "needs itself: linear → linear"),
+        ('inputs = {', 'selection = "salient"\ninputs = {', InvalidField, "names the selection 'salient'"),
+        ('extractor = "waveform"', 'extractor = "waveform"\ncheckpoint = "linear"', InvalidField,
+         "field 'features.wave.checkpoint' must not be given: this extractor loads none"),
+        ('extractor = "waveform"', 'extractor = "encoder"', InvalidField,
+         "field 'features.wave.checkpoint' must name a model"),
+        ('title = "A small one"', "title = 3", InvalidField, "recipe 'small': field 'title' is wrong"),
+        ('name = "small"', "name = ", MalformedSource, "is not TOML"),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_named_with_its_place(
+    tmp_path: Path, old: str, new: str, error: type[EmolakeError], sentence: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(error, match=sentence):
+        read_recipe(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_recipe_path(tmp_path: Path) -> None:
+    assert recipe_path("demo") == RECIPES / "demo.toml"
+    with pytest.raises(UnknownName, match="no recipe 'dmo'; did you mean 'demo'"):
+        recipe_path("dmo")
+    with pytest.raises(MissingFolder, match=r"the recipe is not at .*none\.toml"):
+        recipe_path(str(tmp_path / "none.toml"))

@@ -1,0 +1,175 @@
+"""The whole line, from raw folders to a number that is traced, on the small lake."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import run as runs
+from flows.plan import is_done, plan
+from flows.recipe import read_recipe
+from tests.flows.small import Small, emolake
+from warehouse import Warehouse, lineage
+from warehouse.errors import MissingFolder
+
+
+def test_the_run_says_what_it_did(small: Small) -> None:
+    outcome = small.outcome
+    assert outcome["new"] > 0
+    assert [s["step"] for s in outcome["steps"] if s["step"].startswith("ingest")] == [
+        "ingest iemocap", "ingest meld", "ingest films",
+    ]  # fmt: skip
+    assert {row["metric"] for row in outcome["metrics"]} == {"wf1", "accuracy", "uar"}
+    assert Path(outcome["report"]).is_file()
+
+
+def test_only_our_own_words_are_on_the_terminal(small: Small) -> None:
+    lines = small.printed.stderr.splitlines()
+    assert lines, "progress is shown on stderr when stdout is JSON"
+    assert all(" new " in line and line.endswith(" s") for line in lines), small.printed.stderr
+
+
+def test_a_second_run_makes_nothing_and_starts_no_prefect(small: Small) -> None:
+    began = time.monotonic()
+    again = small.cli("run", str(small.recipe), "--json")
+    assert json.loads(again.stdout)["new"] == 0
+    assert time.monotonic() - began < 12
+    probe = (
+        "import sys; from pathlib import Path; from rich.console import Console; from flows import run as runs\n"
+        f"setup = runs.Setup(Path({str(small.lake)!r}), {{}}, 'cpu', 1)\n"
+        f"runs.run(Path({str(small.recipe)!r}), setup, 'run', Console())\n"
+        "print('prefect' in sys.modules)"
+    )
+    here = Path(runs.__file__).parents[1]
+    printed = subprocess.run([sys.executable, "-c", probe], cwd=here, capture_output=True, text=True, check=True)
+    assert printed.stdout.splitlines()[-1] == "False"
+
+
+def test_the_number_is_traced_to_bytes_and_seconds(small: Small) -> None:
+    warehouse = small.warehouse
+    number = runs.trace_number(warehouse, warehouse.resolve("reports/small"))
+    assert number is not None
+    assert [hop.what for hop in number.hops] == [
+        "prediction", "checkpoint", "shard", "feature row", "utterance", "raw file",
+    ]  # fmt: skip
+    row = next(r for r in runs.metric_rows(warehouse, "small") if r["part"] == "test")
+    assert number.value == row["value"]
+    path = number.hops[-1].note.split(", seconds")[0]
+    sha256 = number.hops[-1].note.rpartition(" ")[2]
+    assert subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.startswith(sha256)
+
+
+def test_another_utterance_can_be_traced(small: Small) -> None:
+    warehouse = small.warehouse
+    row = next(r for r in runs.metric_rows(warehouse, "small") if r["part"] == "test")
+    predictions = warehouse.with_digest(row["predictions"])[0]
+    last = pq.read_table(predictions.path("predictions.parquet")).column("utterance_id").to_pylist()[-1]
+    number = runs.trace_number(warehouse, predictions, last)
+    assert number is not None and number.hops[0].note.startswith(last)
+
+
+def test_lineage_of_the_report_reaches_every_raw_unit(small: Small) -> None:
+    warehouse = small.warehouse
+    tree = lineage.up(warehouse, warehouse.resolve("reports/small"))
+    reached = {node.artifact.digest for node in tree.walk() if node.artifact.request.kind == "raw"}
+    assert reached == {d for ref in warehouse.refs("corpora").values() for d in ref["raw"]}
+
+
+def test_the_report_is_one_file_that_needs_no_other(small: Small) -> None:
+    page = Path(small.outcome["report"]).read_text(encoding="utf-8")
+    assert "<svg" in page and "http" not in page.replace("http://www.w3.org", "")
+    assert str(small.folder) not in page, "no path of the machine in an artifact"
+
+
+def test_mean_f0_per_emotion_and_speaker(small: Small) -> None:
+    rows = small.warehouse.sql("""
+        SELECT speaker_id, value, avg("F0semitoneFrom27.5Hz_sma3nz_amean") AS f0
+        FROM utterances JOIN labels USING (utterance_id) JOIN features_egemaps ON input_id = audio_id
+        WHERE corpus = 'iemocap' AND scheme = 'emotion' AND rater = 'summary' GROUP BY ALL
+    """).fetchall()
+    assert len({speaker for speaker, _, _ in rows}) == 10
+    assert all(10 < f0 < 60 for _, _, f0 in rows)
+
+
+def test_the_lake_is_sound(small: Small) -> None:
+    assert lineage.verify(small.warehouse) == []
+
+
+def test_a_failed_utterance_is_named_with_step_and_reason_and_allowed_by_the_recipe(
+    small: Small, tmp_path: Path
+) -> None:
+    root = tmp_path / "clips"
+    root.mkdir()
+    source = next(small.roots["iemocap"].glob("Session1/sentences/wav/*/Ses*.wav"))
+    shutil.copy(source, root / "good.wav")
+    (root / "bad.wav").write_bytes(b"RIFF and nothing else")
+    (root / "clips.csv").write_text("path,text,speaker,label\ngood.wav,hello there,s,happy\nbad.wav,oh,s,sad\n")
+    recipe = tmp_path / "clips.toml"
+    text = """
+        name = "clips"
+        title = "Two clips"
+        [corpora.clips]
+        reader = "table"
+        file = "clips.csv"
+        [features.wave]
+        extractor = "waveform"
+        corpora = ["clips"]
+    """
+    recipe.write_text(text)
+    refused = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "could not treat 1 utterances, and the recipe allows 0 (first: " in refused.stderr
+    assert "Traceback" not in refused.stderr
+    recipe.write_text(text + "[failures]\nallowed = 1\n")
+    accepted = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path)
+    assert accepted.returncode == 0, accepted.stderr
+    rows = json.loads(emolake("sql", "SELECT step, reason FROM failures", "--json", cwd=tmp_path).stdout)
+    assert [row["step"] for row in rows] == ["corpora.table"]
+    assert "bad.wav" in rows[0]["reason"]
+
+
+def test_a_corpus_without_a_root_is_asked_for(small: Small, tmp_path: Path) -> None:
+    recipe = read_recipe(small.recipe)
+    with pytest.raises(MissingFolder, match="say where it is with --root iemocap=FOLDER"):
+        runs.roots_of(recipe, Warehouse(tmp_path / "lake", create=True), {})
+
+
+def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, tmp_path: Path) -> None:
+    here = Path(runs.__file__).parents[1]
+    given = [part for name, root in small.roots.items() for part in ("--root", f"{name}={root}")]
+    command = [sys.executable, "-m", "flows.cli", "align", str(small.recipe), *given]
+    variables = os.environ | {"PYTHONPATH": str(here)}
+    running = subprocess.Popen(
+        command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    scratch = tmp_path / "lake" / ".scratch"
+    deadline = time.monotonic() + 90
+    while not any((tmp_path / "lake" / "artifacts" / "utterances").glob("*/manifest.json")):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)
+    _, complaint = running.communicate(timeout=60)
+    assert running.returncode == 130, complaint
+    assert complaint.strip().splitlines()[-1] == (
+        "emolake: interrupted: what was finished is kept, and the same command continues there"
+    )
+    assert "Traceback" not in complaint
+    assert not list(scratch.glob("*"))
+    warehouse = Warehouse(tmp_path / "lake")
+    assert lineage.verify(warehouse) == []
+    recipe = read_recipe(small.recipe)
+    assert not is_done(plan(recipe, warehouse, small.roots, "align"))
+    again = emolake("align", str(small.recipe), *given, "--json", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    expected = {a.digest for a in small.warehouse.artifacts("intervals")}
+    assert {a.digest for a in warehouse.artifacts("intervals")} == expected

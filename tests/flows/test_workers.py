@@ -1,0 +1,87 @@
+"""Works in processes of their own: their mistakes come back, their crashes take nothing else along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.workers import workers
+from tests.flows import deeds
+from warehouse import Request, Warehouse, Work
+from warehouse.errors import Untreatable, WorkerDied
+
+QUIET = lambda done, total, note: None  # noqa: E731
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    return Warehouse(tmp_path / "lake", create=True).root
+
+
+def work(name: str, **arguments: str) -> Work:
+    return Work(Request("made", name, 1, arguments), getattr(deeds, name), arguments)
+
+
+def test_a_work_is_done_in_another_process(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool:
+        artifact = pool.answer(work("write_pid"), QUIET)
+    assert int(artifact.path("pid").read_text()) != os.getpid()
+
+
+def test_what_a_work_raises_comes_back_as_it_was(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool, pytest.raises(Untreatable, match="the clip is too odd"):
+        pool.answer(work("refuse", reason="the clip is too odd"), QUIET)
+
+
+def test_a_native_crash_is_one_sentence_and_no_artifact(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool, pytest.raises(WorkerDied, match="a worker process died while it did 'crash'"):
+        pool.answer(work("crash"), QUIET)
+    warehouse = Warehouse(lake)
+    assert warehouse.artifacts() == [] and not list((lake / ".scratch").glob("*"))
+
+
+def test_leaving_ends_busy_processes_at_once(lake: Path) -> None:
+    began = time.monotonic()
+    with workers(lake, 1, "cpu") as pool:
+        pool._pool.submit(time.sleep, 60)
+        time.sleep(0.2)
+    assert time.monotonic() - began < 30
+
+
+def test_a_killed_parent_takes_its_processes_along(lake: Path, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "from pathlib import Path; from flows.workers import workers; from tests.flows import deeds\n"
+        f"with workers(Path({str(lake)!r}), 1, 'cpu') as pool:\n"
+        f"    pool._pool.submit(deeds.note_pid_and_sleep, {str(note)!r}).result()\n"
+    )
+    here = Path(__file__).resolve().parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=here, env=os.environ | {"PYTHONPATH": str(here)})
+    child = int(_text_when_there(note))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline = time.monotonic() + 10
+    while _is_alive(child):
+        assert time.monotonic() < deadline, "an orphan lives on"
+        time.sleep(0.05)
+
+
+def _text_when_there(path: Path) -> str:
+    deadline = time.monotonic() + 60
+    while not path.exists() or not path.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return path.read_text()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,133 @@
+"""The command line in a process of its own, as `infra.launch` starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models import job
+from models.orders import predict_request
+from tests.models.tiny_lake import TinyLake, fitted, order, tiny_lake
+from warehouse import Request
+from warehouse.errors import InvalidField, UnknownName
+
+ENVIRONMENT = os.environ | {"PYTHONWARNINGS": "error", "HF_HUB_OFFLINE": "1"}
+
+
+def _command(lake: TinyLake, request: Request, folder: Path, *options: str) -> list[str]:
+    path = folder / "request.json"
+    path.write_text(json.dumps(request.as_json()))
+    return [sys.executable, "-m", "models.job", str(lake.warehouse.root), str(path), *options]
+
+
+def test_a_job_tells_its_progress_then_its_answer(lake: TinyLake, tmp_path: Path) -> None:
+    request = order(lake, "mced", seed=31)
+    command = _command(lake, request, tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    artifact = lake.warehouse.find(request)
+    assert artifact is not None
+    assert [(line["done"], line["total"]) for line in lines[:-1]] == [(1, 2), (2, 2)]
+    assert lines[0]["note"].startswith("dev loss")
+    assert lines[-1] == {"key": request.key, "digest": artifact.digest}
+    again = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert [json.loads(line) for line in again.stdout.splitlines()] == lines[-1:]
+    assert fitted(lake, request).digest == artifact.digest
+
+
+def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> None:
+    """The fit of a text encoder in this process and in one of its own, whose hashes of strings differ."""
+    other = tiny_lake(tmp_path / "lake")
+    request = order(lake, "text_encoder", seed=32)
+    command = _command(other, request, tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT | {"PYTHONHASHSEED": "7"})
+    assert done.stderr == ""
+    assert json.loads(done.stdout.splitlines()[-1])["digest"] == fitted(lake, request).digest
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_job_that_is_stopped_leaves_no_artifact(lake: TinyLake, tmp_path: Path, number: int, code: int) -> None:
+    request = order(lake, "mced", seed=33, fit={"epochs": 100_000})
+    command = _command(lake, request, tmp_path)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        process.stdout.read()
+        sentence = process.stderr.read()
+    assert (process.returncode, sentence) == (code, "")
+    assert lake.warehouse.find(request) is None
+    type(lake.warehouse)(lake.warehouse.root)  # opening it sweeps what a kill left
+    assert list((lake.warehouse.root / ".scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(("content", "sentence"), [
+    ("{}", "request.json: holds no request (KeyError: 'inputs')"),
+    ("no json", "request.json: holds no request (JSONDecodeError: "),
+    ("[]", "request.json: holds no request (TypeError: "),
+    (None, "request.json: cannot be read (No such file or directory)"),
+])  # fmt: skip
+def test_a_file_that_holds_no_request(
+    lake: TinyLake, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, sentence: str
+) -> None:
+    path = tmp_path / "request.json"
+    if content is not None:
+        path.write_text(content)
+    assert job.main([str(lake.warehouse.root), str(path)]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_mistake_is_one_sentence_and_exit_code_1(lake: TinyLake, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "models.job", str(lake.warehouse.root), str(tmp_path / "absent.json")]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    sentence = f"{tmp_path / 'absent.json'}: cannot be read (No such file or directory)"
+    assert (done.returncode, done.stdout, done.stderr.splitlines()) == (1, "", [sentence])
+
+
+def test_a_mistake_in_the_request_too(lake: TinyLake, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(replace(order(lake, "mced"), step="students.mcedd").as_json()))
+    assert job.main([str(lake.warehouse.root), str(path)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == "no student 'mcedd'; did you mean 'mced'? (there are: linear, mced, text_encoder)\n"
+
+
+def test_a_folder_that_is_no_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert job.main([str(tmp_path), str(tmp_path / "request.json")]) == 1
+    assert "is no lake" in capsys.readouterr().err
+
+
+def test_a_request_for_another_room(lake: TinyLake, tmp_path: Path) -> None:
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(replace(order(lake, "mced"), kind="features").as_json()))
+    with pytest.raises(UnknownName, match="no kind of job 'features'"):
+        job.run(lake.warehouse.root, path)
+
+
+def test_a_device_that_is_not_there(lake: TinyLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "_has", lambda device: False)
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(order(lake, "mced", seed=34).as_json()))
+    with pytest.raises(InvalidField, match="the job: field 'device' is 'cuda', but this machine has none"):
+        job.run(lake.warehouse.root, path, "cuda")
+
+
+def test_predictions_are_a_job_too(lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    checkpoint = fitted(lake, order(lake, "linear")).digest
+    request = predict_request("linear", checkpoint, shards=lake.shards, split=lake.split, parts=["test"])
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request.as_json()))
+    job.run(lake.warehouse.root, path, "auto")
+    artifact = lake.warehouse.find(request)
+    assert artifact is not None and artifact.files.keys() == {"predictions.parquet"}
+    assert json.loads(capfd.readouterr().out.splitlines()[-1])["digest"] == artifact.digest

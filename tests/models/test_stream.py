@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.stream import Stream, read_split
+from tests.models.tiny_lake import CLASSES, TinyLake
+from warehouse.errors import RowsMissing, UnknownName
+from warehouse.schema import SPLIT
+from warehouse.shards import write_shard
+from warehouse.tables import write_rows
+
+
+def _stream(folder: Path, lengths: list[int], budget: int, n_chunks: int = 1, reverse: bool = False) -> Stream:
+    ids = [f"u{number:03d}" for number in range(len(lengths))]
+    folders = []
+    for chunk in range(n_chunks):
+        folders.append(folder / str(chunk))
+        folders[-1].mkdir(parents=True, exist_ok=True)
+        write_shard(folders[-1], "speech", [
+            (ids[i], "x", np.full((lengths[i], 2), i, dtype="float32")) for i in range(chunk, len(ids), n_chunks)
+        ])  # fmt: skip
+    return Stream({"speech": folders[::-1] if reverse else folders}, "train", dict.fromkeys(ids), (), budget)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 60), min_size=1, max_size=40), st.integers(1, 200), st.integers(0, 5), st.integers(1, 5))
+def test_every_utterance_once_per_epoch_and_never_over_the_budget(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], budget: int, seed: int, epoch: int
+) -> None:
+    stream = _stream(tmp_path_factory.mktemp("shards"), lengths, budget)
+    for groups in (stream.shuffled(seed, epoch), stream.in_order()):
+        assert sorted(utterance_id for group in groups for utterance_id in group) == stream.ids
+        for group in groups:
+            longest = max(max(1, lengths[int(utterance_id[1:])]) for utterance_id in group)
+            assert len(group) == 1 or longest * len(group) <= budget
+
+
+def test_seed_and_epoch_alone_decide_the_order(tmp_path: Path) -> None:
+    lengths = [int(n) for n in np.random.default_rng(0).integers(5, 60, size=50)]
+    one = _stream(tmp_path / "one", lengths, 200)
+    other = _stream(tmp_path / "other", lengths, 200, n_chunks=4, reverse=True)
+    assert one.shuffled(3, 7) == other.shuffled(3, 7)
+    assert one.shuffled(3, 7) != one.shuffled(3, 8)
+    assert one.shuffled(3, 7) != one.shuffled(4, 7)
+    for here, there in zip(one.batches(), other.batches(), strict=True):
+        assert here.ids == there.ids
+        assert here.arrays["speech"].equal(there.arrays["speech"])
+
+
+def test_members_of_a_batch_change_from_epoch_to_epoch(tmp_path: Path) -> None:
+    stream = _stream(tmp_path, [30] * 40, 300)
+    assert {frozenset(group) for group in stream.shuffled(0, 1)} != {frozenset(g) for g in stream.shuffled(0, 2)}
+
+
+def test_little_is_padded(tmp_path: Path) -> None:
+    lengths = [int(n) for n in np.random.default_rng(1).integers(20, 400, size=300)]
+    stream = _stream(tmp_path, lengths, 6000)
+    groups = stream.shuffled(0, 1)
+    padded = sum(len(group) * max(lengths[int(u[1:])] for u in group) for group in groups)
+    assert padded < 1.2 * sum(lengths)
+
+
+def test_arrays_texts_and_labels_belong_together(lake: TinyLake) -> None:
+    folders = {
+        role: [lake.warehouse.resolve(digest).folder for digest in digests] for role, digests in lake.shards.items()
+    }
+    labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))["train"]
+    stream = Stream({"text": folders["text"]} | folders, "train", labels, CLASSES, 40)
+    assert set(stream.shapes) == set(lake.shards)
+    assert stream.shapes["text"] == ()
+    for batch in stream.batches(stream.shuffled(0, 1)):
+        wanted = [CLASSES.index(labels[utterance_id] or "") for utterance_id in batch.ids]
+        assert batch.labels.tolist() == wanted
+        assert batch.arrays["teacher_logits"].argmax(-1).tolist() == wanted
+        assert [len(text.split()) for text in batch.texts["text"]] == batch.lengths["teacher_hidden"].tolist()
+        assert sum(len(batch.texts["text"]) * [max(batch.lengths["teacher_hidden"].tolist())]) <= 40
+
+
+def test_an_utterance_in_no_shard(tmp_path: Path) -> None:
+    folder = tmp_path / "0"
+    folder.mkdir()
+    write_shard(folder, "speech", [("a", "x", np.zeros((2, 2)))])
+    with pytest.raises(RowsMissing, match=r"2 rows of shards of 'speech' for part 'dev' are missing \(first: b\)"):
+        Stream({"speech": [folder]}, "dev", {"a": None, "c": None, "b": None}, (), 10)
+
+
+def test_a_label_that_is_no_class(tmp_path: Path) -> None:
+    folder = tmp_path / "0"
+    folder.mkdir()
+    write_shard(folder, "speech", [("a", "x", np.zeros((2, 2)))])
+    with pytest.raises(UnknownName, match="no class 'hapy'; did you mean 'happy'"):
+        Stream({"speech": [folder]}, "train", {"a": "hapy"}, CLASSES, 10)
+
+
+def test_read_split_sorts_by_id(tmp_path: Path) -> None:
+    rows = [
+        {"utterance_id": "b", "part": "train", "label": "sad"},
+        {"utterance_id": "c", "part": "test", "label": None},
+        {"utterance_id": "a", "part": "train", "label": None},
+    ]
+    write_rows(tmp_path / "split.parquet", rows, SPLIT)
+    parts = read_split(tmp_path / "split.parquet")
+    assert parts == {"train": {"a": None, "b": "sad"}, "test": {"c": None}}
+    assert list(parts["train"]) == ["a", "b"]

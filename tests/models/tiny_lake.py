@@ -1,0 +1,125 @@
+"""A lake of invented shards in which every role carries the class, for the tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models import fit, predict
+from models.batch import Batch
+from models.orders import fit_request
+from models.stream import Stream, read_split
+from warehouse import Artifact, Request, Warehouse
+from warehouse.schema import PREDICTIONS, SPLIT
+from warehouse.shards import write_shard
+from warehouse.tables import read_table, write_rows
+
+CLASSES = ("angry", "happy", "sad")
+WORDS = {
+    "angry": ["how", "dare", "you", "leave", "me", "out", "there", "stop", "it", "now"],
+    "happy": ["what", "a", "lovely", "day", "we", "won", "the", "prize", "thank", "you"],
+    "sad": ["i", "lost", "my", "home", "and", "nobody", "came", "to", "say", "goodbye"],
+}
+TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM = 3, 12, 6, 5
+
+
+@dataclass(frozen=True)
+class TinyLake:
+    """A warehouse, the digests of its shards by role, and that of its split."""
+
+    warehouse: Warehouse
+    shards: dict[str, list[str]] = field(default_factory=dict)
+    split: str = ""
+
+
+def tiny_lake(
+    root: Path, n_utterances: int = 48, n_frames: tuple[int, int] = (3, 40), n_chunks: int = 2,
+    parts: Sequence[str] = ("train", "train", "dev", "test"), labelled: bool = True, seed: int = 0,
+) -> TinyLake:  # fmt: skip
+    """Writes it. The class decides the mean of the frames, the words, the vector and what the
+    teacher says; `parts` are dealt out in turn."""
+    rng = np.random.default_rng(seed)
+    means = 2 * rng.normal(size=(len(CLASSES), DIM))
+    warehouse = Warehouse(root, create=True)
+    members: dict[str, list] = {}
+    split = []
+    for number in range(n_utterances):
+        position = int(rng.integers(len(CLASSES)))
+        name = CLASSES[position]
+        utterance_id = f"u{(number * 37) % 1000:03d}"
+        words = rng.choice(WORDS[name], size=rng.integers(2, 7))
+        one_hot = np.eye(len(CLASSES))[position]
+        values = {
+            "speech": rng.normal(size=(rng.integers(*n_frames), DIM)) * 0.7 + means[position] + 3,
+            "text": " ".join(words),
+            "vector": np.concatenate([one_hot, [0, 0]]) * 2 + rng.normal(size=VECTOR_DIM) * 0.3 + 100,
+            "teacher_hidden": rng.normal(size=(TEACHER_LAYERS, len(words), TEACHER_DIM)) + position,
+            "teacher_logits": 3 * one_hot + rng.normal(size=len(CLASSES)) * 0.3,
+        }
+        for role, value in values.items():
+            kept = value if isinstance(value, str) else value.astype("float16" if "hidden" in role else "float32")
+            members.setdefault(role, []).append((utterance_id, f"input-{utterance_id}", kept))
+        part = parts[number % len(parts)]
+        split.append({"utterance_id": utterance_id, "part": part, "label": name if labelled else None})
+    shards: dict[str, list[str]] = {}
+    for role, several in members.items():
+        for chunk in range(n_chunks):
+            request = Request("shards", "features.pack", 1, {"role": role, "chunk": chunk, "root": seed})
+            some = several[chunk::n_chunks]
+            artifact = warehouse.materialize(request, lambda folder, r=role, m=some: write_shard(folder, r, m))
+            shards.setdefault(role, []).append(artifact.digest)
+    request = Request("split", "protocols.tiny", 1, {"parts": list(parts), "labelled": labelled, "seed": seed})
+    artifact = warehouse.materialize(request, lambda folder: write_rows(folder / "split.parquet", split, SPLIT))
+    return TinyLake(warehouse, shards, artifact.digest)
+
+
+FIELDS: dict[str, dict] = {
+    "mced": {
+        "channels": 16, "width": 16, "layers": 2, "heads": 2, "feed_forward": 32, "dropout": 0.1,
+        "teacher_layers": [1, 2], "student_layers": [1, 2], "layer_weights": [0.5, 0.5],
+    },
+    "text_encoder": {
+        "task": "classify", "vocabulary_size": 150, "layers": 1, "width": 16, "heads": 2, "max_tokens": 12,
+    },
+}  # fmt: skip
+"""Small settings of the students that need them."""
+
+FIT: dict[str, Any] = {"epochs": 2, "learning_rate": 3e-3, "batch_frames": 120}
+
+
+def order(lake: TinyLake, student: str, **changes: Any) -> Request:
+    """A small fit request of a student; any argument of `fit_request` may be changed."""
+    fields = FIELDS.get(student, {}) | changes.pop("fields", {})
+    given: dict[str, Any] = {
+        "fit": FIT | changes.pop("fit", {}), "objective": {"label": 1.0}, "classes": CLASSES, "seed": 0,
+        "shards": lake.shards, "split": lake.split,
+    }  # fmt: skip
+    return fit_request(student, fields, **given | changes)
+
+
+def silent(done: int, total: int, note: str) -> None:
+    """Progress for nobody."""
+
+
+def fitted(lake: TinyLake, request: Request) -> Artifact:
+    return lake.warehouse.materialize(request, lambda folder: fit.write(lake.warehouse, request, folder, silent))
+
+
+def predictions(lake: TinyLake, request: Request) -> list[dict[str, Any]]:
+    """The rows that answer a predictions request."""
+    artifact = lake.warehouse.materialize(
+        request, lambda folder: predict.write(lake.warehouse, request, folder, silent)
+    )
+    return read_table(artifact.path("predictions.parquet"), PREDICTIONS).to_pylist()
+
+
+def batch_of(lake: TinyLake, roles: Sequence[str], part: str = "train", ids: Sequence[str] | None = None) -> Batch:
+    """One part of the lake, or some of it, as one batch."""
+    folders = {role: [lake.warehouse.resolve(digest).folder for digest in lake.shards[role]] for role in roles}
+    labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))[part]
+    stream = Stream(folders, part, labels, CLASSES, 10**9)
+    return next(stream.batches([stream.ids if ids is None else ids]))
