@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,9 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     terminal = show.Terminal(console)
     steps = plan(recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref)
     if not is_done(steps):
-        with prefect_server(warehouse.root / ".prefect"):
+        with ExitStack() as stack:
+            with terminal.status("starting Prefect"):  # some seconds; the first time in a lake, twice that
+                stack.enter_context(prefect_server(warehouse.root / ".prefect"))
             from flows.pipeline import WATCHER
             from flows.pipeline import run as run_flow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -65,6 +65,10 @@ class Terminal:
         with progress:
             yield _Bar(progress, progress.add_task(f"{name:<32}", total=n_rows, note=""))
         self.console.print(f"{name:<40}{n_rows:>7} new {time.monotonic() - began:>8.1f} s", highlight=False)
+
+    def status(self, what: str) -> AbstractContextManager[Any]:
+        """A sign of life for what cannot say how far it is; nothing where output is no terminal."""
+        return self.console.status(what) if self.console.is_terminal else nullcontext()
 
     def hashing(self, corpus: str) -> Callable[[int], None]:
         """A line that grows with the bytes hashed; shown from 64 MiB on, below which hashing is instant."""

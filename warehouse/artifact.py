@@ -16,9 +16,10 @@ from warehouse.hashing import canonical_json, digest, file_digest, plain, short_
 MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
-    """One order. Its key is the digest of exactly these fields, so it is known before the work.
+    """One order. Its key is the digest of exactly these fields, so it is known before the work; requests are equal
+    when their keys are.
 
     Where and how fast (device, workers, batch size, paths) is never on the list: it cannot leak into a key.
 
@@ -49,6 +50,9 @@ class Request:
     def from_json(cls, value: Mapping[str, Any]) -> Request:
         inputs = {role: tuple(digests) for role, digests in value["inputs"].items()}
         return cls(value["kind"], value["step"], value["version"], value["params"], inputs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Request) and self.key == other.key
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -130,6 +134,8 @@ def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[s
     Raises:
         EmptyArtifact: the scratch folder holds no file.
     """
+    if (scratch / MANIFEST).exists():
+        raise ValueError(f"'{request.step}' wrote '{MANIFEST}', which is the manifest's own name")
     files = {}
     for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
         _flush(path)
@@ -148,6 +154,8 @@ def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[s
     path.write_bytes(canonical_json(manifest))
     _flush(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not (folder / MANIFEST).exists():
+        shutil.rmtree(folder)  # remains without a manifest do not exist
     try:
         os.rename(scratch, folder)
     except OSError:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class EmolakeError(Exception):
     """Any mistake with one clear sentence; the command line prints the sentence and exits 1."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy keeps the sentence as composed: worker processes pickle what they raise, and pickle's own way
+        would compose again from a single argument."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -23,8 +30,8 @@ def _shorten(words: Iterable[str], most: int = 5) -> str:
 
 
 class NotALake(EmolakeError):
-    def __init__(self, root: Path) -> None:
-        super().__init__(f"{root} is no lake (it has no lake.json): name another folder, or start one with `emolake run`")
+    def __init__(self, root: Path, why: str) -> None:
+        super().__init__(f"{root} is no lake ({why}): name another folder, or start one with `emolake run`")
 
 
 class NewerFormat(EmolakeError):
@@ -60,7 +67,12 @@ class NotCanonical(EmolakeError):
 
 class InvalidId(EmolakeError):
     def __init__(self, name: str, value: str) -> None:
-        super().__init__(f"{name} '{value}' must match [A-Za-z0-9_-]+: it names members of tar files")
+        super().__init__(f"{name} '{value}' must match [A-Za-z0-9_-]+: it names files")
+
+
+class DuplicateId(EmolakeError):
+    def __init__(self, name: str, value: str, where: str) -> None:
+        super().__init__(f"{name} '{value}' is given twice, but must name one member of '{where}': give each its own")
 
 
 class SchemaMismatch(EmolakeError):
@@ -141,7 +153,9 @@ class CountsDiffer(EmolakeError):
 
 class RowsMissing(EmolakeError):
     def __init__(self, what: str, n_missing: int, example: str) -> None:
-        super().__init__(f"{n_missing} rows of {what} are missing (first: {example}): run `emolake extract` for them first")
+        super().__init__(
+            f"{n_missing} rows of {what} are missing (first: {example}): run `emolake extract` for them first"
+        )
 
 
 class WorkerDied(EmolakeError):
@@ -160,7 +174,8 @@ class QueryFailed(EmolakeError):
 class IntervalOutside(EmolakeError):
     def __init__(self, position: int, symbol: str, start_s: float, end_s: float, covered_s: float) -> None:
         super().__init__(
-            f"interval {position} ('{symbol}') spans [{start_s}, {end_s}] s, but the features cover [0, {covered_s:.3f}] s"
+            f"interval {position} ('{symbol}') spans [{start_s}, {end_s}] s, "
+            f"but the features cover [0, {covered_s:.3f}] s"
         )
 
 
@@ -217,7 +232,9 @@ class NoClasses(EmolakeError):
 
 class Diverged(EmolakeError):
     def __init__(self, epoch: int) -> None:
-        super().__init__(f"the training loss is not finite in epoch {epoch}: lower 'learning_rate' or raise 'warmup_fraction'")
+        super().__init__(
+            f"the training loss is not finite in epoch {epoch}: lower 'learning_rate' or raise 'warmup_fraction'"
+        )
 
 
 class ServerNotStarted(EmolakeError):
@@ -229,4 +246,12 @@ class NotASandbox(EmolakeError):
     def __init__(self, root: Path, wanted: str) -> None:
         super().__init__(
             f"{root} is not empty and holds no sandbox of {wanted}: name another folder, or delete this one yourself"
+        )
+
+
+class NothingSelected(EmolakeError):
+    def __init__(self, n_utterances: int) -> None:
+        super().__init__(
+            f"the teacher is sure of none of {n_utterances} utterances: "
+            "fit it longer, or lower the selection's thresholds"
         )

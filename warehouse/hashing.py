@@ -24,7 +24,7 @@ def canonical_json(value: Any) -> bytes:
     plug-in field typed float and one typed int are different promises.
 
     Raises:
-        NotCanonical: for sets, paths, NaN, infinities, bytes, non-text keys.
+        NotCanonical: for sets, paths, NaN, infinities, bytes, non-text keys, text that is not Unicode.
 
     Example:
         >>> canonical_json({"b": (1, 2.0), "a": None})
@@ -41,10 +41,10 @@ def plain(value: Any, where: str = "the value") -> Any:
     Raises:
         NotCanonical.
     """
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
-    if isinstance(value, int):
-        return value
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise NotCanonical(where, value)
@@ -53,10 +53,20 @@ def plain(value: Any, where: str = "the value") -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise NotCanonical(f"a key of {where}", key)
+            _text(key, f"a key of {where}")
         return {key: plain(inner, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
     raise NotCanonical(where, value)
+
+
+def _text(value: str, where: str) -> str:
+    """Half a surrogate pair, as in a file name that is not UTF-8, has no bytes to hash."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise NotCanonical(where, value) from error
+    return value
 
 
 def digest(value: Any) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from warehouse.artifact import MANIFEST, Artifact, Request, content_digest
+from warehouse.artifact import MANIFEST, Artifact, Request, content_digest, read_artifact
 from warehouse.errors import ArtifactNotFound, EmolakeError
-from warehouse.hashing import file_digest
+from warehouse.hashing import canonical_json, file_digest
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 
@@ -64,8 +64,12 @@ def up(warehouse: Warehouse, artifact: Artifact) -> Node:
 
 def down(warehouse: Warehouse, artifact: Artifact) -> Node:
     """Everything that was ever made from an artifact."""
+    return _down(warehouse.artifacts(), artifact)
+
+
+def _down(artifacts: Sequence[Artifact], artifact: Artifact) -> Node:
     users: dict[str, list[tuple[str, Artifact]]] = {}
-    for known in warehouse.artifacts():
+    for known in artifacts:
         for role, digests in known.request.inputs.items():
             for digest in digests:
                 users.setdefault(digest, []).append((role, known))
@@ -97,13 +101,19 @@ class Hop:
     note: str
 
 
-def trace(warehouse: Warehouse, predictions: Artifact, utterance_id: str | None = None) -> list[Hop]:
+def trace(
+    warehouse: Warehouse,
+    predictions: Artifact,
+    utterance_id: str | None = None,
+    roots: Mapping[str, str] | None = None,
+) -> list[Hop]:
     """The way from one prediction to the bytes and seconds it rests on: predictions, checkpoint, shards, feature
     rows, utterance, raw file.
 
     Args:
         predictions: an artifact of kind 'predictions'.
         utterance_id: one of its rows; without one, the first.
+        roots: corpus -> where its raw files are; without it, paths are relative to the corpus.
 
     Raises:
         ArtifactNotFound: it has no such utterance, or something between is missing from the lake.
@@ -126,14 +136,16 @@ def trace(warehouse: Warehouse, predictions: Artifact, utterance_id: str | None 
                 continue
             place = f"{role.partition(':')[2]}, bytes {member['offset']}–{member['offset'] + member['n_bytes']}"
             hops.append(Hop("shard", shard.key, place))
-            hops += _trace_row(warehouse, shard, member["input_id"], utterance)
+            hops += _trace_row(warehouse, shard, member["input_id"], utterance, roots or {})
     return hops
 
 
-def _trace_row(warehouse: Warehouse, shard: Artifact, input_id: str, utterance_id: str) -> list[Hop]:
+def _trace_row(
+    warehouse: Warehouse, shard: Artifact, input_id: str, utterance_id: str, roots: Mapping[str, str]
+) -> list[Hop]:
     hops: list[Hop] = []
     sources = [_one(warehouse, d) for d in shard.request.inputs.get("features", ())]
-    readings = [d for d in shard.request.inputs.get("utterances", ())]
+    readings = list(shard.request.inputs.get("utterances", ()))
     for features in sources:
         table = pq.read_table(features.path("features.parquet"), columns=["input_id"])
         if input_id in table.column(0).to_pylist():
@@ -142,17 +154,25 @@ def _trace_row(warehouse: Warehouse, shard: Artifact, input_id: str, utterance_i
     for digest in readings:
         reading = _one(warehouse, digest)
         row = _row_where(reading.path("utterances.parquet"), "utterance_id", utterance_id)
-        row = row or _row_where(reading.path("utterances.parquet"), "audio_id", input_id)
+        row = row or _row_of_input(reading, input_id)
         if row is None:
             continue
         hops.append(Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”"))
         raw = _one(warehouse, reading.request.inputs["raw"][0])
-        ref = warehouse.ref(f"corpora/{row['corpus']}")
-        path = f"{ref['root']}/{row['path']}" if ref else row["path"]
+        path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
         span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}, sha256 {row['recording_id']}"
         hops.append(Hop("raw file", raw.key, f"{path}, {span}"))
         break
     return hops
+
+
+def _row_of_input(reading: Artifact, input_id: str) -> dict[str, Any] | None:
+    """The utterance that a row was made from: another one, where two share a sound or a text."""
+    columns = ["audio_id", "text_id", "utterance_id"]
+    for row in pq.read_table(reading.path("utterances.parquet"), columns=columns).to_pylist():
+        if input_id in (row["audio_id"], row["text_id"], pair_id(row["audio_id"], row["text_id"])):
+            return _row_where(reading.path("utterances.parquet"), "utterance_id", row["utterance_id"])
+    return None
 
 
 def is_utterance(warehouse: Warehouse, reference: str) -> bool:
@@ -193,11 +213,11 @@ def _one(warehouse: Warehouse, digest: str) -> Artifact:
 
 
 def _row_where(path: Path, column: str, value: str | None) -> dict[str, Any] | None:
-    if value is None:
-        rows = pq.read_table(path).slice(0, 1)
-    else:
-        rows = pq.read_table(path, filters=[(column, "=", value)])
+    rows = pq.read_table(path, filters=None if value is None else [(column, "=", value)]).slice(0, 1)
     return rows.to_pylist()[0] if rows.num_rows else None
+
+
+ABSENT = "(absent)"
 
 
 @dataclass(frozen=True)
@@ -206,19 +226,21 @@ class Difference:
 
     where: str
     asked: Any
-    there: Any
+    there: Any  # ABSENT where one has no such place
 
     def __str__(self) -> str:
         return f"{self.where}: {_brief(self.asked)} instead of {_brief(self.there)}"
 
 
 def _brief(value: Any) -> str:
+    if value is ABSENT:
+        return ABSENT
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "…"
 
 
 def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | Request) -> list[Difference]:
-    """Every field, version or input in which two requests differ."""
+    """Every field, version or input in which two requests differ: none exactly when their keys are the same."""
     first = asked.as_json() if isinstance(asked, Request) else asked
     second = there.as_json() if isinstance(there, Request) else there
     found: list[Difference] = []
@@ -226,8 +248,8 @@ def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | R
     def compare(a: Any, b: Any, where: str) -> None:
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             for name in sorted(a.keys() | b.keys()):
-                compare(a.get(name), b.get(name), f"{where}.{name}" if where else name)
-        elif a != b:
+                compare(a.get(name, ABSENT), b.get(name, ABSENT), f"{where}.{name}" if where else name)
+        elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
             found.append(Difference(where, a, b))
 
     compare(first, second, "")
@@ -259,26 +281,28 @@ def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda d
     """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
     manifest, an input that is nowhere. An empty list means the lake is sound."""
     faults: list[tuple[str, str]] = []
-    sound: list[Artifact] = []
+    readable: list[Artifact] = []
     manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))
-    for number, path in enumerate(manifests):
-        progress(number, len(manifests))
+    for number, path in enumerate(manifests, start=1):
         try:
-            artifact = warehouse.find_folder(path.parent)
+            artifact = read_artifact(path.parent)  # from the disk, whatever this process remembers
         except EmolakeError as error:
             faults.append((path.parent.name, str(error)))
-            continue
-        sound.append(artifact)
-        faults += [(artifact.key, problem) for problem in _problems(artifact)]
-    known = {a.digest for a in sound}
-    for a in sound:
+        else:
+            readable.append(artifact)
+            faults += [(artifact.key, problem) for problem in _problems(artifact)]
+        progress(number, len(manifests))
+    known = {a.digest for a in readable}
+    for a in readable:
         for role, digests in a.request.inputs.items():
             faults += [(a.key, f"its input '{role}' {d[:12]} is not in the lake") for d in digests if d not in known]
-    by_key = {a.key: a for a in sound}
-    return [
-        Fault(key, problem, [n.artifact.key for n in down(warehouse, by_key[key]).walk()][1:] if key in by_key else [])
-        for key, problem in faults
-    ]
+    by_key = {a.key: a for a in readable}
+
+    def made_from(key: str) -> list[str]:
+        nodes = _down(readable, by_key[key]).walk() if key in by_key else ()
+        return [node.artifact.key for node in nodes if not node.repeated][1:]
+
+    return [Fault(key, problem, made_from(key)) for key, problem in faults]
 
 
 def _problems(artifact: Artifact) -> Iterator[str]:

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from warehouse.errors import DuplicateId
 from warehouse.schema import SHARD_INDEX, check_id
-from warehouse.tables import read_table, write_rows
+from warehouse.tables import little_endian, read_table, write_rows
 
 TAR = "shard.tar"
 INDEX = "index.parquet"
@@ -26,24 +27,34 @@ INDEX = "index.parquet"
 def write_shard(folder: Path, field: str, members: Iterable[tuple[str, str, np.ndarray | str]]) -> None:
     """Writes the tar and index of one field.
 
-    Same members, same bytes: time, owner and mode are constants, order is the order given.
+    Same members, same bytes: time, owner and mode are constants, order is the order given. A member's name of more
+    than 100 characters takes a header of its own before it (POSIX pax), which every tar reader knows.
 
     Args:
         members: (utterance_id, input_id, array or text); ids must match [A-Za-z0-9_-]+ and be unique.
 
     Raises:
         InvalidId: an id that cannot name a member.
+        DuplicateId: an utterance occurs twice.
+        SchemaMismatch: an array that does not hold numbers.
     """
     check_id("field", field)
     index = []
-    with tarfile.open(folder / TAR, "w", format=tarfile.USTAR_FORMAT) as tar:
+    seen = set()
+    with tarfile.open(folder / TAR, "w", format=tarfile.PAX_FORMAT) as tar:
         for utterance_id, input_id, value in members:
             check_id("utterance id", utterance_id)
-            suffix, content = ("txt", value.encode()) if isinstance(value, str) else ("npy", _npy_bytes(value))
+            if utterance_id in seen:
+                raise DuplicateId("utterance id", utterance_id, field)
+            seen.add(utterance_id)
+            if isinstance(value, str):
+                suffix, content = "txt", value.encode()
+            else:
+                suffix, content = "npy", _npy_bytes(little_endian(value, f"{utterance_id}.{field}"))
             member = tarfile.TarInfo(f"{utterance_id}.{field}.{suffix}")
             member.size, member.mode = len(content), 0o644
-            offset = tar.offset + tarfile.BLOCKSIZE
             tar.addfile(member, io.BytesIO(content))
+            offset = tar.offset - -(-len(content) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE  # content fills blocks
             index.append({
                 "utterance_id": utterance_id, "input_id": input_id, "offset": offset, "n_bytes": len(content),
             })  # fmt: skip
@@ -89,7 +100,6 @@ class ShardReader:
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:
-    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     stream = io.BytesIO()
     npy.write_array(stream, array, version=(1, 0), allow_pickle=False)
     return stream.getvalue()

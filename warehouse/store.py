@@ -32,12 +32,19 @@ from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit, read_a
 from warehouse.errors import AmbiguousReference, ArtifactNotFound, DiskFull, NewerFormat, NotALake, QueryFailed
 from warehouse.hashing import canonical_json
 from warehouse.migrations import migrate
-from warehouse.schema import FORMAT
+from warehouse.schema import FORMAT, check_id
 
 _RECORDED = (
     "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
     "soundfile", "soxr", "tokenizers", "torch", "transformers", "webdataset",
 )  # fmt: skip
+
+
+_SETTINGS: dict[str, Any] = {
+    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False,
+}  # fmt: skip
+
+_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)  # a PIVOT counts as MULTI
 
 
 @cache
@@ -69,9 +76,9 @@ class Warehouse:
         marker = self.root / "lake.json"
         if not marker.exists():
             if not create:
-                raise NotALake(self.root)
+                raise NotALake(self.root, "it has no lake.json")
             _write_atomically(marker, {"format": FORMAT})
-        found = json.loads(marker.read_bytes())["format"]
+        found = _format(marker)
         if found > FORMAT:
             raise NewerFormat(self.root, found, FORMAT)
         if found < FORMAT:
@@ -83,7 +90,7 @@ class Warehouse:
     # -- artifacts ---------------------------------------------------------------------------------------------
 
     def folder_of(self, request: Request) -> Path:
-        return self.root / "artifacts" / request.kind / request.key
+        return self.root / "artifacts" / check_id("kind", request.kind) / request.key
 
     def find(self, request: Request) -> Artifact | None:
         """The answer to a request if it exists."""
@@ -159,7 +166,8 @@ class Warehouse:
     def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
         """Points a name at something else, atomically; writes nothing when it points there already."""
         if self.ref(name) != json.loads(canonical_json(value)):
-            _write_atomically(self._ref_path(name), value)
+            with self._saying_disk_full(f"refs/{name}"):
+                _write_atomically(self._ref_path(name), value)
 
     def refs(self, group: str) -> dict[str, dict[str, Any]]:
         """The refs of one group, such as 'corpora', by their last name."""
@@ -169,28 +177,33 @@ class Warehouse:
     # -- questions ---------------------------------------------------------------------------------------------
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection (in memory) with one view per table of the lake as it is now; see `warehouse.views`."""
-        connection = duckdb.connect()
+        """A DuckDB connection (in memory) with one view per table of the lake as it is now; see `warehouse.views`.
+
+        Its settings are locked: no log or profile can be directed to a file, no extension is fetched, and names mean
+        tables of the lake, never variables of the program that asks.
+        """
+        connection = duckdb.connect(config=_SETTINGS)
         views.create(connection, self)
+        connection.execute("SET lock_configuration = true")
         return connection
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
-        """Answers a SELECT over the lake: call `.arrow()`, `.pl()`, `.df()`, `.fetchall()` or print it.
+        """Answers one SELECT over the lake: call `.arrow()`, `.pl()`, `.df()`, `.fetchall()` or print it.
 
         Raises:
-            QueryFailed: DuckDB's own words.
+            QueryFailed: DuckDB's own words, or it is anything but one SELECT (COPY, ATTACH and the like could write).
 
         Example:
             ``wh.sql("SELECT corpus, count(*) FROM utterances GROUP BY ALL").pl()``
         """
         connection = self.connect()
         try:
-            relation = connection.sql(query, params=parameters) if parameters else connection.sql(query)
+            statements = connection.extract_statements(query)
+            if len(statements) != 1 or statements[0].type not in _QUESTIONS:
+                raise QueryFailed("it must be one SELECT; the lake is changed by flows only")
+            return connection.sql(query, params=parameters) if parameters else connection.sql(query)
         except duckdb.Error as error:
             raise QueryFailed(str(error)) from error
-        if relation is None:
-            raise QueryFailed("it is not a SELECT; the lake is changed by flows only")
-        return relation
 
     def table(self, query: str) -> pa.Table:
         """`sql` answered at once, as an Arrow table.
@@ -207,8 +220,9 @@ class Warehouse:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _ref_path(self, name: str) -> Path:
-        path = (self.root / "refs" / f"{name}.json").resolve()
-        if not path.is_relative_to(self.root / "refs"):
+        refs = (self.root / "refs").resolve()
+        path = (refs / f"{name}.json").resolve()
+        if not path.is_relative_to(refs):
             raise ArtifactNotFound(name)
         return path
 
@@ -217,22 +231,37 @@ class Warehouse:
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
         folder = self.root / ".scratch" / name
         try:
-            folder.mkdir(parents=True)
-            yield folder
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(self.root, request.step) from error
-            raise
+            with self._saying_disk_full(request.step):
+                folder.mkdir(parents=True)
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @contextmanager
+    def _saying_disk_full(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(self.root, what) from error
+            raise
+
     def _sweep_scratch(self) -> None:
         """Removes what processes of this host left when they were killed."""
-        host = socket.gethostname()
-        for folder in (self.root / ".scratch").glob(f"{host}-*"):
-            pid = int(folder.name.removeprefix(f"{host}-").split("-")[0])
-            if not _is_running(pid):
+        for folder in (self.root / ".scratch").glob("*-*-*"):
+            host, pid, _ = folder.name.rsplit("-", 2)
+            if host == socket.gethostname() and not _is_running(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _format(marker: Path) -> int:
+    try:
+        found = json.loads(marker.read_bytes())["format"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if type(found) is not int or found < 1:
+        raise NotALake(marker.parent, f"its {marker.name} does not state a format")
+    return found
 
 
 def _is_running(pid: int) -> bool:

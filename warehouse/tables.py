@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,17 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, where: str = 
     """
     rows = list(rows)
     names = set(schema.names)
+    integers = [column.name for column in schema if pa.types.is_integer(column.type)]
     for number, row in enumerate(rows):
         if row.keys() != names:
             missing, unknown = sorted(names - row.keys()), sorted(row.keys() - names)
             raise SchemaMismatch(where, f"row {number} lacks {missing} and has unknown {unknown}")
+        for name in integers:  # Arrow would cut the fraction off without a word
+            if isinstance(row[name], (float, np.floating)):
+                raise SchemaMismatch(where, f"row {number} has {row[name]} in column '{name}', which holds integers")
     try:
         table = pa.Table.from_pylist(rows, schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, UnicodeEncodeError) as error:
         raise SchemaMismatch(where, str(error)) from error
     check_table(table, schema, where)
     return table
@@ -36,6 +41,9 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, where: str = 
 def check_table(table: pa.Table, schema: pa.Schema, where: str) -> None:
     """Raises SchemaMismatch unless the table has exactly these columns, types and no forbidden null."""
     found = {column.name: column.type for column in table.schema}
+    for name, n_columns in Counter(table.schema.names).items():
+        if n_columns > 1:
+            raise SchemaMismatch(where, f"column '{name}' is given twice")
     for column in schema:
         if column.name not in found:
             raise SchemaMismatch(where, f"column '{column.name}' is missing (columns: {', '.join(found)})")
@@ -51,7 +59,7 @@ def check_table(table: pa.Table, schema: pa.Schema, where: str) -> None:
 def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Writes a table after checking it. Bytes depend on rows and schema alone."""
     check_table(table, schema, str(path))
-    table = table.select(schema.names).cast(schema)
+    table = table.select(schema.names).cast(schema).combine_chunks()
     pq.write_table(table, path, compression="zstd", compression_level=3, row_group_size=65_536)
 
 
@@ -64,10 +72,12 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     """Reads a table and checks it.
 
     Raises:
-        SchemaMismatch: the file is not Parquet or has another schema.
+        SchemaMismatch: the file is missing, is not Parquet or has another schema.
     """
     try:
         table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise SchemaMismatch(str(path), "there is no such file") from error
     except (pa.ArrowInvalid, OSError) as error:
         raise SchemaMismatch(str(path), str(error)) from error
     check_table(table, schema, str(path))
@@ -88,10 +98,24 @@ def array_columns(name: str) -> pa.Schema:
 
 
 def array_cells(name: str, array: np.ndarray) -> dict[str, Any]:
-    """The cells of one array for the columns of `array_columns`."""
-    array = np.asarray(array)
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return {name: little.tobytes(), f"{name}_shape": list(array.shape), f"{name}_dtype": array.dtype.name}
+    """The cells of one array for the columns of `array_columns`.
+
+    Raises:
+        SchemaMismatch: it does not hold numbers.
+    """
+    array = little_endian(np.asarray(array), name)
+    return {name: array.tobytes(), f"{name}_shape": list(array.shape), f"{name}_dtype": array.dtype.name}
+
+
+def little_endian(array: np.ndarray, name: str) -> np.ndarray:
+    """The array in the one layout of the disk: little-endian, C order, numbers only.
+
+    Raises:
+        SchemaMismatch: it does not hold numbers; objects could only be pickled.
+    """
+    if array.dtype.kind not in "biufc":
+        raise SchemaMismatch(f"array '{name}'", f"its dtype is {array.dtype}, not one of numbers")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
 def array_of(row: Mapping[str, Any], name: str) -> np.ndarray:

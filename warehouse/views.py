@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -37,8 +38,9 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     current = {
         role: {digest for ref in corpora.values() for digest in ref[role]} for role in ("raw", "utterances", "labels")
     }
-    read = {
-        role: [a for a in artifacts if a.request.kind == role and a.digest in current[role]] for role in current
+    read = {  # two requests may have given the same bytes, whose rows count once
+        role: list({a.digest: a for a in artifacts if a.request.kind == role and a.digest in current[role]}.values())
+        for role in current
     }
     _rows_view(connection, "raw_files", read["raw"], "files.parquet", schema.FILES)
     _rows_view(connection, "utterances", read["utterances"], "utterances.parquet", schema.UTTERANCES)
@@ -92,10 +94,10 @@ def _rows_view(
         _register(connection, name, empty)
         return
     wanted = ", ".join(f'"{column}"' for column in columns.names) if columns else "* EXCLUDE (filename)"
-    files = ", ".join(_quote(str(a.path(file))) for a in artifacts)
+    files = ", ".join(_quote(glob.escape(str(a.path(file)))) for a in artifacts)
     connection.execute(
         f"CREATE VIEW \"{name}\" AS SELECT {wanted}, parse_path(filename)[-2] AS artifact "
-        f"FROM read_parquet([{files}], union_by_name = true, filename = true)"
+        f"FROM read_parquet([{files}], union_by_name = true, filename = true, hive_partitioning = false)"
     )
 
 

@@ -57,6 +57,20 @@ def test_a_row_is_the_same_whatever_it_came_with(classifier: Path) -> None:
             assert np.array_equal(alone[name], other[name])
 
 
+def test_a_row_does_not_depend_on_the_number_of_cores(classifier: Path) -> None:
+    extract = Encoder("w", logits=True).load("auto", classifier)
+    n_threads = torch.get_num_threads()
+    try:
+        rows = []
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            rows.append(extract(CLIPS[:1])[0])
+            assert torch.get_num_threads() == n
+    finally:
+        torch.set_num_threads(n_threads)
+    assert np.array_equal(rows[0]["hidden"], rows[1]["hidden"])
+
+
 def test_there_is_no_dropout(classifier: Path) -> None:
     first, second = (Encoder("w").load("cpu", classifier)(CLIPS)[0]["hidden"] for _ in range(2))
     assert np.array_equal(first, second)

@@ -92,7 +92,7 @@ print(json.dumps({"key": "k", "digest": "d"}))
         ("sys.exit(1)", r"ended with exit code 1: it printed nothing$"),
         ("os.kill(os.getpid(), 9)", r"was ended by signal 9 \(Killed\): it printed nothing$"),
         ("print('done')", r"ended with exit code 0: it did not print the key and digest of what it made$"),
-        ("print('[1, 2]\\n{\"done\": \"x\", \"total\": 3}'); sys.exit(1)", r"exit code 1: \{\"done\": \"x\""),
+        ('print(\'[1, 2]\\n{"done": "x", "total": 3}\'); sys.exit(1)', r"exit code 1: \{\"done\": \"x\""),
     ],
 )
 def test_a_job_without_an_artifact_is_one_sentence(tmp_path: Path, body: str, sentence: str) -> None:

@@ -15,14 +15,16 @@ def test_defaults() -> None:
 
 
 def test_every_variable() -> None:
-    runtime = read_runtime({
-        "EMOLAKE_LAKE": "~/lakes/one",
-        "EMOLAKE_DEVICE": "cuda",
-        "EMOLAKE_WORKERS": "8",
-        "EMOLAKE_ROOT_IEMOCAP": "/corpora/IEMOCAP_full_release",
-        "EMOLAKE_ROOT_MELD": "/corpora/MELD",
-        "HOME": "/home/someone",
-    })
+    runtime = read_runtime(
+        {
+            "EMOLAKE_LAKE": "~/lakes/one",
+            "EMOLAKE_DEVICE": "cuda",
+            "EMOLAKE_WORKERS": "8",
+            "EMOLAKE_ROOT_IEMOCAP": "/corpora/IEMOCAP_full_release",
+            "EMOLAKE_ROOT_MELD": "/corpora/MELD",
+            "HOME": "/home/someone",
+        }
+    )
     assert runtime.lake == Path("~/lakes/one").expanduser()
     assert (runtime.device, runtime.workers) == ("cuda", 8)
     assert runtime.roots == {"iemocap": Path("/corpora/IEMOCAP_full_release"), "meld": Path("/corpora/MELD")}

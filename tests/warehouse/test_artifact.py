@@ -1,0 +1,190 @@
+"""What a key is made of, and what a commit leaves on the disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warehouse import Artifact, Request, Warehouse
+from warehouse.artifact import MANIFEST, commit, content_digest, read_artifact
+from warehouse.errors import EmptyArtifact, InvalidId, NotCanonical, UnreadableManifest
+
+PARAMS = {"plugin": {"n_mels": 40}, "ids": "0a"}
+REQUEST = Request("features", "extractors.mfcc", 1, PARAMS, {"utterances": ("d1", "d2")})
+
+LEAVES = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2, 2) | st.text(max_size=3)
+NAMES = st.sampled_from("xy")
+VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=2) | st.dictionaries(NAMES, v), max_leaves=4)
+REQUESTS = st.builds(
+    Request, st.sampled_from(["raw", "features"]), st.sampled_from(["a.b", "a.c"]), st.integers(1, 3),
+    st.dictionaries(st.sampled_from(["a", "b", "ab"]), VALUES),
+    st.dictionaries(st.sampled_from(["utterances", "checkpoint"]), st.lists(st.sampled_from(["d1", "d2"])).map(tuple)),
+)  # fmt: skip
+
+
+def write_two(folder: Path) -> None:
+    (folder / "b.txt").write_bytes(b"two")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a.bin").write_bytes(b"one")
+
+
+# -- requests --------------------------------------------------------------------------------------------------
+
+
+def test_every_field_is_identity_and_there_are_no_others() -> None:
+    assert [field.name for field in dataclasses.fields(Request)] == ["kind", "step", "version", "params", "inputs"]
+    others = [
+        dataclasses.replace(REQUEST, kind="intervals"),
+        dataclasses.replace(REQUEST, step="extractors.glove"),
+        dataclasses.replace(REQUEST, version=2),
+        dataclasses.replace(REQUEST, params={"plugin": {"n_mels": 41}, "ids": "0a"}),
+        dataclasses.replace(REQUEST, params={"plugin": {"n_mels": 40.0}, "ids": "0a"}),
+        dataclasses.replace(REQUEST, params={"plugin": {"n_mels": 40}, "ids": "0a", "more": None}),
+        dataclasses.replace(REQUEST, inputs={"utterances": ("d2", "d1")}),
+        dataclasses.replace(REQUEST, inputs={"others": ("d1", "d2")}),
+        dataclasses.replace(REQUEST, inputs={}),
+    ]
+    assert len({request.key for request in [REQUEST, *others]}) == len(others) + 1
+    assert len({REQUEST, *others}) == len(others) + 1
+
+
+def test_the_key_is_the_digest_that_anyone_can_repeat() -> None:
+    text = json.dumps(REQUEST.as_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert hashlib.sha256(text.encode()).hexdigest()[:32] == REQUEST.key
+
+
+@given(REQUESTS)
+def test_a_request_is_the_same_after_a_file(request: Request) -> None:
+    again = Request.from_json(json.loads(json.dumps(request.as_json())))
+    assert again == request
+    assert (again.key, hash(again)) == (request.key, hash(request))
+
+
+@given(REQUESTS, REQUESTS)
+def test_requests_are_equal_when_their_keys_are(one: Request, other: Request) -> None:
+    assert (one == other) == (one.key == other.key)
+    assert one != one.key
+
+
+def test_a_choice_that_is_no_json_cannot_become_a_key() -> None:
+    with pytest.raises(NotCanonical, match=r"the value\.root holds PosixPath"):
+        _ = Request("raw", "features.raw", 1, {"root": Path("/corpora")}).key
+
+
+@pytest.mark.parametrize("kind", ["../refs", "a/b", "", "."])
+def test_a_kind_names_a_folder_of_the_lake_and_no_other(lake: Warehouse, kind: str) -> None:
+    with pytest.raises(InvalidId, match=r"kind '.*' must match"):
+        lake.find(Request(kind, "s", 1))
+
+
+# -- commit ----------------------------------------------------------------------------------------------------
+
+
+def committed(root: Path, request: Request = REQUEST, created_at: str = "2025-01-01T00:00:00.000+00:00") -> Artifact:
+    scratch = root / "scratch"
+    scratch.mkdir(parents=True)
+    write_two(scratch)
+    return commit(request, scratch, root / "artifacts" / request.kind / request.key, {"python": "3"}, created_at)
+
+
+def test_a_commit_keeps_the_files_and_says_what_they_are(tmp_path: Path) -> None:
+    artifact = committed(tmp_path)
+    assert artifact.path("deep/a.bin").read_bytes() == b"one"
+    assert {name: entry["sha256"] for name, entry in artifact.files.items()} == {
+        "b.txt": hashlib.sha256(b"two").hexdigest(),
+        "deep/a.bin": hashlib.sha256(b"one").hexdigest(),
+    }
+    assert artifact.n_bytes == 6
+    assert artifact.key == REQUEST.key == artifact.folder.name
+    assert not (tmp_path / "scratch").exists()
+    assert read_artifact(artifact.folder) == artifact
+
+
+def test_the_digest_is_of_names_and_bytes_alone(tmp_path: Path) -> None:
+    first = committed(tmp_path / "a")
+    second = committed(tmp_path / "b", dataclasses.replace(REQUEST, version=7), "2026-02-02T00:00:00.000+00:00")
+    assert first.digest == second.digest
+    entries = {name: dict(entry) for name, entry in first.files.items()}
+    renamed = {"c.txt": entries["b.txt"], "deep/a.bin": entries["deep/a.bin"]}
+    grown = entries | {"b.txt": entries["b.txt"] | {"n_bytes": 4}}
+    changed = entries | {"b.txt": entries["b.txt"] | {"sha256": "0" * 64}}
+    digests = {content_digest(files) for files in (entries, renamed, grown, changed, {})}
+    assert len(digests) == 5 and first.digest in digests
+
+
+def test_an_artifact_of_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scratch" / "only a folder").mkdir(parents=True)
+    with pytest.raises(EmptyArtifact, match=rf"step 'extractors\.mfcc' wrote no file for {REQUEST.key[:12]}"):
+        commit(REQUEST, tmp_path / "scratch", tmp_path / REQUEST.key, {}, "")
+    assert not (tmp_path / REQUEST.key).exists()
+
+
+def test_the_manifests_own_name_is_taken(lake: Warehouse) -> None:
+    def write(folder: Path) -> None:
+        (folder / MANIFEST).write_text("{}")
+
+    with pytest.raises(ValueError, match=r"'extractors\.mfcc' wrote 'manifest\.json', which is the manifest's own"):
+        lake.materialize(REQUEST, write)
+    assert lake.find(REQUEST) is None
+
+
+def test_the_loser_of_a_race_gets_the_winners_artifact(tmp_path: Path) -> None:
+    winner = committed(tmp_path, created_at="2025-01-01T00:00:00.000+00:00")
+    assert committed(tmp_path, created_at="2025-01-01T00:00:09.000+00:00") == winner
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_remains_without_a_manifest_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts" / REQUEST.kind / REQUEST.key
+    (folder / "deep").mkdir(parents=True)
+    (folder / "deep" / "old.bin").write_bytes(b"half")
+    artifact = committed(tmp_path)
+    assert sorted(p.name for p in artifact.folder.rglob("*") if p.is_file()) == ["a.bin", "b.txt", MANIFEST]
+
+
+# -- manifests that cannot be read -----------------------------------------------------------------------------
+
+
+def edit(artifact: Artifact, change: Any) -> None:
+    path = artifact.folder / MANIFEST
+    value = json.loads(path.read_bytes())
+    path.write_text(json.dumps(change(value) or value))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.pop("files") and None, "KeyError: 'files'"),
+        (lambda m: m["request"].pop("inputs") and None, "KeyError: 'inputs'"),
+        (lambda m: ["no mapping"], "TypeError: "),
+        (lambda m: m["request"].update(inputs=["d1"]), "AttributeError: "),
+        (lambda m: m["request"].update(version=2), "its request has key [0-9a-f]{32}, but the folder is [0-9a-f]{32}"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said(tmp_path: Path, change: Any, message: str) -> None:
+    artifact = committed(tmp_path)
+    edit(artifact, change)
+    with pytest.raises(UnreadableManifest, match=rf"manifest\.json cannot be read \({message}.*emolake verify"):
+        read_artifact(artifact.folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+def test_a_manifest_that_is_no_json_is_said_to_be(tmp_path: Path, content: bytes) -> None:
+    artifact = committed(tmp_path)
+    (artifact.folder / MANIFEST).write_bytes(content)
+    with pytest.raises(UnreadableManifest, match=r"cannot be read \((JSONDecodeError|UnicodeDecodeError)"):
+        read_artifact(artifact.folder)
+
+
+def test_a_folder_under_another_name_is_not_that_artifact(tmp_path: Path) -> None:
+    artifact = committed(tmp_path)
+    moved = artifact.folder.rename(artifact.folder.with_name("0" * 32))
+    with pytest.raises(UnreadableManifest, match=f"its request has key {REQUEST.key}, but the folder is 000"):
+        read_artifact(moved)

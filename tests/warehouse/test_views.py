@@ -1,0 +1,136 @@
+"""The SQL views say what manifests, refs and Parquet files say, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake, utterance
+from warehouse import Warehouse, schema, views
+from warehouse.schema import pair_id
+
+EMPTY_TOO = {
+    "raw_files": schema.FILES, "utterances": schema.UTTERANCES, "labels": schema.LABELS, "intervals": schema.INTERVALS,
+    "splits": schema.SPLIT, "selections": schema.SELECTION, "predictions": schema.PREDICTIONS,
+    "metrics": schema.METRICS, "failures": schema.FAILURES,
+}  # fmt: skip
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallLake:
+    return small_lake(tmp_path / "small")
+
+
+def column(lake: Warehouse, query: str) -> list[Any]:
+    return [row[0] for row in lake.sql(query).fetchall()]
+
+
+@pytest.mark.parametrize("name", sorted(EMPTY_TOO))
+def test_a_view_has_the_same_columns_in_an_empty_lake(lake: Warehouse, small: SmallLake, name: str) -> None:
+    for one in (lake, small.lake):
+        table = one.table(f"FROM {name}")
+        assert table.schema.names == [*EMPTY_TOO[name].names, "artifact"]
+        own = table.select(EMPTY_TOO[name].names).schema
+        assert [str(column.type).replace("<l:", "<item:") for column in own] == [str(f.type) for f in EMPTY_TOO[name]]
+
+
+def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse) -> None:
+    named = {word for word in re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2]) if word != "features_"}
+    there = set(column(lake, "SELECT view_name FROM duckdb_views() WHERE NOT internal"))
+    assert there & named == {*EMPTY_TOO, "artifacts", "inputs", "features"}
+
+
+def test_artifacts_and_inputs_are_the_manifests(small: SmallLake) -> None:
+    rows = small.lake.table("FROM artifacts").to_pylist()
+    assert {row["key"]: row for row in rows}.keys() == {a.key for a in small.lake.artifacts()}
+    for row in rows:
+        manifest = json.loads((Path(row["folder"]) / "manifest.json").read_bytes())
+        assert json.loads(row["params"]) == manifest["request"]["params"]
+        assert (row["kind"], row["step"]) == (manifest["request"]["kind"], manifest["request"]["step"])
+        n_bytes = sum(entry["n_bytes"] for entry in manifest["files"].values())
+        assert (row["digest"], row["n_bytes"]) == (manifest["digest"], n_bytes)
+    edges = set(small.lake.sql("SELECT key, role, digest FROM inputs").fetchall())
+    assert edges == {
+        (a.key, role, digest) for a in small.lake.artifacts() for role, ds in a.request.inputs.items() for digest in ds
+    }
+
+
+def test_a_row_knows_the_artifact_it_lies_in(small: SmallLake) -> None:
+    query = "SELECT DISTINCT a.kind FROM utterances u JOIN artifacts a ON u.artifact = a.key"
+    assert column(small.lake, query) == ["utterances"]
+    assert column(small.lake, "SELECT DISTINCT artifact FROM predictions") == [small.predictions.key]
+
+
+def test_a_question_across_views(small: SmallLake) -> None:
+    query = """
+        SELECT l.value, round(avg(f.F0), 3) AS f0
+        FROM utterances u JOIN labels l USING (utterance_id) JOIN features_voice f ON f.input_id = u.audio_id
+        WHERE l.scheme = 'emotion' GROUP BY ALL ORDER BY ALL
+    """
+    assert small.lake.sql(query).fetchall() == [("happy", 220.0), ("sad", 110.0)]
+
+
+def test_intervals_join_by_the_pair(small: SmallLake) -> None:
+    query = "SELECT symbol FROM utterances JOIN intervals ON pair_id(audio_id, text_id) = input_id ORDER BY position"
+    assert column(small.lake, query) == ["SO", "IT"]
+    assert column(small.lake, "SELECT DISTINCT input_id FROM intervals") == [pair_id(MAIN["audio_id"], MAIN["text_id"])]
+
+
+def test_only_what_was_last_ingested_is_read(small: SmallLake) -> None:
+    corrected = MAIN | {"verbatim": "So it isn't."}
+    newer = small.reading("main", [corrected], version=2)
+    assert column(small.lake, "SELECT verbatim FROM utterances WHERE corpus = 'main'") == ["So it is."]
+    small.ingested("main", newer)
+    assert column(small.lake, "SELECT verbatim FROM utterances WHERE corpus = 'main'") == ["So it isn't."]
+    assert column(small.lake, "SELECT verbatim FROM utterances WHERE corpus = 'other'") == [OTHER["verbatim"]]
+
+
+def test_the_same_bytes_from_two_requests_are_read_once(small: SmallLake) -> None:
+    newer = small.reading("main", [MAIN], version=2)
+    assert newer.digest == small.utterances.digest and newer.key != small.utterances.key
+    small.ingested("main", newer)
+    assert sorted(column(small.lake, "SELECT utterance_id FROM utterances")) == ["u1", "v1"]
+
+
+def test_failures_come_from_readers_and_loops(small: SmallLake) -> None:
+    assert sorted(small.lake.sql("SELECT utterance_id, step FROM failures").fetchall()) == [
+        ("u9", "corpora.table"), ("v1", "extractors.voice")
+    ]  # fmt: skip
+
+
+def test_features_lists_every_row_and_a_named_view_only_its_own(small: SmallLake) -> None:
+    assert len(column(small.lake, "SELECT input_id FROM features")) == 4
+    assert small.lake.table("FROM features_voice").schema.names == ["input_id", "F0", "artifact"]
+    assert len(column(small.lake, "FROM features_voice")) == 2
+    assert small.lake.table("FROM features_words").schema.names == ["input_id", "x", "x_shape", "x_dtype", "artifact"]
+
+
+@pytest.mark.parametrize("name", ["seed=3", "a [1] *? o'lake", "ab*"])
+def test_a_lake_may_lie_anywhere(tmp_path: Path, name: str) -> None:
+    small_lake(tmp_path / "lake")
+    for folder in ("abc", name):  # a sibling that the name would match, were it a pattern
+        (tmp_path / folder).mkdir()
+        shutil.copytree(tmp_path / "lake", tmp_path / folder / "lake")
+    lake = Warehouse(tmp_path / name / "lake")
+    assert sorted(column(lake, "SELECT utterance_id FROM utterances")) == ["u1", "v1"]
+    assert lake.table("FROM features_voice").schema.names == ["input_id", "F0", "artifact"]
+    assert all(Path(folder).is_relative_to(lake.root) for folder in column(lake, "SELECT folder FROM artifacts"))
+
+
+def test_the_views_are_as_of_the_asking(small: SmallLake) -> None:
+    before = small.lake.sql("SELECT count(*) FROM artifacts")
+    small.reading("main", [utterance("main", "u2", "new")], version=3)
+    after = small.lake.sql("SELECT count(*) FROM artifacts")
+    assert after.fetchall()[0][0] == before.fetchall()[0][0] + 3
+
+
+def test_nothing_is_kept_beside_the_manifests(small: SmallLake) -> None:
+    assert not [p for p in small.lake.root.rglob("*") if p.suffix in (".db", ".duckdb", ".wal", ".tmp")]
+    assert Warehouse(small.lake.root).table("FROM utterances").equals(small.lake.table("FROM utterances"))
+    assert isinstance(small.lake.table("FROM utterances"), pa.Table)
