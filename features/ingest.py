@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from features import raw
 from features.plugin import Corpus, RawFile, Rows
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import identity
-from warehouse.errors import MissingFolder
+from warehouse.errors import DuplicateId, MissingFolder
 from warehouse.schema import FAILURES, LABELS, UTTERANCES
 from warehouse.tables import write_rows
 
@@ -64,12 +65,22 @@ def _read(reader: Corpus, root: Path, unit: str, corpus: str, files: tuple[RawFi
 
 
 def write_utterances(folder: Path, **reading: Any) -> None:
+    """Writes a unit's utterances and what could not be read of it.
+
+    Raises:
+        DuplicateId: the reader gives an id twice.
+    """
     rows = _read(**reading)
+    counted = Counter(row["utterance_id"] for row in rows.utterances)
+    for utterance_id, n_times in counted.items():
+        if n_times > 1:
+            raise DuplicateId("utterance id", utterance_id, f"{reading['corpus']}, {reading['unit']}")
     write_rows(folder / "utterances.parquet", rows.utterances, UTTERANCES)
     write_rows(folder / "failures.parquet", rows.failures, FAILURES)
 
 
 def write_labels(folder: Path, **reading: Any) -> None:
+    """Writes a unit's labels."""
     write_rows(folder / "labels.parquet", _read(**reading).labels, LABELS)
 
 

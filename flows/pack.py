@@ -98,6 +98,7 @@ def _arrays(
 
 
 def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Mapping[str, str]) -> None:
+    """Writes the tar of the transcripts."""
     write_shard(folder, "text", ((utterance_id, row_id, texts[row_id]) for utterance_id, row_id in members))
 
 

@@ -70,4 +70,5 @@ def plan(
 
 
 def is_done(steps: Sequence[Step]) -> bool:
+    """Whether a run would make nothing."""
     return not any(step.works or step.waits_for for step in steps)

@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,6 +18,10 @@ RECIPES = Path(__file__).parent / "recipes"
 
 TEXT = "text"
 """The one source that is no feature: the normalised transcript."""
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""What a recipe calls its corpora, features, selections and models: names of SQL views and parts of ids, hence no '-'."""
 
 
 class _Section(BaseModel):
@@ -95,13 +99,15 @@ class FailuresEntry(_Section):
 
 
 class Recipe(_Section):
+    """A recipe as read and checked."""
+
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     title: str
-    corpora: dict[str, CorpusEntry]
+    corpora: dict[Name, CorpusEntry]
     align: AlignEntry | None = None
-    features: dict[str, FeatureEntry] = {}
-    selections: dict[str, SelectionEntry] = {}
-    models: dict[str, ModelEntry] = {}
+    features: dict[Name, FeatureEntry] = {}
+    selections: dict[Name, SelectionEntry] = {}
+    models: dict[Name, ModelEntry] = {}
     report: ReportEntry | None = None
     failures: FailuresEntry = FailuresEntry()
     text: str = ""  # the file itself, for the report

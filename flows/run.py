@@ -106,6 +106,7 @@ def demo(folder: Path, n_workers: int, console: Console) -> Outcome:
 
 
 def plan_sentence(steps: Sequence[Step]) -> str:
+    """What a plan comes to: rows new of rows wanted, and how many steps wait."""
     n_new, n_rows = show.totals(steps)
     waiting = sum(bool(step.waits_for) for step in steps)
     more = f"; {waiting} steps wait for what comes before them" if waiting else ""
@@ -142,6 +143,7 @@ class Number:
 
 
 def metric_rows(warehouse: Warehouse, recipe: str) -> list[dict[str, Any]]:
+    """The metrics of a recipe's last report; none before the first."""
     ref = warehouse.ref(f"reports/{recipe}")
     return pq.read_table(warehouse.resolve(ref["metrics"]).path("metrics.parquet")).to_pylist() if ref else []
 
@@ -170,12 +172,14 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
 
 
 def print_number(number: Number, console: Console) -> None:
+    """A number and, below it, its way to the bytes."""
     value = "" if number.value != number.value else f" = {number.value:.3f}"
     console.print(f"\none number, traced: {number.name}{value}", style="bold")
     console.print(show.trace_table(number.hops))
 
 
 def print_trace(outcome: Outcome, console: Console) -> None:
+    """One number of a run's report, traced."""
     number = trace_number(outcome.warehouse, outcome.report) if outcome.report else None
     if number:
         print_number(number, console)

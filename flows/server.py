@@ -192,20 +192,20 @@ def _logging_to(path: Path) -> Iterator[None]:
     lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
     before = {logger: list(logger.handlers) for logger in loggers if any(map(_prints, logger.handlers))}
-    for logger, handlers in before.items():
-        logger.handlers = [lines if _prints(handler) else handler for handler in handlers]
+    for logger, outlets in before.items():
+        logger.handlers = [lines if _prints(outlet) else outlet for outlet in outlets]
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
-        for logger, handlers in before.items():
-            logger.handlers = handlers
+        for logger, outlets in before.items():
+            logger.handlers = outlets
         lines.close()
 
 
-def _prints(handler: logging.Handler) -> bool:
-    return isinstance(handler, logging.StreamHandler) and type(handler).__module__.startswith("prefect.")
+def _prints(outlet: logging.Handler) -> bool:
+    return isinstance(outlet, logging.StreamHandler) and type(outlet).__module__.startswith("prefect.")
 
 
 # From here on: the server's own process.

@@ -23,6 +23,8 @@ Noter = Callable[[int, int, str], None]
 
 
 class StepWatcher(Protocol):
+    """Who is shown the progress of one step."""
+
     def noter(self, work: Work) -> Noter: ...
 
 

@@ -66,6 +66,7 @@ class Workers:
 
 @contextmanager
 def workers(lake: Path, n_workers: int, device: str) -> Iterator[Workers]:
+    """Workers that are gone on the way out, whatever the reason."""
     pool = Workers(lake, n_workers, device)
     try:
         yield pool

@@ -120,11 +120,17 @@ def check_id(name: str, value: str) -> str:
 def make_id(*parts: str) -> str:
     """Joins parts with '-' into an id, other characters replaced by '_'.
 
+    A part that loses something so gets the beginning of its digest, or two titles in another script would be one.
+
     Example:
-        >>> make_id("films", "A Night Out (1962)", "0007")
-        'films-A_Night_Out_1962_-0007'
+        >>> make_id("films", "A Night Out", "0007")
+        'films-A_Night_Out_c91561-0007'
     """
-    return "-".join(_NOT_ID.sub("_", part) for part in parts)
+    return "-".join(part if _ID.fullmatch(part) else _legal(part) for part in parts)
+
+
+def _legal(part: str) -> str:
+    return f"{_NOT_ID.sub('_', part)}_{short_digest(part)[:6]}"
 
 
 def audio_id(recording_id: str, start_s: float, end_s: float, channel: str) -> str:

@@ -39,6 +39,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Film:
+    """One film: its title, what is said in it, and whether its soundtrack begins after its picture."""
+
     title: str
     lines: tuple[Line, ...]
     starts_late: bool

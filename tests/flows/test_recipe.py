@@ -80,6 +80,7 @@ def test_a_good_recipe(tmp_path: Path) -> None:
          "field 'features.wave.checkpoint' must name a model"),
         ('title = "A small one"', "title = 3", InvalidField, "recipe 'small': field 'title' is wrong"),
         ('name = "small"', "name = ", MalformedSource, "is not TOML"),
+        ("[features.wave]", "[features.my-wave]", InvalidField, "field 'features.my-wave.* is wrong: string should match"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_named_with_its_place(

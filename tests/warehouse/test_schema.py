@@ -62,6 +62,11 @@ def test_make_id_makes_ids(parts: list[str]) -> None:
     assert make_id(made) == made
 
 
+@given(st.text(max_size=10), st.text(max_size=10))
+def test_make_id_keeps_apart_what_differs(one: str, two: str) -> None:
+    assert (make_id(one) == make_id(two)) == (one == two)
+
+
 def test_make_id_keeps_what_may_stay() -> None:
     assert make_id("Ses01F", "impro_01", "F-000") == "Ses01F-impro_01-F-000"
 
