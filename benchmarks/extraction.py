@@ -36,7 +36,10 @@ def main() -> None:
         raw = ingest.raw_works(digests, "sandbox", reader, root)
         digests.close()
         recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
-        read = [warehouse.perform(w) for w in ingest.unit_works("sandbox", "corpora.iemocap", reader, root, recorded)]
+        read = [
+            warehouse.perform(w)
+            for w in ingest.unit_works(warehouse.root, "sandbox", "corpora.iemocap", reader, root, recorded)
+        ]
         utterances = [a for a in read if a.request.kind == "utterances"]
         rows = [row for a in utterances for row in read_table(a.path("utterances.parquet"), UTTERANCES).to_pylist()]
         clips = [Clip(row["audio_id"], decode(root / row["path"])) for row in rows]

@@ -6,6 +6,7 @@ else was asked of the recording.
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,13 @@ import numpy as np
 
 from features.plugin import RATE_HZ
 from warehouse.errors import UnreadableAudio, Untreatable
+
+VERSION = 1
+"""Raised by hand when the same file decodes to other numbers; part of the identity of every row that was heard."""
+
+_OF_THE_MACHINE = frozenset({
+    errno.EACCES, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EPERM, errno.ESTALE,
+})  # fmt: skip
 
 PLAIN = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 """Suffixes that libsndfile reads; every other file is a container for PyAV."""
@@ -117,8 +125,15 @@ def open_recording(path: Path, channel: str = "mix") -> Recording:
     try:
         state = path.stat()
     except OSError as error:
-        raise UnreadableAudio(path, error.strerror or "no such file") from error
+        raise _unreadable(path, error) from error
     return _open_recording(path, channel, state.st_mtime_ns, state.st_size)
+
+
+def _unreadable(path: Path, error: Exception) -> Exception:
+    """What to raise: the file's fault, or the machine's, which says nothing of the file and may be gone tomorrow."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return OSError(error.errno, error.strerror, str(path))
+    return UnreadableAudio(path, getattr(error, "strerror", None) or "no media file")
 
 
 @functools.lru_cache(maxsize=1)
@@ -191,7 +206,7 @@ def _probe_container(path: Path) -> AudioStream:
             stream = container.streams.audio[0]
             return AudioStream(_header_duration_s(container, stream), stream.rate, stream.codec_context.channels)
     except (av.error.FFmpegError, OSError) as error:
-        raise UnreadableAudio(path, error.strerror or "no media file") from error
+        raise _unreadable(path, error) from error
 
 
 def _header_duration_s(container, stream) -> float:  # type: ignore[no-untyped-def]  # av is imported late
@@ -242,4 +257,4 @@ def _container_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
                     start = None
                     yield block
     except (av.error.FFmpegError, OSError) as error:
-        raise UnreadableAudio(path, error.strerror or "no media file") from error
+        raise _unreadable(path, error) from error

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from features.audio import decode_many
-from features.inventory import holding, input_id, treated
+from features.inventory import holding, input_id, row_identity, treated
 from features.plugin import Clip, FeatureSpec, Interval
 from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
-from warehouse.catalog import build, identity
+from warehouse.catalog import build
 from warehouse.errors import ArtifactNotFound, EmolakeError, SourceChanged, UnreadableAudio, Untreatable
 from warehouse.hashing import digest
 from warehouse.schema import FAILURES, INTERVALS, UTTERANCES
@@ -68,7 +68,7 @@ def works(
             missing = [row for row in batch if row["input_id"] not in present]
             if not missing:
                 continue
-            params = {"plugin": identity(step, plugin), "ids": digest([row["input_id"] for row in missing])}
+            params = {"plugin": row_identity(step, plugin), "ids": digest([row["input_id"] for row in missing])}
             request = Request(kind, step, plugin.version, params, _inputs(artifact, plugin))
             arguments = {
                 "lake": warehouse.root, "step": step, "plugin": plugin, "rows": missing, "roots": dict(roots),
@@ -251,8 +251,10 @@ def _guarded(
 
 
 def _let_pass(error: Exception) -> None:
-    """Out of memory is the machine's trouble, not the utterance's: it stops the run."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    """Raises what is the machine's trouble and not the utterance's (memory, files, the accelerator): it stops the run,
+    because a failures row is kept and never tried again."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if isinstance(error, (MemoryError, OSError)) or names & {"OutOfMemoryError", "AcceleratorError"}:
         raise error
 
 

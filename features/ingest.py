@@ -12,7 +12,7 @@ from features import raw
 from features.plugin import Corpus, RawFile, Rows
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import identity
-from warehouse.errors import DuplicateId, MissingFolder
+from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
 from warehouse.schema import FAILURES, LABELS, UTTERANCES
 from warehouse.tables import write_rows
 
@@ -41,7 +41,7 @@ def raw_works(
 
 
 def unit_works(
-    corpus: str, step: str, reader: Corpus, root: Path, recorded: Mapping[str, tuple[Work, Artifact]]
+    lake: Path, corpus: str, step: str, reader: Corpus, root: Path, recorded: Mapping[str, tuple[Work, Artifact]]
 ) -> list[Work]:
     """Two works per unit, its utterances and its labels, apart: so that a relabelling changes no utterance.
 
@@ -51,7 +51,14 @@ def unit_works(
     works = []
     for unit, (work, artifact) in recorded.items():
         params = {"corpus": corpus, "unit": unit, "reader": identity(step, reader)["fields"]}
-        arguments = {"reader": reader, "root": root, "unit": unit, "corpus": corpus, "files": work.arguments["files"]}
+        arguments = {
+            "lake": lake,
+            "reader": reader,
+            "root": root,
+            "unit": unit,
+            "corpus": corpus,
+            "files": work.arguments["files"],
+        }
         for kind, function in (("utterances", write_utterances), ("labels", write_labels)):
             request = Request(kind, step, reader.version, params, {"raw": (artifact.digest,)})
             works.append(Work(request, function, arguments))
@@ -59,9 +66,22 @@ def unit_works(
 
 
 @lru_cache(maxsize=4)
-def _read(reader: Corpus, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...]) -> Rows:
-    """One reading serves both of a unit's artifacts."""
-    return reader.read(root, unit, {file.path: file for file in files}, corpus)
+def _read(lake: Path, reader: Corpus, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...]) -> Rows:
+    """One reading serves both of a unit's artifacts. What was read is what was hashed: a file that changed between
+    would give rows of new bytes under the old digest.
+
+    Raises:
+        SourceChanged.
+    """
+    rows = reader.read(root, unit, {file.path: file for file in files}, corpus)
+    digests = raw.RawDigests(lake)
+    try:
+        for file in files:
+            if digests.raw_file(root, file.path) != file:
+                raise SourceChanged(root / file.path)
+    finally:
+        digests.close()
+    return rows
 
 
 def write_utterances(folder: Path, **reading: Any) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from features.audio import VERSION as AUDIO_VERSION
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request
-from warehouse.catalog import plugin_key
+from warehouse.catalog import identity
 from warehouse.hashing import short_digest
 from warehouse.schema import FAILURES, pair_id
 from warehouse.tables import read_table
@@ -21,6 +22,18 @@ def input_id(utterance: Mapping[str, Any], needs: str) -> str:
     if needs == "pair":
         return pair_id(utterance["audio_id"], utterance["text_id"])
     return utterance[f"{needs}_id"]
+
+
+def row_identity(step: str, plugin: Any) -> dict[str, Any]:
+    """The list that the namespace of a plug-in's rows is the digest of: its file, version and fields, and for one that
+    hears, the version of how recordings are decoded."""
+    heard = {} if plugin.needs == "text" else {"audio": AUDIO_VERSION}
+    return identity(step, plugin) | heard
+
+
+def row_key(step: str, plugin: Any) -> str:
+    """The namespace of a plug-in's rows."""
+    return short_digest(row_identity(step, plugin))
 
 
 def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
@@ -44,9 +57,13 @@ def ids_in(selection: Artifact) -> set[str]:
 
 
 def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set[str] | None = None) -> list[Artifact]:
-    """The artifacts with rows or failures of this plug-in, oldest first: all, or those that hold a wanted input id."""
-    key = plugin_key(step, plugin)
+    """The artifacts with rows or failures of this plug-in, by key: all, or those that hold a wanted input id.
+
+    By key, because requests cite them in this order, and which of several workers was faster must not be in a request.
+    """
+    key = row_key(step, plugin)
     found = [a for a in warehouse.artifacts(kind) if a.request.step == step and plugin_key_of(a.request) == key]
+    found.sort(key=lambda artifact: artifact.key)
     return found if wanted is None else [a for a in found if wanted & _answered(a)]
 
 

@@ -1,13 +1,14 @@
-"""The raw files of a corpus: hashed once, then recognised by size, inode and time of change."""
+"""The raw files of a corpus: hashed once, then recognised by size, inode and times of change."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from features.plugin import RawFile
-from warehouse.errors import SourceChanged
+from warehouse.errors import DiskFull, SourceChanged
 from warehouse.hashing import digest, file_digest
 from warehouse.schema import FILES
 from warehouse.tables import write_rows
@@ -19,10 +20,14 @@ class RawDigests:
     """SHA-256 of files, remembered in a small database inside the lake. Delete it and files are hashed again."""
 
     def __init__(self, lake: Path) -> None:
+        self._lake = lake
         path = lake / ".cache" / "raw.sqlite"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
-        with self._database:
+        with self._saying_disk_full():
+            # A commit per file, so that a kill loses one digest; not waiting for the disk, so that it costs nothing.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS raw (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL)"
             )
@@ -32,18 +37,19 @@ class RawDigests:
 
         Raises:
             SourceChanged: the file is gone.
+            DiskFull: its digest could not be remembered.
         """
         absolute = root / path
         try:
             stat = absolute.stat()
         except FileNotFoundError as error:
             raise SourceChanged(absolute) from error
-        stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns}"
+        stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
         row = self._database.execute("SELECT stamp, sha256 FROM raw WHERE path = ?", (str(absolute),)).fetchone()
         if row is not None and row[0] == stamp:
             return RawFile(path, stat.st_size, row[1])
         sha256 = file_digest(absolute)
-        with self._database:
+        with self._saying_disk_full():
             self._database.execute("INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", (str(absolute), stamp, sha256))
         return RawFile(path, stat.st_size, sha256)
 
@@ -59,6 +65,16 @@ class RawDigests:
 
     def close(self) -> None:
         self._database.close()
+
+    @contextmanager
+    def _saying_disk_full(self) -> Iterator[None]:
+        try:
+            with self._database:
+                yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull(self._lake, "the digests of raw files") from error
+            raise
 
 
 def files_digest(files: Iterable[RawFile]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,11 +16,11 @@ from rich.console import Console
 from flows import run as runs
 from flows import show
 from flows.plan import plan as make_plan
-from flows.recipe import read_recipe, recipe_path
+from flows.recipe import Recipe, read_recipe, recipe_path
 from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
 from warehouse import Warehouse, lineage
-from warehouse.errors import EmolakeError, InvalidField
+from warehouse.errors import EmolakeError, UnknownName
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -36,9 +37,15 @@ Roots = Annotated[
     typer.Option("--root", help="NAME=FOLDER: where the raw files of a corpus are (or $EMOLAKE_ROOT_<NAME>)."),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Works at once (default: CPU cores).")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps or auto.")]
+Device = Annotated[
+    Literal["cpu", "cuda", "mps", "auto"] | None,
+    typer.Option("--device", help="Where extractors and jobs compute (default: $EMOLAKE_DEVICE, or cpu)."),
+]
 Reference = Annotated[
-    str, typer.Argument(help="A key, a digest, the beginning of either, or a name such as reports/demo.")
+    str,
+    typer.Argument(
+        help="A key, a digest, the beginning of either, or a name such as reports/demo.", metavar="REFERENCE"
+    ),
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,12 +71,17 @@ def command(example: str) -> Callable[[F], F]:
 
 
 def main() -> None:
-    """The entry point: the sentence of a mistake goes to stderr and the exit code is 1."""
+    """The entry point: whatever goes wrong is one sentence on stderr and the exit code 1."""
     try:
         app()
     except (EmolakeError, JobError, BadSetting) as error:
         _complain(str(error))
-        sys.exit(1)
+    except OSError as error:
+        _complain(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _complain(f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}): a fault of Emolake's own")
+    sys.exit(1)
 
 
 def _complain(sentence: str) -> None:
@@ -77,20 +89,28 @@ def _complain(sentence: str) -> None:
 
 
 def _console(as_json: bool) -> Console:
-    return Console(stderr=as_json, highlight=False, markup=False)
+    """What people read: stdout, or stderr where stdout is JSON. In a pipe or a file no line is wrapped."""
+    console = Console(stderr=as_json, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    print(json.dumps(show.plain(value), ensure_ascii=False, indent=2, allow_nan=False))
 
 
-def _setup(lake: Path | None, roots: list[str] | None, device: str | None, workers: int | None) -> runs.Setup:
+def _setup(
+    recipe: Recipe, lake: Path | None, roots: list[str] | None, device: str | None, workers: int | None
+) -> runs.Setup:
     runtime = read_runtime()
     given = dict(runtime.roots)
     for root in roots or []:
-        name, equals, folder = root.partition("=")
-        if not (name and equals and folder):
-            raise InvalidField("--root", root, "must be NAME=FOLDER")
+        name, _, folder = root.partition("=")
+        if not (name and folder):
+            raise typer.BadParameter(f"'{root}' must be NAME=FOLDER", param_hint="--root")
+        if name not in recipe.corpora:
+            raise UnknownName("corpus", name, recipe.corpora)
         given[name] = Path(folder)
     return runs.Setup(lake or runtime.lake, given, device or runtime.device, workers or runtime.workers)
 
@@ -99,9 +119,10 @@ def _verb(
     verb: str, recipe: str, lake: Path | None, roots: list[str] | None, workers: int | None, device: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    setup = _setup(lake, roots, device, workers)
+    path = recipe_path(recipe)
+    setup = _setup(read_recipe(path), lake, roots, device, workers)
     console = _console(as_json)
-    outcome = runs.run(recipe_path(recipe), setup, verb, console)
+    outcome = runs.run(path, setup, verb, console)
     if as_json:
         _print_json(outcome.as_json())
     else:
@@ -174,8 +195,8 @@ def plan(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Show what a run would make, and why what is in the lake does not serve. Makes nothing but the lake's marker."""
-    setup = _setup(lake, root, None, None)
     declared = read_recipe(recipe_path(recipe))
+    setup = _setup(declared, lake, root, None, None)
     warehouse = Warehouse(setup.lake, create=True)
     steps = make_plan(declared, warehouse, runs.roots_of(declared, warehouse, setup.roots))
     if as_json:
@@ -194,14 +215,13 @@ def ls(
     """List artifacts, oldest first."""
     rows = [
         {
-            "key": a.key[:12],
-            "kind": a.request.kind,
-            "step": a.request.step,
-            "bytes": a.n_bytes,
-            "made": a.created_at[:19],
+            "key": a.key, "digest": a.digest, "kind": a.request.kind, "step": a.request.step, "bytes": a.n_bytes,
+            "made": a.created_at,
         }
         for a in _warehouse(lake).artifacts(kind)
-    ]
+    ]  # fmt: skip
+    if not as_json:
+        rows = [row | {"key": str(row["key"])[:12], "made": str(row["made"])[:19]} for row in rows]
     _print_rows(rows, ["key", "kind", "step", "bytes", "made"], as_json)
 
 
@@ -210,8 +230,9 @@ def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> Non
     """Show one artifact: its request, files, digest and the environment it was made in."""
     artifact = _warehouse(lake).resolve(reference)
     value = {
-        "key": artifact.key, "digest": artifact.digest, "created_at": artifact.created_at, "folder": str(artifact.folder),
-        "request": artifact.request.as_json(), "files": dict(artifact.files), "environment": dict(artifact.environment),
+        "key": artifact.key, "digest": artifact.digest, "created_at": artifact.created_at,
+        "folder": str(artifact.folder), "request": artifact.request.as_json(), "files": dict(artifact.files),
+        "environment": dict(artifact.environment),
     }  # fmt: skip
     if as_json:
         _print_json(value)
@@ -226,14 +247,19 @@ def sql(
 ) -> None:  # fmt: skip
     """Ask the lake in SQL."""
     table = _warehouse(lake).table(query)
+    table = table.rename_columns(show.numbered(table.column_names))
     _print_rows(table.to_pylist(), table.column_names, as_json)
 
 
 @command("emolake lineage reports/demo")
 def lineage_(
-    reference: Annotated[str, typer.Argument(help="An artifact (key, digest, name), or an utterance id.")],
-    down: Annotated[bool, typer.Option("--down", help="What was made from it, instead of what it was made from.")] = False,
-    utterance: Annotated[str | None, typer.Option("--utterance", help="Trace this prediction to its bytes.")] = None,
+    reference: Annotated[
+        str, typer.Argument(help="An artifact (key, digest, name), or an utterance id.", metavar="REFERENCE")
+    ],
+    down: Annotated[bool, typer.Option("--down", help="What was made from it, not what it was made from.")] = False,
+    utterance: Annotated[
+        str | None, typer.Option("--utterance", help="Trace the prediction of this utterance to its bytes.")
+    ] = None,
     lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Trace an artifact up to raw files, or down to everything made from it; a report also one number to its bytes."""
@@ -246,6 +272,8 @@ def lineage_(
     artifact = warehouse.resolve(reference)
     tree = lineage.down(warehouse, artifact) if down else lineage.up(warehouse, artifact)
     number = None if down else runs.trace_number(warehouse, artifact, utterance)
+    if utterance and number is None:
+        raise typer.BadParameter(f"no prediction of '{utterance}' is under {reference}", param_hint="--utterance")
     if as_json:
         trace = [vars(hop) for hop in number.hops] if number else []
         _print_json({"tree": tree.as_json(), "trace": trace})
@@ -258,21 +286,24 @@ def lineage_(
 @command("emolake why 3f2a81 --than 90bc17")
 def why(
     reference: Reference,
-    than: Annotated[str | None, typer.Option("--than", help="The artifact to compare with (default: the nearest).")] = None,
+    than: Annotated[
+        str | None, typer.Option("--than", help="The artifact to compare with (default: the nearest).")
+    ] = None,
     lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Say which field, version or input makes two artifacts differ."""
     warehouse = _warehouse(lake)
     artifact = warehouse.resolve(reference)
     other = warehouse.resolve(than) if than else lineage.nearest(warehouse, artifact.request)
-    if other is None:
+    found = lineage.differences(artifact.request, other.request) if other else []
+    if as_json:
+        there = other.key if other else None
+        rows = [{"where": d.where, "asked": d.asked, "there": d.there} for d in found]
+        _print_json({"key": artifact.key, "than": there, "differences": rows})
+    elif other is None:
         _console(False).print(f"the lake holds no other artifact of '{artifact.request.step}' to compare with")
-        return
-    rows = [
-        {"where": d.where, "this": json.dumps(d.asked), f"{other.key[:12]}": json.dumps(d.there)}
-        for d in lineage.differences(artifact.request, other.request)
-    ]
-    _print_rows(rows, ["where", "this", other.key[:12]], as_json)
+    else:
+        _console(False).print(show.differences_table(found, artifact.key, other.key))
 
 
 @command("emolake verify")

@@ -52,8 +52,10 @@ def report_content(
     table = score_table(predictions, protocols)
     stamped = sorted({row["variant"] for row in table if row["selected_on"] == "test"})
     warnings = [f"Model '{name}' was selected on the test part: its numbers are test-selected." for name in stamped]
-    untested = [name for name in protocols if name not in {row["variant"] for row in table}]
+    tested = {row["variant"] for row in table}
+    untested = [name for name in protocols if name not in tested]
     warnings += [f"Model '{name}' has no labelled test predictions, so it has no scores." for name in untested]
+    warnings += _mixed({name: protocol for name, protocol in protocols.items() if name in tested})
     return {
         "title": title,
         "recipe": recipe,
@@ -215,6 +217,15 @@ def _protocol_list(protocols: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
         {name: value for name, value in described[key].items() if name != "selected_on"} | {"variants": variants[key]}
         for key in variants
     ]
+
+
+def _mixed(protocols: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The warning that stands over tables with more than one protocol."""
+    listed = _protocol_list(protocols)
+    if len(listed) < 2:
+        return []
+    told = "; ".join(f"{one['id']} ({', '.join(one['variants'])})" for one in listed)
+    return [f"The tables hold {len(listed)} protocols, whose results cannot be compared with each other: {told}."]
 
 
 def _over_folds(values: Mapping[tuple[str, int], float]) -> list[float]:

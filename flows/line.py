@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from features import ingest
 from features.extract import works as extract_works
-from features.inventory import column, failed, holding, ids_in, wanted_ids
+from features.inventory import column, failed, holding, ids_in, row_key, wanted_ids
 from features.plugin import FeatureSpec
 from features.raw import RawDigests
 from flows import protocol
@@ -26,8 +26,8 @@ from flows.select import selection_work
 from models.orders import fit_request, predict_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
-from warehouse.catalog import plugin_key
 from warehouse.errors import InvalidField, TooManyFailures
+from warehouse.hashing import digest
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Line:
             digests.close()
         recorded = self.doer.step(f"record {name}", list(works.values()))
         units = {unit: (work, artifact) for (unit, work), artifact in zip(works.items(), recorded, strict=True)}
-        read = self.doer.step(f"ingest {name}", ingest.unit_works(name, step, reader, root, units))
+        read = self.doer.step(f"ingest {name}", ingest.unit_works(self.warehouse.root, name, step, reader, root, units))
         self.doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
         self._count_failures(read)
         kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
@@ -139,7 +139,7 @@ class Line:
             plugin = plugin_of("features", entry, where, weights=checkpoint.digest)
             outputs = plugin.outputs(checkpoint.folder)
         artifacts = self._rows(f"extract {name}", "features", step, plugin, entry.corpora, checkpoint)
-        self.doer.remember(f"features/{name}", {"plugin_key": plugin_key(step, plugin)})
+        self.doer.remember(f"features/{name}", {"plugin_key": row_key(step, plugin)})
         return Feature(step, plugin, outputs, artifacts)
 
     def _rows(
@@ -216,8 +216,9 @@ class Line:
         entry = self.recipe.models[model]
         rules = protocol.read_protocol(entry.protocol)
         reader = self.recipe.corpora[entry.corpus].reader
-        if reader != rules.reader:
-            problem = f"is for the reader '{rules.reader}', but '{entry.corpus}' is read by '{reader}'"
+        if reader not in rules.readers:
+            readers = " or ".join(f"'{name}'" for name in rules.readers)
+            problem = f"is for the reader {readers}, but '{entry.corpus}' is read by '{reader}'"
             raise InvalidField(f"model '{model}'", "protocol", problem)
         corpus = self.corpus(entry.corpus)
         chosen = self.selection(entry.selection) if entry.selection else None
@@ -298,14 +299,16 @@ class Line:
 
     def _only_checkpoint(self, model: str) -> Artifact:
         """The checkpoint of a model that others start from or extract with."""
-        fitted = self.model(model)
-        if len(fitted) != 1:
+        entry = self.recipe.models[model]
+        rules = protocol.read_protocol(entry.protocol)
+        n_fits = len(protocol.folds_of(rules, self.corpus(entry.corpus).utterances)) * len(entry.seeds)
+        if n_fits != 1:  # said before anything is fitted
             problem = (
-                f"has {len(fitted)} fits, so nothing can start from its checkpoint or extract with it: "
+                f"has {n_fits} fits, so nothing can start from its checkpoint or extract with it: "
                 "give it a protocol without folds and one seed"
             )
             raise InvalidField(f"recipe '{self.recipe.name}'", f"models.{model}", problem)
-        return fitted[0].checkpoint
+        return self.model(model)[0].checkpoint
 
     def _classes(self, model: str) -> list[str]:
         """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""
@@ -323,10 +326,13 @@ class Line:
         return sorted({utterance_id for ids in packed for utterance_id in wanted - ids})
 
     def _count_failures(self, artifacts: Sequence[Artifact], wanted: set[str] | None = None) -> None:
-        """Adds the failures rows of a step, and stops when they are more than the recipe allows."""
-        for row in failed(artifacts):
-            if wanted is None or row["input_id"] in wanted:
-                self.failures[(row["step"], row["utterance_id"])] = row
+        """Adds the failures rows of a step, and stops when they are more than the recipe allows. Two extractors of one
+        file that both fail on an utterance are two failures."""
+        for artifact in artifacts:
+            whose = digest(artifact.request.params.get("plugin", artifact.request.step))
+            for row in failed([artifact]):
+                if wanted is None or row["input_id"] in wanted:
+                    self.failures[(whose, row["utterance_id"])] = row
         if len(self.failures) > self.recipe.failures.allowed:
             first = next(iter(self.failures.values()))
             example = f"{first['utterance_id']}: {first['reason']}"

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.inventory import input_id
+from features.inventory import input_id, row_identity
 from features.plugin import FeatureSpec
 from warehouse.artifact import Artifact, Request, Work
-from warehouse.catalog import identity
 from warehouse.hashing import digest
 from warehouse.schema import UTTERANCES
 from warehouse.shards import write_shard
@@ -49,7 +48,7 @@ def pack_works(
     for members in _chunks(utterances, plugin.needs, keep, place.keys()):
         sources = sorted({place[row_id].digest for _, row_id in members})
         by_digest = {a.digest: a for a in features}
-        params = {"source": {"plugin": identity(step, plugin), "output": output}, "members": digest(members)}
+        params = {"source": {"plugin": row_identity(step, plugin), "output": output}, "members": digest(members)}
         request = Request("shards", "flows.pack", VERSION, params, {"features": tuple(sources)})
         arguments = {
             "field": f"{step.rpartition('.')[2]}-{output}", "members": members, "output": output,
@@ -105,11 +104,12 @@ def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Ma
 def _chunks(
     utterances: Sequence[Artifact], needs: str, keep: set[str] | None, present: Any
 ) -> Iterator[list[tuple[str, str]]]:
+    """Chunks are cut before failed rows are dropped, so that every field has the same utterances in the same shard."""
     for artifact in utterances:
-        members = []
-        for row in read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist():
-            row_id = input_id(row, needs)
-            if row_id in present and (keep is None or row["utterance_id"] in keep):
-                members.append((row["utterance_id"], row_id))
-        for start in range(0, len(members), CHUNK):
-            yield members[start : start + CHUNK]
+        rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
+        wanted = [row for row in rows if keep is None or row["utterance_id"] in keep]
+        for start in range(0, len(wanted), CHUNK):
+            chunk = [(row["utterance_id"], input_id(row, needs)) for row in wanted[start : start + CHUNK]]
+            members = [(utterance_id, row_id) for utterance_id, row_id in chunk if row_id in present]
+            if members:
+                yield members

@@ -46,18 +46,15 @@ class Runner:
         return [artifact for artifact in artifacts if artifact is not None]
 
     def _answer(self, missing: Mapping[str, Work], progress: Any) -> dict[str, Artifact | None]:
-        futures = {
-            key: answer.with_options(name=work.request.step).submit(
+        futures = [
+            answer.with_options(name=works[0].request.step).submit(
                 opaque(self.pool),
-                opaque(work),
-                opaque(progress.noter(work)),  # type: ignore[call-overload]
+                opaque(works),
+                opaque(progress.noter(works)),  # type: ignore[call-overload]
             )
-            for key, work in missing.items()
-        }
-        answered: dict[str, Artifact | None] = {}
-        for key, future in futures.items():
-            answered[key] = future.result()
-        return answered
+            for works in self.pool.batches(missing.values())
+        ]
+        return {artifact.key: artifact for future in futures for artifact in future.result()}
 
     def waits(self, name: str, step: str) -> None:
         """In a run nothing waits: what is missing is made."""

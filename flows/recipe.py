@@ -21,7 +21,7 @@ TEXT = "text"
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-"""What a recipe calls its corpora, features, selections and models: names of SQL views and parts of ids, hence no '-'."""
+"""What a recipe calls its corpora, features, selections and models: parts of SQL views' names and ids, so no '-'."""
 
 
 class _Section(BaseModel):
@@ -236,7 +236,7 @@ def _dangling(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield from missing("corpus", model.corpus, f"models.{name}.corpus")
         yield from missing("model", model.init, f"models.{name}.init")
         yield from missing("selection", model.selection, f"models.{name}.selection")
-        if model.protocol not in {p.stem for p in PROTOCOLS.glob("*.toml")}:
+        if model.protocol.partition(":")[0] not in {p.stem for p in PROTOCOLS.glob("*.toml")}:
             yield f"models.{name}.protocol", f"is '{model.protocol}', and there is no such file in flows/protocols"
         for role, source in model.inputs.items():
             if source != TEXT:

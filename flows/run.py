@@ -19,7 +19,7 @@ from flows.recipe import Recipe, read_recipe, recipe_path
 from flows.server import prefect_server
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact
-from warehouse.errors import MissingFolder
+from warehouse.errors import InvalidField
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def roots_of(recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path]) ->
     """Corpus -> folder: as given, or else where it was ingested from the last time.
 
     Raises:
-        MissingFolder: neither is known.
+        InvalidField: neither is known.
     """
     roots = {}
     for name in recipe.corpora:
@@ -68,7 +68,8 @@ def roots_of(recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path]) ->
         elif ref is not None:
             roots[name] = Path(ref["root"])
         else:
-            raise MissingFolder(f"corpus '{name}'", Path("?"), f"say where it is with --root {name}=FOLDER")
+            problem = f"was not ingested into this lake before: say where it is with --root {name}=FOLDER"
+            raise InvalidField(f"recipe '{recipe.name}'", f"corpora.{name}", problem)
     return roots
 
 

@@ -53,8 +53,8 @@ def write_selection(
     columns = ", ".join(f'"{name}"' for name in logits)
     files = [str(a.path("features.parquet")) for a in features]
     rows = connection.execute(
-        f"SELECT utterance_id, {columns} FROM utterances JOIN read_parquet($files) ON input_id = {needs}_id "
-        "ORDER BY utterance_id",
+        f"SELECT DISTINCT ON (utterance_id) utterance_id, {columns} FROM utterances "
+        f"JOIN read_parquet($files) ON input_id = {needs}_id ORDER BY utterance_id",
         {"files": files},
     ).fetchall()
     classes = [name.removeprefix("logit_") for name in logits]

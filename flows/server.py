@@ -14,18 +14,20 @@ import fcntl
 import http.client
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 START_S = 120.0  # a new database takes some hundred migrations: about 9 s on two cores, and more on a busy machine
 HANDLE_S = 60.0  # for the server to write what it has received; as a rule it needs a tenth of a second
 STOP_S = HANDLE_S + 30.0
+LEAST_FREE = 2**24  # bytes: with less, what the server or a log could not do is the disk's fault
 
 _QUIET = {
     "DO_NOT_TRACK": "1",
@@ -62,10 +64,12 @@ def prefect_server(home: Path) -> Iterator[None]:
 
     Raises:
         ServerNotStarted: with the path of its log.
+        DiskFull: the server or the log could not write.
     """
     home = home.absolute()
     home.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(_saying_disk_full(home))
         stack.enter_context(_environment(_QUIET))
         if "PREFECT_HOME" not in os.environ and not Path("~/.prefect").expanduser().exists():
             stack.enter_context(_environment({"PREFECT_HOME": str(home)}))  # else the import makes that folder
@@ -83,6 +87,21 @@ def prefect_server(home: Path) -> Iterator[None]:
         stack.enter_context(temporary_settings(prefect_settings))
         stack.callback(_deliver)
         yield
+
+
+@contextmanager
+def _saying_disk_full(home: Path) -> Iterator[None]:
+    """The server answers 'internal server error' to everything then, to the report of a work's own DiskFull too."""
+    from httpx import HTTPError
+
+    from warehouse.errors import DiskFull, ServerNotStarted
+
+    try:
+        yield
+    except (OSError, HTTPError, ServerNotStarted) as error:
+        if shutil.disk_usage(home).free < LEAST_FREE:
+            raise DiskFull(home.parent, "the record of the run") from error
+        raise
 
 
 @contextmanager
@@ -195,13 +214,17 @@ def _logging_to(path: Path) -> Iterator[None]:
     for logger, outlets in before.items():
         logger.handlers = [lines if _prints(outlet) else outlet for outlet in outlets]
     logging.captureWarnings(True)
+    complains = logging.raiseExceptions
+    logging.raiseExceptions = False  # a line that cannot be written, as on a full disk, would be a traceback on stderr
     try:
         yield
     finally:
+        logging.raiseExceptions = complains
         logging.captureWarnings(False)
         for logger, outlets in before.items():
             logger.handlers = outlets
-        lines.close()
+        with suppress(OSError):
+            lines.close()
 
 
 def _prints(outlet: logging.Handler) -> bool:

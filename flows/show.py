@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from decimal import Decimal
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -16,16 +19,16 @@ from rich.tree import Tree
 
 from flows.doer import Step
 from warehouse.artifact import Work
-from warehouse.lineage import Hop, Node
+from warehouse.lineage import Difference, Hop, Node
 
 Noter = Callable[[int, int, str], None]
-"""Told how far one work is: done, of how many, and a word on it."""
+"""Told how far a batch of works is: done, of how many, and a word on it."""
 
 
 class StepWatcher(Protocol):
     """Who is shown the progress of one step."""
 
-    def noter(self, work: Work) -> Noter: ...
+    def noter(self, works: Sequence[Work]) -> Noter: ...
 
 
 class Watcher(Protocol):
@@ -43,7 +46,7 @@ class Silent:
     def step(self, name: str, n_rows: int) -> Iterator[Silent]:
         yield self
 
-    def noter(self, work: Work) -> Noter:
+    def noter(self, works: Sequence[Work]) -> Noter:
         return lambda done, total, note: None
 
     def hashing(self, corpus: str) -> Callable[[int], None]:
@@ -106,10 +109,12 @@ class _Bar:
         self._done: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def noter(self, work: Work) -> Noter:
+    def noter(self, works: Sequence[Work]) -> Noter:
+        n_rows = sum(work.n_rows for work in works)
+
         def note(done: int, total: int, text: str) -> None:
             with self._lock:
-                self._done[work.request.key] = work.n_rows * done / max(total, 1)
+                self._done[works[0].request.key] = n_rows * min(done / max(total, 1), 1)
                 self._progress.update(self._task, completed=int(sum(self._done.values())), note=text)
 
         return note
@@ -142,7 +147,31 @@ def _why(step: Step) -> str:
     if not step.differences:
         return "nothing like it in the lake"
     more = f" (+{len(step.differences) - 1} more)" if len(step.differences) > 1 else ""
-    return f"{step.differences[0]}{more}"
+    first = step.differences[0]
+    return f"{_others(first) or first}{more}"
+
+
+def _others(difference: Difference) -> str:
+    """Of inputs, whose digests tell a reader nothing: how many of them are others. '' for any other difference."""
+    asked, there = difference.asked, difference.there
+    if not (difference.where.startswith("inputs.") and isinstance(asked, list) and isinstance(there, list)):
+        return ""
+    return f"{difference.where}: {len(set(asked) - set(there))} of {len(asked)} are other artifacts"
+
+
+def differences_table(differences: Sequence[Difference], key: str, other: str) -> Table:
+    """Where two requests differ, one place per row."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("where", key[:12], other[:12]):
+        table.add_column(name, overflow="fold")
+    for difference in differences:
+        table.add_row(difference.where, _side(difference.asked), _side(difference.there))
+    return table
+
+
+def _side(value: Any) -> str:
+    digests = isinstance(value, list) and all(isinstance(one, str) and len(one) == 64 for one in value)
+    return ", ".join(one[:12] for one in value) if digests else str(value)
 
 
 def totals(steps: Sequence[Step]) -> tuple[int, int]:
@@ -188,7 +217,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Tab
     """Dict rows as an aligned table, numbers to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        numeric = all(isinstance(row[name], (int, float)) for row in rows)
+        numeric = all(isinstance(row[name], (int, float, Decimal)) for row in rows)
         table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns))
@@ -196,4 +225,45 @@ def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Tab
 
 
 def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, bytes):
+        return f"({len(value)} bytes)"
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Column names of which each is there once: joined tables share some, and a row is a mapping.
+
+    Example:
+        >>> numbered(["key", "artifact", "artifact"])
+        ['key', 'artifact', 'artifact_2']
+    """
+    found: list[str] = []
+    for name in names:
+        number, unique = 1, name
+        while unique in found or (number > 1 and unique in names):
+            number += 1
+            unique = f"{name}_{number}"
+        found.append(unique)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: bytes as Base64, a number that is not finite as null, what has no JSON as text.
+
+    Example:
+        >>> plain({"a": (b"ab", float("nan"))})
+        {'a': ['YWI=', None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Decimal):  # what DuckDB's sums of integers are
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

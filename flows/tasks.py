@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -11,8 +13,8 @@ from warehouse.artifact import Artifact, Work
 
 
 @task(name="answer", cache_policy=NO_CACHE, persist_result=False)
-def answer(workers: Workers, work: Work, note: Noter) -> Artifact:
-    """Answers one work. Prefect's own cache is off: the warehouse is the only memory."""
-    artifact = workers.answer(work, note)
+def answer(workers: Workers, works: Sequence[Work], note: Noter) -> list[Artifact]:
+    """Answers one batch of works. Prefect's own cache is off: the warehouse is the only memory."""
+    artifacts = workers.answer(works, note)
     note(1, 1, "")
-    return artifact
+    return artifacts

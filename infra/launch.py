@@ -1,9 +1,9 @@
-"""Starts the job that answers one request: here, as a local process.
+"""Starts the job that answers requests: here, as a local process.
 
 The job is `python -m models.job LAKE REQUEST.json --device D`. What the two agree on:
 
 * **stdout** is for machines: one JSON object per line. `{"done": 3, "total": 10, "note": "epoch 3"}` is progress, and
-  the last one, `{"key": …, "digest": …}`, names the artifact that was made. Other lines count as stderr.
+  `{"key": …, "digest": …}`, one for each request, names the artifact that was made. Other lines count as stderr.
 * **stderr** is for people: when the exit code is not 0, its last line is the sentence that is shown.
 * **stdin** is a lifeline. When EMOLAKE_PARENT_PIPE is '1', nothing is ever written to it, and its end means that the
   parent is gone (even by `kill -9`): the job must then kill its own process group, which it leads. It has to read the
@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-COMMAND = (sys.executable, "-m", "models.job")
+COMMAND = (sys.executable, "-P", "-m", "models.job")  # -P: the working folder is no place to import from
 GRACE_S = 5.0
 _TAIL = 16_384  # bytes of stderr that are kept
 
@@ -50,35 +50,36 @@ class JobError(Exception):
 
 def run_job(
     lake: Path,
-    request: Mapping[str, Any],
+    requests: Sequence[Mapping[str, Any]],
     device: str,
     on_progress: Callable[[int, int, str], None] | None = None,
     command: Sequence[str] = COMMAND,
     grace_s: float = GRACE_S,
-) -> dict[str, Any]:
-    """Runs the job of one request and waits for it.
+) -> list[dict[str, Any]]:
+    """Runs one job that answers some requests, one after the other, and waits for it. Several requests in one job
+    share the cost of its start; each is kept as soon as it is answered.
 
     The job leads a process group of its own. Whatever stops this call (Ctrl-C, a cancelled task, a fault in
     `on_progress`) ends that whole group first: SIGTERM, then SIGKILL when it lives `grace_s` longer.
 
     Args:
         lake: the folder of the lake.
-        request: the request as JSON.
+        requests: as JSON.
         device: where the job computes.
         on_progress: called with (done, total, note) as the job reports.
         command: what is started; LAKE, REQUEST.json and --device D are appended.
         grace_s: between SIGTERM and SIGKILL.
 
     Returns:
-        The job's last word: at least `key` and `digest`.
+        For each request, in order, what the job said of its artifact: at least `key` and `digest`.
 
     Raises:
-        JobError: the exit code is not 0, or the job did not name what it made.
+        JobError: the exit code is not 0, or the job did not name all that it was to make.
     """
-    step = str(request.get("step", "job"))
+    step = str(requests[0].get("step", "job"))
     with tempfile.TemporaryDirectory(prefix="emolake-job-") as folder:
         order = Path(folder) / "request.json"
-        order.write_text(json.dumps(request), encoding="utf-8")
+        order.write_text(json.dumps(list(requests)), encoding="utf-8")
         job = subprocess.Popen(
             [*command, str(lake), str(order), "--device", device],
             stdin=subprocess.PIPE,
@@ -90,7 +91,7 @@ def run_job(
         with _lock:
             _running.add(job)
         try:
-            result, tail = _listen(job, on_progress)
+            results, tail = _listen(job, on_progress)
             code = job.wait()
         finally:
             with _lock:
@@ -102,9 +103,9 @@ def run_job(
                     pipe.close()
     if code != 0:
         raise JobError(step, code, _last_line(tail))
-    if result is None:
+    if len(results) != len(requests):
         raise JobError(step, code, "it did not print the key and digest of what it made")
-    return result
+    return results
 
 
 def stop_jobs(grace_s: float = GRACE_S) -> None:
@@ -122,9 +123,9 @@ def stop_jobs(grace_s: float = GRACE_S) -> None:
 
 def _listen(
     job: subprocess.Popen[bytes], on_progress: Callable[[int, int, str], None] | None
-) -> tuple[dict[str, Any] | None, bytes]:
+) -> tuple[list[dict[str, Any]], bytes]:
     """Reads both pipes until the job is gone; the short timeout lets a cancelled thread notice."""
-    result: dict[str, Any] | None = None
+    results: list[dict[str, Any]] = []
     tail = unfinished = b""
     with selectors.DefaultSelector() as selector:
         for pipe in (job.stdout, job.stderr):
@@ -147,10 +148,10 @@ def _listen(
                         if message is None:
                             tail = (tail + line + b"\n")[-_TAIL:]
                         elif "digest" in message:
-                            result = message
+                            results.append(message)
                         elif on_progress is not None:
                             on_progress(message["done"], message["total"], str(message.get("note", "")))
-    return result, tail
+    return results, tail
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

@@ -1,7 +1,9 @@
-"""The only door of a host that computes: `python -m models.job LAKE REQUEST.json` makes what the request orders.
+"""The only door of a host that computes: `python -m models.job LAKE REQUEST.json` makes what the file orders.
 
-On stdout one JSON object per line: `{"done": 3, "total": 10, "note": "dev loss 0.83"}` while working, then
-`{"key": …, "digest": …}`. A mistake is one sentence on stderr and exit code 1; an interruption is exit code 130.
+The file holds one request, or a list of them that are answered one after the other.
+
+On stdout one JSON object per line: `{"done": 3, "total": 10, "note": "dev loss 0.83"}` while working, and for each
+request `{"key": …, "digest": …}`. A mistake is one sentence on stderr and exit code 1, an interruption exit code 130.
 """
 
 from __future__ import annotations
@@ -47,23 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(lake: Path, path: Path, device: str = "cpu", n_processes: int = 1) -> None:
-    """Makes the artifact of a request unless it exists, and prints its key and digest.
+    """Makes the artifact of each request unless it exists, and prints its key and digest.
 
     Raises:
         EmolakeError: the file holds no request of this room, or whatever stops the fit or the prediction.
     """
     warehouse = Warehouse(lake)
-    request = _read_request(path)
-    artifact = warehouse.find(request)
-    if artifact is None:
-        artifact = warehouse.materialize(request, partial(_work, warehouse, request, device, n_processes))
-    _print_line({"key": artifact.key, "digest": artifact.digest})
+    requests = _read_requests(path)
+    for number, request in enumerate(requests):
+        artifact = warehouse.find(request)
+        if artifact is None:
+            report = partial(_report, number, len(requests))
+            work = partial(_work, warehouse, request, report, device, n_processes)
+            artifact = warehouse.materialize(request, work)
+        _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
-def _work(warehouse: Warehouse, request: Request, device: str, n_processes: int, folder: Path) -> None:
+def _work(
+    warehouse: Warehouse, request: Request, progress: Progress, device: str, n_processes: int, folder: Path
+) -> None:
     if device in ("cuda", "mps") and not _has(device):
         raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
-    progress: Progress = _report
     # Imported here: an answer that exists needs no torch, and predictions need nothing of the training loop.
     if request.kind == "checkpoint":
         from models import fit
@@ -77,17 +83,19 @@ def _work(warehouse: Warehouse, request: Request, device: str, n_processes: int,
         raise UnknownName("kind of job", request.kind, ("checkpoint", "predictions"))
 
 
-def _read_request(path: Path) -> Request:
+def _read_requests(path: Path) -> list[Request]:
     try:
-        return Request.from_json(json.loads(path.read_bytes()))
+        found = json.loads(path.read_bytes())
+        return [Request.from_json(request) for request in (found if isinstance(found, list) and found else [found])]
     except OSError as error:
         raise MalformedSource(path, f"cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise MalformedSource(path, f"holds no request ({type(error).__name__}: {error})") from error
 
 
-def _report(done: int, total: int, note: str) -> None:
-    _print_line({"done": done, "total": total, "note": note})
+def _report(number: int, n_requests: int, done: int, total: int, note: str) -> None:
+    """Progress over all requests: each counts alike, however many steps it has."""
+    _print_line({"done": number * total + done, "total": n_requests * total, "note": note})
 
 
 def _print_line(line: dict[str, Any]) -> None:

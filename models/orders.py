@@ -16,6 +16,9 @@ ROOM = "models.students"
 VERSION = 1
 """Of `models.predict`."""
 
+LOOP = 1
+"""Of what all students share (streams, losses, the training loop), raised when the same fit gives other weights."""
+
 PREDICT = "models.predict"
 SHARDS = "shards:"
 
@@ -86,8 +89,8 @@ def fit_request(
 ) -> Request:
     """The order of one checkpoint.
 
-    Only what the fit reads is in it: the roles that neither the student nor a term of the objective needs are left
-    out, as are `fit` and `objective` where the student is solved in closed form, so they cannot cause a second fit.
+    The roles that neither the student nor a term of the objective needs are left out, as are `fit` and `objective`
+    where the student is solved in closed form, so they cannot cause a second fit. The student's own fields all count.
 
     Args:
         student: file name of the student.
@@ -117,6 +120,7 @@ def fit_request(
         "objective": weights,
         "classes": list(classes),
         "seed": seed,
+        "loop": LOOP,
     }
     inputs = _inputs(step, _roles(step, plugin, weights), shards, split)
     if init is not None:
@@ -146,6 +150,8 @@ def read_fit(request: Request) -> FitOrder:
         UnknownName, UnknownField, InvalidField, RoleMissing, VersionDiffers.
     """
     params = request.params
+    if params["loop"] != LOOP:
+        raise VersionDiffers("models.fit", params["loop"], LOOP)
     student = build_student(request.step, request.version, params["student"])
     for role, why in _roles(request.step, student, params["objective"]).items():
         if not request.inputs.get(SHARDS + role):

@@ -115,9 +115,7 @@ def read_artifact(folder: Path) -> Artifact:
     try:
         value = json.loads(path.read_bytes())
         request = Request.from_json(value["request"])
-        artifact = Artifact(
-            request, value["files"], value["digest"], value["environment"], value["created_at"], folder
-        )
+        artifact = Artifact(request, value["files"], value["digest"], value["environment"], value["created_at"], folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnreadableManifest(path, f"{type(error).__name__}: {error}") from error
     if request.key != folder.name:

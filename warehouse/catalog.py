@@ -67,7 +67,8 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
         except ValidationError as error:
             raise InvalidField(where, key, f"is {value!r}: {error.errors()[0]['msg'].lower()}") from error
     missing = [
-        f.name for f in dataclasses.fields(cls)
+        f.name
+        for f in dataclasses.fields(cls)
         if f.name not in typed and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
@@ -88,8 +89,11 @@ def plugin_key(step: str, plugin: Any) -> str:
 
 def _only_plugin(module: ModuleType) -> type:
     found = [
-        value for value in vars(module).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and dataclasses.is_dataclass(value)
+        and value.__module__ == module.__name__
         and isinstance(vars(value).get("version"), int)
     ]
     if len(found) != 1:

@@ -142,7 +142,7 @@ class TooManyFailures(EmolakeError):
     def __init__(self, step: str, n_failed: int, allowed: int, example: str) -> None:
         super().__init__(
             f"step '{step}' could not treat {n_failed} utterances, and the recipe allows {allowed} (first: {example}); "
-            "see `emolake sql \"FROM failures\"`, then mend the sources or raise [failures] allowed in the recipe"
+            'see `emolake sql "FROM failures"`, then mend the sources or raise [failures] allowed in the recipe'
         )
 
 
@@ -254,4 +254,12 @@ class NothingSelected(EmolakeError):
         super().__init__(
             f"the teacher is sure of none of {n_utterances} utterances: "
             "fit it longer, or lower the selection's thresholds"
+        )
+
+
+class RoundedLabels(EmolakeError):
+    def __init__(self, path: Path | str, needed: str) -> None:
+        super().__init__(
+            f"{path} holds CMU-MOSEI's labels rounded to classes: its 'label6' is an arg max, which makes every "
+            f"segment without emotion 'happy', and the seven numbers cannot be had back; put {needed} there instead"
         )

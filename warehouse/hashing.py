@@ -30,9 +30,7 @@ def canonical_json(value: Any) -> bytes:
         >>> canonical_json({"b": (1, 2.0), "a": None})
         b'{"a":null,"b":[1,2.0]}'
     """
-    return json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def plain(value: Any, where: str = "the value") -> Any:

@@ -24,10 +24,12 @@ _TEXT, _REAL, _COUNT = pa.string(), pa.float64(), pa.int64()
 
 def _table(**columns: pa.DataType) -> pa.Schema:
     """A schema; a column given as (type, None) may be null, every other must not be."""
-    return pa.schema([
-        pa.field(name, kind[0] if isinstance(kind, tuple) else kind, nullable=isinstance(kind, tuple))
-        for name, kind in columns.items()
-    ])
+    return pa.schema(
+        [
+            pa.field(name, kind[0] if isinstance(kind, tuple) else kind, nullable=isinstance(kind, tuple))
+            for name, kind in columns.items()
+        ]
+    )
 
 
 def _or_null(kind: pa.DataType) -> tuple[pa.DataType, None]:

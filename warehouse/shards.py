@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import mmap
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,12 +110,3 @@ def _npy_view(content: memoryview) -> np.ndarray:
     npy.read_magic(header)
     shape, _, dtype = npy.read_array_header_1_0(header)
     return np.frombuffer(content, dtype=dtype, offset=header.tell()).reshape(shape)
-
-
-def read_ids(folders: Iterable[Path]) -> Mapping[str, Path]:
-    """utterance_id -> folder of the shard that holds it, over the shards of one field."""
-    return {
-        utterance_id: folder
-        for folder in folders
-        for utterance_id in read_table(folder / INDEX, SHARD_INDEX).column("utterance_id").to_pylist()
-    }

@@ -77,7 +77,8 @@ class Warehouse:
         if not marker.exists():
             if not create:
                 raise NotALake(self.root, "it has no lake.json")
-            _write_atomically(marker, {"format": FORMAT})
+            with self._saying_disk_full(marker.name):
+                _write_atomically(marker, {"format": FORMAT})
         found = _format(marker)
         if found > FORMAT:
             raise NewerFormat(self.root, found, FORMAT)
@@ -137,8 +138,9 @@ class Warehouse:
         return sorted(found, key=lambda artifact: (artifact.created_at, artifact.key))
 
     def with_digest(self, digest: str) -> list[Artifact]:
-        """Every artifact with these bytes; two requests may have had the same answer."""
-        return [artifact for artifact in self.artifacts() if artifact.digest == digest]
+        """Every artifact with these bytes, by key: two requests may have had the same answer, and which was first must
+        not decide what is said of it."""
+        return sorted((a for a in self.artifacts() if a.digest == digest), key=lambda artifact: artifact.key)
 
     def resolve(self, reference: str) -> Artifact:
         """The artifact that a person means: a key, a digest, the beginning of either, or the name of a ref.

@@ -90,11 +90,13 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 def array_columns(name: str) -> pa.Schema:
     """The three columns of an array output `name`: its bytes, shape and dtype."""
-    return pa.schema([
-        pa.field(name, pa.binary(), nullable=False),
-        pa.field(f"{name}_shape", pa.list_(pa.int32()), nullable=False),
-        pa.field(f"{name}_dtype", pa.string(), nullable=False),
-    ])
+    return pa.schema(
+        [
+            pa.field(name, pa.binary(), nullable=False),
+            pa.field(f"{name}_shape", pa.list_(pa.int32()), nullable=False),
+            pa.field(f"{name}_dtype", pa.string(), nullable=False),
+        ]
+    )
 
 
 def array_cells(name: str, array: np.ndarray) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """The SQL views of a lake. They are derived from manifests, refs and Parquet files at the moment of asking.
 
-    artifacts, inputs                  what exists and what each was made from
-    raw_files                          the raw files of every corpus as last ingested
-    utterances, labels                 the corpora as last ingested
-    intervals                          words and phones; join by pair_id(audio_id, text_id) = input_id
-    features                           which artifact holds which row of which extractor
-    features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
-    failures                           what could not be treated, by which step, and why
-    splits, selections, predictions, metrics
+artifacts, inputs, plugins         what exists, what each was made from, and by which aligner or extractor
+raw_files                          the raw files of every corpus as last ingested
+utterances, labels                 the corpora as last ingested
+intervals                          words and phones; join by pair_id(audio_id, text_id) = input_id
+features                           which artifact holds which row of which extractor
+features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
+failures                           what could not be treated, by which step, and why
+splits, selections, predictions, metrics
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     failed = [a for a in [*read["utterances"], *of("features"), *of("intervals")] if "failures.parquet" in a.files]
     _rows_view(connection, "failures", failed, "failures.parquet", schema.FAILURES)
 
-    _rows_view(connection, "features", of("features"), "features.parquet", pa.schema([("input_id", pa.string())]))
+    ids = pa.schema([("input_id", pa.string())])
+    _rows_view(connection, "features", of("features"), "features.parquet", ids)
     for name, ref in warehouse.refs("features").items():
         own = [a for a in of("features") if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
         if own:
@@ -76,29 +77,49 @@ def _artifact_views(connection: duckdb.DuckDBPyConnection, artifacts: Iterable[A
     texts = {name: pa.string() for name in columns}
     kinds = texts | {"version": pa.int64(), "n_bytes": pa.int64()}
     _register(connection, "artifacts", pa.Table.from_pylist(rows, schema=pa.schema(list(kinds.items()))))
+    plugins = [
+        {"artifact": a.key, "step": a.request.step, "plugin_key": short_digest(a.request.params["plugin"])}
+        for a in artifacts
+        if "plugin" in a.request.params
+    ]
+    plugin_schema = pa.schema([(name, pa.string()) for name in ("artifact", "step", "plugin_key")])
+    _register(connection, "plugins", pa.Table.from_pylist(plugins, schema=plugin_schema))
     edge_schema = pa.schema([("key", pa.string()), ("role", pa.string()), ("digest", pa.string())])
     _register(connection, "inputs", pa.Table.from_pylist(edges, schema=edge_schema))
 
 
 def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
-    connection.register(f"_{name}", table)
-    connection.execute(f'CREATE VIEW {name} AS SELECT * FROM "_{name}"')
+    connection.register("incoming", table)
+    connection.execute(f'CREATE TABLE "{name}" AS FROM incoming')
+    connection.unregister("incoming")
 
 
 def _rows_view(
     connection: duckdb.DuckDBPyConnection, name: str, artifacts: list[Artifact], file: str, columns: pa.Schema | None
 ) -> None:
-    """A view over one file of many artifacts; its last column `artifact` is the key of the artifact of each row."""
+    """A view over one file of many artifacts; its column `artifact` is the key of the artifact of each row.
+
+    Two runs that overlapped may both have answered an input id; then the rows of one artifact stand, the same one for
+    every question. Where a view mixes plug-ins (`columns` given), a row also says whose it is.
+    """
+    is_plugins = name == "intervals" or name.startswith("features")
+    whose = ["step", "plugin_key"] if is_plugins and columns else []
     if not artifacts:
-        empty = (columns or pa.schema([])).append(pa.field("artifact", pa.string())).empty_table()
-        _register(connection, name, empty)
+        fields = [*(columns or pa.schema([])), *(pa.field(column, pa.string()) for column in ("artifact", *whose))]
+        _register(connection, name, pa.schema(fields).empty_table())
         return
     wanted = ", ".join(f'"{column}"' for column in columns.names) if columns else "* EXCLUDE (filename)"
     files = ", ".join(_quote(glob.escape(str(a.path(file)))) for a in artifacts)
-    connection.execute(
-        f"CREATE VIEW \"{name}\" AS SELECT {wanted}, parse_path(filename)[-2] AS artifact "
+    rows = (
+        f"SELECT {wanted}, parse_path(filename)[-2] AS artifact "
         f"FROM read_parquet([{files}], union_by_name = true, filename = true, hive_partitioning = false)"
     )
+    if is_plugins:
+        more = ", ".join(["own.*", *whose])
+        owned = "own LEFT JOIN plugins USING (artifact)"
+        first = f"SELECT input_id, min(artifact) FROM {owned} GROUP BY input_id, plugin_key"
+        rows = f"WITH own AS ({rows}) SELECT {more} FROM {owned} WHERE (input_id, artifact) IN ({first})"
+    connection.execute(f'CREATE VIEW "{name}" AS {rows}')
 
 
 def _quote(text: str) -> str:

@@ -28,10 +28,9 @@ class Encoder:
     Args:
         weights: digest of the checkpoint artifact. It identifies the network; the folder is given to `load`.
         layers: which hidden layers, in this order: 0 is the embeddings, n the n-th block; none named, all.
-        modality: what the checkpoint reads.
         logits: whether the sequence classifier's logits are wanted too.
         dtype: of 'hidden' as stored.
-        max_tokens: longer texts lose their end.
+        max_tokens: longer texts lose their end, as do those longer than the checkpoint has positions for.
 
     Raises:
         InvalidField: a layer that the checkpoint has not, or logits of a checkpoint without a classifier.
@@ -41,7 +40,6 @@ class Encoder:
 
     weights: str
     layers: tuple[int, ...] = ()
-    modality: Literal["text"] = "text"
     logits: bool = False
     dtype: Literal["float32", "float16"] = "float32"
     max_tokens: int = 64
@@ -64,8 +62,11 @@ class Encoder:
         import torch
         from transformers import AutoTokenizer
 
-        self._check(_config(checkpoint))
+        config = _config(checkpoint)
+        self._check(config)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+        positions = getattr(config, "max_position_embeddings", self.max_tokens)
+        n_tokens = min(self.max_tokens, tokenizer.model_max_length, positions)
         device = _fastest() if device == "auto" else device
         network = _network(checkpoint, self.logits).eval().to(device)
 
@@ -76,7 +77,7 @@ class Encoder:
         def row(clip: Clip) -> dict[str, np.ndarray]:
             if not clip.text.strip():
                 raise Untreatable("the transcript is empty")
-            tokens = tokenizer(clip.text, truncation=True, max_length=self.max_tokens, return_tensors="pt").to(device)
+            tokens = tokenizer(clip.text, truncation=True, max_length=n_tokens, return_tensors="pt").to(device)
             answer = network(**tokens, output_hidden_states=True)
             layers = self.layers or range(len(answer.hidden_states))
             hidden = torch.stack([answer.hidden_states[layer][0] for layer in layers])

@@ -16,7 +16,7 @@ import soundfile
 
 from features import ingest
 from features.extract import extract, works
-from features.inventory import failed, holding, input_id
+from features.inventory import failed, holding, input_id, row_key
 from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
 from features.raw import RawDigests
 from warehouse import Warehouse
@@ -149,7 +149,10 @@ def read_in(warehouse: Warehouse, root: Path) -> tuple[list[Artifact], list[Arti
     raw = ingest.raw_works(digests, "lines", Lines(), root)
     digests.close()
     recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
-    made = [warehouse.perform(work) for work in ingest.unit_works("lines", "corpora.lines", Lines(), root, recorded)]
+    made = [
+        warehouse.perform(work)
+        for work in ingest.unit_works(warehouse.root, "lines", "corpora.lines", Lines(), root, recorded)
+    ]
     ref = ingest.corpus_ref("corpora.lines", root, [a for _, a in recorded.values()], made)
     warehouse.set_ref("corpora/lines", ref)
     return [a for a in made if a.request.kind == "utterances"], [a for a in made if a.request.kind == "labels"]
@@ -268,6 +271,44 @@ def test_one_bad_clip_is_a_failures_row_and_its_neighbours_stay(lake: Warehouse,
     Energy.calls.clear()
     make(lake, root, Energy())
     assert Energy.calls == [], "what failed is not tried again until its bytes change"
+
+
+def test_the_machines_trouble_stops_the_run_and_is_no_failure(
+    lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failures row is kept and never tried again: too many open files must not become one."""
+
+    def exhausted(self: Energy, clip: Clip) -> dict[str, np.ndarray]:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(Energy, "_one", exhausted)
+    with pytest.raises(OSError, match="Too many open files"):
+        make(lake, root, Energy())
+    monkeypatch.undo()
+    assert len(rows_of(make(lake, root, Energy()))) == len(TEXTS)
+
+
+def test_how_sound_is_decoded_is_part_of_identity_for_what_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = row_key("extractors.x", Energy()), row_key("extractors.x", Words())
+    monkeypatch.setattr("features.inventory.AUDIO_VERSION", 99)
+    after = row_key("extractors.x", Energy()), row_key("extractors.x", Words())
+    assert (before[0] != after[0], before[1] == after[1]) == (True, True)
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_ingested(
+    lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Lines.read
+
+    def read(self: Lines, root: Path, *rest: Any) -> Rows:
+        rows = real(self, root, *rest)
+        _write(root / "labels.txt", dict.fromkeys(TEXTS, "sad"))
+        return rows
+
+    monkeypatch.setattr(Lines, "read", read)
+    with pytest.raises(SourceChanged, match=r"labels\.txt is not what was ingested"):
+        read_in(lake, root)
+    assert lake.artifacts("utterances") == []
 
 
 def test_out_of_memory_stops_the_run(lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,10 +41,10 @@ def test_one_utterance_in_full(film: Make, read_all) -> None:
     root = film((1, 2.5, "<i>MAN:\nWell, I never!</i>"), title="A Night (1962)")
     rows = read_all(Films(), root, "films")
     (row,) = rows.utterances
-    assert row["utterance_id"] == "films-A_Night_1962_-0000"
+    assert row["utterance_id"] == "films-A_Night_1962__4aa44f-0000"
     assert (row["start_s"], row["end_s"], row["channel"]) == (1.0, 2.5, "mix")
     assert (row["text"], row["verbatim"]) == ("Well, I never!", "<i>MAN:\nWell, I never!</i>")
-    assert (row["dialogue_id"], row["turn"], row["language"]) == ("A_Night_1962_-000", 0, "en")
+    assert (row["dialogue_id"], row["turn"], row["language"]) == ("A_Night_1962__4aa44f-000", 0, "en")
     assert (row["speaker_id"], row["session"], row["split"]) == ("", "", "")
     assert not rows.labels
     assert not rows.failures

@@ -8,7 +8,7 @@ import pytest
 
 from features import raw
 from features.raw import RawDigests
-from warehouse.errors import SourceChanged
+from warehouse.errors import DiskFull, SourceChanged
 
 
 @pytest.fixture
@@ -70,3 +70,12 @@ def test_progress_is_told_every_byte(tree: Path, tmp_path: Path) -> None:
     told: list[int] = []
     RawDigests(tmp_path).raw_files(tree, ["a.txt", "b/c.txt"], told.append)
     assert sum(told) == 11
+
+
+def test_a_full_disk_is_named(tree: Path, tmp_path: Path) -> None:
+    digests = RawDigests(tmp_path)
+    digests._database.execute("PRAGMA max_page_count = 3")  # what SQLite says then is what it says on a full disk
+    for number in range(300):
+        (tree / f"{number}.txt").touch()
+    with pytest.raises(DiskFull, match="while 'the digests of raw files' was written"):
+        digests.raw_files(tree, [f"{number}.txt" for number in range(300)])

@@ -52,8 +52,8 @@ def test_every_form_gives_the_same_rows(clips: Path, read_all, file: str) -> Non
         for row in rows.utterances
     ]
     assert found == [
-        ["lab-a_one-00000250", 0.25, 0.75, "Well, no.", "Well,  no.", "ann", "a/one.wav"],
-        ["lab-a_one-00000750", 0.75, 1.0, "Yes.", "Yes.", "bob", "a/one.wav"],
+        ["lab-a_one_08ecad-00000250", 0.25, 0.75, "Well, no.", "Well,  no.", "ann", "a/one.wav"],
+        ["lab-a_one_08ecad-00000750", 0.75, 1.0, "Yes.", "Yes.", "bob", "a/one.wav"],
         ["lab-two", 0.0, 1.0, "", "", "", "two.wav"],
     ]
     assert [(row["scheme"], row["rater"], row["value"], row["number"]) for row in rows.labels] == [
@@ -78,7 +78,7 @@ def test_all_columns(clips: Path, read_all) -> None:
     reader = Table("c.csv", split="part", dialogue="talk", session="day", language="lang", id="name", scheme="valence")
     rows = read_all(reader, clips)
     first, second = rows.utterances
-    assert (first["utterance_id"], first["path"]) == ("c-x_1", "two.wav")
+    assert (first["utterance_id"], first["path"]) == ("c-x_1_1d8425", "two.wav")
     assert (first["split"], first["dialogue_id"]) == ("dev", "d")
     assert (first["session"], first["language"], first["turn"], second["turn"]) == ("2", "en", 0, 1)
     assert [(row["scheme"], row["value"], row["number"]) for row in rows.labels] == 2 * [("valence", "3.5", 3.5)]

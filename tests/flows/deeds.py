@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -16,6 +17,16 @@ def write_pid(folder: Path) -> None:
 def refuse(folder: Path, reason: str) -> None:
     (folder / "half").write_text("half")
     raise Untreatable(reason)
+
+
+def fill(folder: Path) -> None:
+    (folder / "half").write_text("half")
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def begin_and_sleep(folder: Path, path: str) -> None:
+    (folder / "half").write_text("half")
+    note_pid_and_sleep(path)
 
 
 def crash(folder: Path) -> None:

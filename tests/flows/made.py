@@ -40,6 +40,17 @@ def labels(warehouse: Warehouse, values: Mapping[str, str], rater: str = "summar
     return warehouse.materialize(request, lambda f: write_rows(f / "labels.parquet", rows, LABELS))
 
 
+def numbers(warehouse: Warehouse, values: Mapping[str, Mapping[str, float]]) -> Artifact:
+    """Labels that are numbers: utterance id -> scheme -> number."""
+    rows = [
+        {"utterance_id": name, "scheme": scheme, "rater": "summary", "value": str(number), "number": number}
+        for name, schemes in values.items()
+        for scheme, number in schemes.items()
+    ]
+    request = Request("labels", "made", 1, {"numbers": {name: dict(schemes) for name, schemes in values.items()}})
+    return warehouse.materialize(request, lambda f: write_rows(f / "labels.parquet", rows, LABELS))
+
+
 LOGITS = FeatureSpec("utterance", ("dim",), 2, names=("logit_calm", "logit_loud"))
 FRAMES = FeatureSpec("frame", ("frame", "dim"), 3, hop_s=0.01)
 

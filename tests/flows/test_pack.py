@@ -74,8 +74,17 @@ def test_a_shard_cites_only_the_artifacts_its_rows_come_from(lake: Warehouse) ->
 def test_rows_that_failed_and_utterances_not_chosen_are_left_out(lake: Warehouse) -> None:
     rows = corpus(lake, ("a", "b", "c"))
     made = [features(lake, {text_id("a"): (0, 0), text_id("c"): (0, 0)})]
-    assert list(ShardReader(packed(lake, rows, made, "frames")[0].folder)) == ["a", "c"]
-    assert list(ShardReader(packed(lake, rows, made, "frames", keep={"c"})[0].folder)) == ["c"]
+    assert [list(ShardReader(a.folder)) for a in packed(lake, rows, made, "frames")] == [["a"], ["c"]]
+    assert [list(ShardReader(a.folder)) for a in packed(lake, rows, made, "frames", keep={"c"})] == [["c"]]
+
+
+def test_a_row_that_failed_in_one_field_moves_no_utterance_to_another_shard(lake: Warehouse) -> None:
+    """Tars of several fields are read side by side: shard n of each must hold the same utterances."""
+    rows = corpus(lake, ("a", "b", "c", "d"))
+    whole = [features(lake, {text_id(name): (0, 0) for name in "abcd"}, name="whole")]
+    lacking = [features(lake, {text_id(name): (0, 0) for name in "bcd"}, name="lacking")]
+    sides = [[set(ShardReader(a.folder)) for a in packed(lake, rows, made, "frames")] for made in (whole, lacking)]
+    assert sides == [[{"a", "b"}, {"c", "d"}], [{"b"}, {"c", "d"}]]
 
 
 def test_texts(lake: Warehouse) -> None:

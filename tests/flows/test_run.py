@@ -19,7 +19,7 @@ from flows.plan import is_done, plan
 from flows.recipe import read_recipe
 from tests.flows.small import Small, emolake
 from warehouse import Warehouse, lineage
-from warehouse.errors import MissingFolder
+from warehouse.errors import InvalidField
 
 
 def test_the_run_says_what_it_did(small: Small) -> None:
@@ -139,7 +139,7 @@ def test_a_failed_utterance_is_named_with_step_and_reason_and_allowed_by_the_rec
 
 def test_a_corpus_without_a_root_is_asked_for(small: Small, tmp_path: Path) -> None:
     recipe = read_recipe(small.recipe)
-    with pytest.raises(MissingFolder, match="say where it is with --root iemocap=FOLDER"):
+    with pytest.raises(InvalidField, match="say where it is with --root iemocap=FOLDER"):
         runs.roots_of(recipe, Warehouse(tmp_path / "lake", create=True), {})
 
 

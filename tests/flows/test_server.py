@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -10,10 +13,11 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows import server
-from warehouse.errors import ServerNotStarted
+from warehouse.errors import DiskFull, ServerNotStarted, Untreatable
 
 HERE = Path(__file__).parents[2]
 
@@ -187,3 +191,31 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: py
     with pytest.raises(ServerNotStarted, match=r"no answer within 0 s"), server._running_server(tmp_path):
         pass
     assert not (tmp_path / "prefect.db.complete").exists()
+
+
+def test_on_a_full_disk_what_the_server_could_not_do_is_the_disks_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meet(mistake: Exception, n_free: int) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(2**30, 2**30 - n_free, n_free))
+        with server._saying_disk_full(tmp_path / ".prefect"):
+            raise mistake
+
+    refused, full = httpx.HTTPError("500 Internal Server Error"), OSError(errno.ENOSPC, "No space left on device")
+    for mistake in (refused, full, ServerNotStarted(tmp_path, "it ended")):
+        with pytest.raises(DiskFull, match=f"no space left on the disk of {tmp_path} while 'the record of the run'"):
+            meet(mistake, 4096)
+        with pytest.raises(type(mistake)):
+            meet(mistake, 2**29)
+    with pytest.raises(Untreatable, match="the words of a work"):
+        meet(Untreatable("the words of a work"), 4096)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no disk that is always full")
+def test_a_log_that_cannot_be_written_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    import prefect.main  # noqa: F401  (its logging is what is silenced)
+
+    with server._logging_to(Path("/dev/full")):
+        logging.getLogger("prefect").error("a word of Prefect's")
+    assert capsys.readouterr() == ("", "")
+    assert logging.raiseExceptions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from flows.workers import workers
 from tests.flows import deeds
 from warehouse import Request, Warehouse, Work
-from warehouse.errors import Untreatable, WorkerDied
+from warehouse.errors import DiskFull, Untreatable, WorkerDied
 
 QUIET = lambda done, total, note: None  # noqa: E731
 
@@ -30,20 +31,36 @@ def work(name: str, **arguments: str) -> Work:
 
 def test_a_work_is_done_in_another_process(lake: Path) -> None:
     with workers(lake, 1, "cpu") as pool:
-        artifact = pool.answer(work("write_pid"), QUIET)
+        [artifact] = pool.answer([work("write_pid")], QUIET)
     assert int(artifact.path("pid").read_text()) != os.getpid()
 
 
 def test_what_a_work_raises_comes_back_as_it_was(lake: Path) -> None:
     with workers(lake, 1, "cpu") as pool, pytest.raises(Untreatable, match="the clip is too odd"):
-        pool.answer(work("refuse", reason="the clip is too odd"), QUIET)
+        pool.answer([work("refuse", reason="the clip is too odd")], QUIET)
 
 
 def test_a_native_crash_is_one_sentence_and_no_artifact(lake: Path) -> None:
     with workers(lake, 1, "cpu") as pool, pytest.raises(WorkerDied, match="a worker process died while it did 'crash'"):
-        pool.answer(work("crash"), QUIET)
+        pool.answer([work("crash")], QUIET)
     warehouse = Warehouse(lake)
     assert warehouse.artifacts() == [] and not list((lake / ".scratch").glob("*"))
+
+
+def test_a_full_disk_is_one_sentence_and_no_artifact(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool, pytest.raises(DiskFull, match=r"no space left on .* while 'fill'"):
+        pool.answer([work("fill")], QUIET)
+    assert Warehouse(lake).artifacts() == [] and not list((lake / ".scratch").glob("*"))
+
+
+def test_functions_go_one_by_one_and_jobs_are_dealt_out(lake: Path) -> None:
+    functions = [work("write_pid", number=str(n)) for n in range(2)]
+    jobs = [Work(Request("made", "students.x", 1, {"n": n})) for n in range(5)]
+    with workers(lake, 2, "cpu") as pool:
+        batches = pool.batches([*functions, *jobs])
+    assert batches == [[functions[0]], [functions[1]], jobs[0::2], jobs[1::2]]
+    with workers(lake, 2, "cuda") as pool:
+        assert pool.batches(jobs) == [jobs], "one accelerator is not shared by processes"
 
 
 def test_leaving_ends_busy_processes_at_once(lake: Path) -> None:
@@ -54,6 +71,25 @@ def test_leaving_ends_busy_processes_at_once(lake: Path) -> None:
     assert time.monotonic() - began < 30
 
 
+def test_leaving_in_the_middle_of_a_work_leaves_no_scratch(lake: Path, tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with workers(lake, 1, "cpu") as pool:
+        pool._submit(work("begin_and_sleep", path=str(note)))
+        _text_when_there(note)
+        assert len(list((lake / ".scratch").glob("*/half"))) == 1
+    assert not list((lake / ".scratch").glob("*"))
+
+
+def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool:
+        future = pool._submit(work("write_pid"))
+        (process,) = (pool._pool._processes or {}).values()
+        blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+        assert blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1
+        future.result()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_killed_parent_takes_its_processes_along(lake: Path, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     program = (
@@ -62,10 +98,12 @@ def test_a_killed_parent_takes_its_processes_along(lake: Path, tmp_path: Path) -
         f"    pool._pool.submit(deeds.note_pid_and_sleep, {str(note)!r}).result()\n"
     )
     here = Path(__file__).resolve().parents[2]
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=here, env=os.environ | {"PYTHONPATH": str(here)})
+    command, variables = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(here)}
+    parent = subprocess.Popen(command, cwd=here, env=variables, stderr=subprocess.PIPE)
     child = int(_text_when_there(note))
     parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    _, complaint = parent.communicate(timeout=60)  # until nobody is left who could say something
+    assert complaint == b""
     deadline = time.monotonic() + 10
     while _is_alive(child):
         assert time.monotonic() < deadline, "an orphan lives on"

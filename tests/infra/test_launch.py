@@ -61,10 +61,21 @@ print(json.dumps({"key": "k", "digest": "d", "saw": [lake, request, flag, device
 """,
     )
     heard: list[tuple[int, int, str]] = []
-    result = run_job(tmp_path, REQUEST, "cpu", lambda *progress: heard.append(progress), command=command)
+    [result] = run_job(tmp_path, [REQUEST], "cpu", lambda *progress: heard.append(progress), command=command)
     assert (result["key"], result["digest"]) == ("k", "d")
-    assert result["saw"] == [str(tmp_path), REQUEST, "--device", "cpu", "1"]
+    assert result["saw"] == [str(tmp_path), [REQUEST], "--device", "cpu", "1"]
     assert heard == [(0, 2, "epoch 0 λ"), (1, 2, "epoch 1 λ"), (2, 2, "epoch 2 λ")]
+
+
+def test_several_requests_share_one_job(tmp_path: Path) -> None:
+    body = """
+for order in json.load(open(sys.argv[2], encoding="utf-8")):
+    print(json.dumps({"key": order["step"], "digest": "d"}))
+"""
+    found = run_job(tmp_path, [REQUEST, {"step": "other"}], "cpu", command=_job(tmp_path, body))
+    assert [one["key"] for one in found] == ["students.mced", "other"]
+    with pytest.raises(JobError, match="did not print the key and digest of what it made"):
+        run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, body * 2))
 
 
 def test_much_output_on_both_pipes_blocks_nothing(tmp_path: Path) -> None:
@@ -78,7 +89,8 @@ print(json.dumps({"key": "k", "digest": "d"}))
 """,
     )
     heard: list[int] = []
-    assert run_job(tmp_path, REQUEST, "cpu", lambda done, *_: heard.append(done), command=command)["digest"] == "d"
+    [result] = run_job(tmp_path, [REQUEST], "cpu", lambda done, *_: heard.append(done), command=command)
+    assert result["digest"] == "d"
     assert heard == list(range(3000))
 
 
@@ -97,7 +109,7 @@ print(json.dumps({"key": "k", "digest": "d"}))
 )
 def test_a_job_without_an_artifact_is_one_sentence(tmp_path: Path, body: str, sentence: str) -> None:
     with pytest.raises(JobError, match=sentence) as caught:
-        run_job(tmp_path, REQUEST, "cpu", command=_job(tmp_path, body))
+        run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, body))
     assert "\n" not in str(caught.value)
     again = copy.copy(caught.value)  # as when a task runner sends it between processes
     assert (again.step, again.code, str(again)) == ("students.mced", caught.value.code, str(caught.value))
@@ -120,7 +132,7 @@ import time; time.sleep(60)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_job(tmp_path, REQUEST, "cpu", interrupt, command=command)
+        run_job(tmp_path, [REQUEST], "cpu", interrupt, command=command)
     for pid in pids.read_text().split():
         _wait_until(lambda pid=pid: not _is_alive(int(pid)))
 
@@ -134,7 +146,7 @@ def test_a_job_that_ignores_term_is_killed(tmp_path: Path) -> None:
 
     started = time.monotonic()
     with pytest.raises(RuntimeError, match="cancelled"):
-        run_job(tmp_path, REQUEST, "cpu", cancel, command=_job(tmp_path, body), grace_s=0.2)
+        run_job(tmp_path, [REQUEST], "cpu", cancel, command=_job(tmp_path, body), grace_s=0.2)
     assert time.monotonic() - started < 10
 
 
@@ -142,7 +154,7 @@ def test_a_grandchild_that_keeps_the_pipes_does_not_keep_us(tmp_path: Path) -> N
     body = "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     body += "print(json.dumps({'key': 'k', 'digest': 'd'}))"
     started = time.monotonic()
-    assert run_job(tmp_path, REQUEST, "cpu", command=_job(tmp_path, body))["key"] == "k"
+    assert run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, body))[0]["key"] == "k"
     assert time.monotonic() - started < 10
 
 
@@ -152,7 +164,7 @@ def test_jobs_of_other_threads_can_be_stopped(tmp_path: Path) -> None:
 
     def wait() -> None:
         try:
-            run_job(tmp_path, REQUEST, "cpu", lambda *_: begun.set(), command=_job(tmp_path, body))
+            run_job(tmp_path, [REQUEST], "cpu", lambda *_: begun.set(), command=_job(tmp_path, body))
         except JobError as error:
             caught.append(error)
 
@@ -168,7 +180,7 @@ def test_jobs_of_other_threads_can_be_stopped(tmp_path: Path) -> None:
 def test_a_parent_killed_with_9_takes_the_job_along(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     body = LIFELINE + f"open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    program = f"from infra.launch import run_job; run_job('lake', {{}}, 'cpu', command={_job(tmp_path, body)!r})"
+    program = f"from infra.launch import run_job; run_job('lake', [{{}}], 'cpu', command={_job(tmp_path, body)!r})"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=environment) as parent:
         _wait_until(lambda: pids.exists() and pids.read_text())
@@ -179,6 +191,6 @@ def test_a_parent_killed_with_9_takes_the_job_along(tmp_path: Path) -> None:
 def test_the_order_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     command = _job(tmp_path, "print(json.dumps({'key': sys.argv[2], 'digest': 'd'}))")
-    order = run_job(tmp_path, REQUEST, "cpu", command=command)["key"]
+    order = run_job(tmp_path, [REQUEST], "cpu", command=command)[0]["key"]
     assert not Path(order).exists()
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["job.py"]'

@@ -43,6 +43,18 @@ def test_a_job_tells_its_progress_then_its_answer(lake: TinyLake, tmp_path: Path
     assert fitted(lake, request).digest == artifact.digest
 
 
+def test_one_job_may_answer_several_requests(lake: TinyLake, tmp_path: Path) -> None:
+    requests = [order(lake, "linear", seed=seed) for seed in (41, 42)]
+    command = _command(lake, requests[0], tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps([request.as_json() for request in requests]))
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["key"] for line in lines if "key" in line] == [request.key for request in requests]
+    shares = [line["done"] / line["total"] for line in lines if "done" in line]
+    assert shares == sorted(shares) and shares[-1] == 1, "progress is over all of them"
+
+
 def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> None:
     """The fit of a text encoder in this process and in one of its own, whose hashes of strings differ."""
     other = tiny_lake(tmp_path / "lake")

@@ -27,9 +27,7 @@ PLAUSIBLE = {
 }
 """An argument of each type that errors take. A new type needs a line here."""
 
-CLASSES = [
-    value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)
-]
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)]
 
 
 def plausible(cls: type) -> tuple[dict[str, Any], EmolakeError]:

@@ -177,8 +177,10 @@ def changed(version: int = 1, inputs: Any = None, **fields: Any) -> Request:
         (changed(more=None), ["params.plugin.fields.more: null instead of (absent)"]),
         (changed(version=2), ["version: 2 instead of 1"]),
         (changed(inputs={"utterances": ("d2",)}), ['inputs.utterances: ["d2"] instead of ["d1"]']),
-        (changed(inputs={"u": ()}),
-         ["inputs.u: [] instead of (absent)", 'inputs.utterances: (absent) instead of ["d1"]']),
+        (
+            changed(inputs={"u": ()}),
+            ["inputs.u: [] instead of (absent)", 'inputs.utterances: (absent) instead of ["d1"]'],
+        ),
         (changed(n_mels="x" * 99), [f'params.plugin.fields.n_mels: "{"x" * 56}… instead of 40']),
     ],
 )

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from warehouse.errors import DuplicateId, InvalidId, SchemaMismatch
 from warehouse.schema import SHARD_INDEX
-from warehouse.shards import INDEX, TAR, ShardReader, read_ids, write_shard
+from warehouse.shards import INDEX, TAR, ShardReader, write_shard
 from warehouse.tables import read_table
 
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True) | st.from_regex(r"[a-z0-9]{90,160}", fullmatch=True)
@@ -146,8 +146,3 @@ def test_a_planted_pickle_is_not_opened(tmp_path: Path) -> None:
     (folder / TAR).write_bytes(tar.replace(b"'descr': '<f4'", b"'descr': '|O' "))
     with pytest.raises(ValueError, match=r"object arrays|buffer"):
         ShardReader(folder).array("u1")
-
-
-def test_read_ids_says_which_folder_holds_an_utterance(tmp_path: Path) -> None:
-    a, b = write(tmp_path / "a", "lld", u1=ARRAY, u2=ARRAY), write(tmp_path / "b", "lld", u3=ARRAY)
-    assert read_ids([a, b]) == {"u1": a, "u2": a, "u3": b}

@@ -27,13 +27,15 @@ from warehouse.tables import (
     write_table,
 )
 
-SCHEMA = pa.schema([
-    pa.field("name", pa.string(), nullable=False),
-    pa.field("turn", pa.int64(), nullable=False),
-    pa.field("start_s", pa.float64(), nullable=False),
-    pa.field("score", pa.float64()),
-    pa.field("attributes", pa.map_(pa.string(), pa.string()), nullable=False),
-])
+SCHEMA = pa.schema(
+    [
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("turn", pa.int64(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),
+        pa.field("score", pa.float64()),
+        pa.field("attributes", pa.map_(pa.string(), pa.string()), nullable=False),
+    ]
+)
 ROW = {"name": "a", "turn": 0, "start_s": 0.5, "score": None, "attributes": {}}
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake, utterance
-from warehouse import Warehouse, schema, views
+from warehouse import Request, Warehouse, schema, views
+from warehouse.hashing import short_digest
 from warehouse.schema import pair_id
 
 EMPTY_TOO = {
@@ -35,15 +37,28 @@ def column(lake: Warehouse, query: str) -> list[Any]:
 def test_a_view_has_the_same_columns_in_an_empty_lake(lake: Warehouse, small: SmallLake, name: str) -> None:
     for one in (lake, small.lake):
         table = one.table(f"FROM {name}")
-        assert table.schema.names == [*EMPTY_TOO[name].names, "artifact"]
+        whose = ["step", "plugin_key"] if name == "intervals" else []
+        assert table.schema.names == [*EMPTY_TOO[name].names, "artifact", *whose]
         own = table.select(EMPTY_TOO[name].names).schema
         assert [str(column.type).replace("<l:", "<item:") for column in own] == [str(f.type) for f in EMPTY_TOO[name]]
 
 
 def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse) -> None:
     named = {word for word in re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2]) if word != "features_"}
-    there = set(column(lake, "SELECT view_name FROM duckdb_views() WHERE NOT internal"))
-    assert there & named == {*EMPTY_TOO, "artifacts", "inputs", "features"}
+    there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
+    assert there == {*EMPTY_TOO, "artifacts", "inputs", "plugins", "features"} and there <= named
+
+
+def test_a_row_that_two_runs_answered_counts_once(lake: Warehouse) -> None:
+    """Two runs that overlapped may cut other batches and so both answer an input id."""
+    plugin = {"step": "extractors.made", "version": 1, "fields": {}}
+    for ids in (["a", "b"], ["b", "c"]):
+        request = Request("features", "extractors.made", 1, {"plugin": plugin, "ids": ids})
+        rows = pa.table({"input_id": ids, "x": [1.0] * len(ids)})
+        lake.materialize(request, lambda folder, rows=rows: pq.write_table(rows, folder / "features.parquet"))
+    lake.set_ref("features/made", {"plugin_key": short_digest(plugin)})
+    assert sorted(column(lake, "SELECT input_id FROM features_made")) == ["a", "b", "c"]
+    assert sorted(column(lake, "SELECT input_id FROM features")) == ["a", "b", "c"]
 
 
 def test_artifacts_and_inputs_are_the_manifests(small: SmallLake) -> None:

@@ -1,0 +1,173 @@
+"""Raw trees to utterances and labels: one unit at a time, and only what changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from features import ingest
+from features.plugin import RawFile, Rows
+from features.raw import RawDigests
+from features.rows import failure_row, label_row, utterance_row
+from warehouse import Artifact, Warehouse
+from warehouse.errors import MissingFolder
+from warehouse.schema import make_id
+
+STEP = "corpora.pairs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """A corpus of folders, each a unit, with `<name>.wav` and `<name>.txt` (label, then words)."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[list[str]] = []
+    language: str = "en"
+
+    def units(self, root: Path) -> Mapping[str, Sequence[str]]:
+        return {
+            folder.name: [path.relative_to(root).as_posix() for path in folder.iterdir()]
+            for folder in sorted(root.iterdir())
+        }
+
+    def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
+        self.reads.append(unit)
+        rows = Rows()
+        for path in sorted(path for path in files if path.endswith(".wav")):
+            utterance_id = make_id(corpus, unit, Path(path).stem)
+            label, _, words = (root / path).with_suffix(".txt").read_text().partition(" ")
+            if not words:
+                rows.failures.append(failure_row(STEP, utterance_id, "it has no words"))
+                continue
+            rows.utterances.append(
+                utterance_row(
+                    utterance_id=utterance_id, corpus=corpus, unit=unit, recording=files[path], start_s=0.0, end_s=0.5,
+                    verbatim=words, text=words, language=self.language,
+                )
+            )  # fmt: skip
+            rows.labels.append(label_row(utterance_id, "emotion", "summary", label))
+        return rows
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "raw"
+    for number, unit in enumerate(("first", "second")):
+        (root / unit).mkdir(parents=True)
+        for name in "ab":
+            soundfile.write(root / unit / f"{name}.wav", [0.1 * number] * 8000, 16_000)
+            (root / unit / f"{name}.txt").write_text(f"happy words of {name} in {unit}")
+    Pairs.reads.clear()
+    ingest._read.cache_clear()
+    return root
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "lake", create=True)
+
+
+def read_in(lake: Warehouse, root: Path, reader: Pairs | None = None) -> dict[tuple[str, str], Artifact]:
+    """(kind, unit) -> artifact."""
+    reader = reader or Pairs()
+    digests = RawDigests(lake.root)
+    works = ingest.raw_works(digests, "pairs", reader, root)
+    digests.close()
+    recorded = {unit: (work, lake.perform(work)) for unit, work in works.items()}
+    made = [lake.perform(work) for work in ingest.unit_works(lake.root, "pairs", STEP, reader, root, recorded)]
+    artifacts = [artifact for _, artifact in recorded.values()] + made
+    return {(a.request.kind, a.request.params["unit"]): a for a in artifacts}
+
+
+def test_a_unit_is_one_artifact_of_each_kind_and_read_once(lake: Warehouse, root: Path) -> None:
+    made = read_in(lake, root)
+    assert set(made) == {(k, u) for k in ("raw", "utterances", "labels") for u in ("first", "second")}
+    assert Pairs.reads == ["first", "second"], "one reading gives utterances and labels"
+    assert set(made["utterances", "first"].files) == {"utterances.parquet", "failures.parquet"}
+    for kind in ("utterances", "labels"):
+        assert made[kind, "first"].request.inputs == {"raw": (made["raw", "first"].digest,)}
+    files = pq.read_table(made["raw", "first"].path("files.parquet")).column("path").to_pylist()
+    assert files == ["first/a.txt", "first/a.wav", "first/b.txt", "first/b.wav"]
+
+
+def test_what_is_unchanged_is_not_read_again(lake: Warehouse, root: Path) -> None:
+    first = read_in(lake, root)
+    ingest._read.cache_clear()
+    (root / "second" / "a.txt").write_text("happy other words")
+    again = read_in(lake, root)
+    assert Pairs.reads == ["first", "second", "second"]
+    assert {key for key in first if first[key].key != again[key].key} == {
+        ("raw", "second"), ("utterances", "second"), ("labels", "second"),
+    }  # fmt: skip
+    assert again["labels", "second"].digest == first["labels", "second"].digest
+
+
+def test_another_label_leaves_the_bytes_of_the_utterances(lake: Warehouse, root: Path) -> None:
+    first = read_in(lake, root)
+    (root / "first" / "a.txt").write_text("angry words of a in first")
+    again = read_in(lake, root)
+    assert again["utterances", "first"].digest == first["utterances", "first"].digest
+    assert again["labels", "first"].digest != first["labels", "first"].digest
+
+
+def test_another_unit_touches_no_other(lake: Warehouse, root: Path) -> None:
+    first = read_in(lake, root)
+    (root / "third").mkdir()
+    soundfile.write(root / "third" / "a.wav", [0.5] * 8000, 16_000)
+    (root / "third" / "a.txt").write_text("sad words")
+    again = read_in(lake, root)
+    assert {key: a.key for key, a in again.items() if key in first} == {key: a.key for key, a in first.items()}
+    assert {unit for _, unit in again.keys() - first.keys()} == {"third"}
+
+
+def test_where_the_files_lie_is_nothing_and_a_field_of_the_reader_is_something(
+    lake: Warehouse, root: Path, tmp_path: Path
+) -> None:
+    first = read_in(lake, root)
+    moved = root.rename(tmp_path / "elsewhere")
+    assert {a.key for a in read_in(lake, moved).values()} == {a.key for a in first.values()}
+    other = read_in(lake, moved, Pairs(language="de"))
+    assert {key for key in first if first[key].key != other[key].key} == {
+        (kind, unit) for kind in ("utterances", "labels") for unit in ("first", "second")
+    }
+
+
+def test_what_cannot_be_read_is_a_row_and_its_neighbours_stay(lake: Warehouse, root: Path) -> None:
+    (root / "first" / "a.txt").write_text("happy")
+    made = read_in(lake, root)["utterances", "first"]
+    assert pq.read_table(made.path("utterances.parquet")).column("utterance_id").to_pylist() == ["pairs-first-b"]
+    assert pq.read_table(made.path("failures.parquet")).to_pylist() == [
+        {"input_id": "", "utterance_id": "pairs-first-a", "step": STEP, "reason": "it has no words"}
+    ]
+
+
+def test_works_count_files_and_the_bytes_are_told(lake: Warehouse, root: Path) -> None:
+    told: list[int] = []
+    digests = RawDigests(lake.root)
+    works = ingest.raw_works(digests, "pairs", Pairs(), root, told.append)
+    digests.close()
+    assert [work.n_rows for work in works.values()] == [4, 4]
+    assert sum(told) == sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+
+
+def test_a_corpus_that_is_not_there_is_asked_for(lake: Warehouse, tmp_path: Path) -> None:
+    digests = RawDigests(lake.root)
+    with pytest.raises(MissingFolder, match=r"corpus 'pairs' is not at .*none: say where it is with --root pairs=FOL"):
+        ingest.raw_works(digests, "pairs", Pairs(), tmp_path / "none")
+    digests.close()
+
+
+def test_the_ref_of_a_corpus_cites_its_current_reading(lake: Warehouse, root: Path) -> None:
+    made = read_in(lake, root)
+    raw = [a for (kind, _), a in made.items() if kind == "raw"]
+    read = [a for (kind, _), a in made.items() if kind != "raw"]
+    assert ingest.corpus_ref(STEP, root, raw, read) == {
+        "reader": STEP, "root": str(root),
+        **{kind: [made[kind, unit].digest for unit in ("first", "second")] for kind in ("raw", "utterances", "labels")},
+    }  # fmt: skip

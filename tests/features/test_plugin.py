@@ -1,0 +1,58 @@
+"""What passes between plug-ins and the loops: small, immutable, and counted in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.plugin import RATE_HZ, Clip, FeatureSpec, Interval, RawFile, Rows, normalised_words
+
+
+@given(st.integers(0, 5 * RATE_HZ))
+def test_a_clip_lasts_as_long_as_its_wave(n_samples: int) -> None:
+    assert Clip("i", np.zeros(n_samples, np.float32)).duration_s == n_samples / RATE_HZ
+    assert Clip("i", text="words only").duration_s == 0.0
+
+
+@pytest.mark.parametrize(
+    "passed",
+    [Clip("i"), FeatureSpec("frame", ("frame", "dim"), 1), Interval("word", "A", 0.0, 1.0), RawFile("a", 1, "f")],
+    ids=lambda passed: type(passed).__name__,
+)
+def test_nobody_changes_what_was_passed(passed: object) -> None:
+    name = dataclasses.fields(passed)[0].name  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+        setattr(passed, name, "other")
+
+
+def test_rows_of_one_reading_are_not_those_of_another() -> None:
+    one, two = Rows(), Rows()
+    one.utterances.append({})
+    assert two == Rows()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Oh, my -- really?!", ["OH", "MY", "REALLY"]),
+        ("don’t 'quote' me", ["DON'T", "QUOTE", "ME"]),
+        ("twenty-one", ["TWENTY", "ONE"]),
+        ("  … ♪ -- ' ", []),
+        ("Café n° 3", ["CAFÉ", "N", "3"]),
+        ("", []),
+    ],
+)
+def test_words(text: str, words: list[str]) -> None:
+    assert normalised_words(text) == words
+
+
+@given(st.text())
+def test_words_are_upper_case_and_stay_what_they_are(text: str) -> None:
+    words = normalised_words(text)
+    assert all(word and not word.startswith("'") and not word.endswith("'") for word in words)
+    assert all(c.isalnum() or c == "'" or not c.isascii() for word in words for c in word)
+    assert [word.upper() for word in words] == words

@@ -1,0 +1,364 @@
+"""The command line on the small lake: what it prints for people and for machines, and how it refuses.
+
+Most calls are made in this process, because a start costs a second; those at the end are made as a user makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import cli
+from flows import run as runs
+from tests.flows.partly import contents, lake_copy
+from tests.flows.small import Small, emolake
+from warehouse import Warehouse
+
+COMMANDS = (
+    "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show", "sql", "lineage", "why", "verify",
+)  # fmt: skip
+VERBS = ("ingest", "align", "extract", "pack", "run")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        return json.loads(self.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def say(small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
+    """`emolake …` in the folder of the small lake, in this process."""
+    for name in [name for name in os.environ if name.startswith("EMOLAKE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(small.folder)
+
+    def call(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["emolake", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    yield call
+
+
+# -- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_help_names_every_command(say: Say) -> None:
+    page = say("--help")
+    assert page.code == 0 and page.err == ""
+    assert tuple(re.findall(r"^  ([a-z]+)  ", page.out.partition("Commands:")[2], re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_ends_with_an_example_and_offers_json(say: Say, command: str) -> None:
+    page = say(command, "--help")
+    assert page.code == 0
+    assert re.search(rf"^  Example: emolake {command}( |$)", page.out, re.MULTILINE)
+    assert re.search(r"^  --json ", page.out, re.MULTILINE)
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_finds_all_there_says_so(say: Say, small: Small, verb: str) -> None:
+    outcome = say(verb, "small.toml", "--json").json
+    assert outcome["new"] == 0 and outcome["rows"] > 0 and outcome["recipe"] == "small"
+    assert bool(outcome["report"]) == bool(outcome["trace"]) == bool(outcome["metrics"]) == (verb == "run")
+    told = say(verb, "small.toml")
+    assert f"0 of {outcome['rows']} rows new" in told.out
+    assert f"lake:   {small.lake}" in told.out.splitlines() and told.err == ""
+    assert ("report: " in told.out) == (verb == "run")
+
+
+def test_the_demo_ends_with_its_numbers_and_the_way_of_one_to_its_bytes(
+    say: Say, small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def quick(folder: Path, n_workers: int, console: Any) -> runs.Outcome:
+        return runs.run(small.recipe, runs.Setup(small.lake, small.roots, "cpu", n_workers), "run", console)
+
+    monkeypatch.setattr(runs, "demo", quick)
+    told = say("demo").out
+    assert told.index("rows new") < told.index("scores on the test part") < told.index("one number, traced: wf1")
+    assert say("demo", "--json").json["trace"][-1]["what"] == "raw file"
+
+
+def test_a_plan_is_a_table_or_json_and_changes_nothing(say: Say, small: Small) -> None:
+    before = contents(small.lake)
+    steps = say("plan", "small.toml", "--json").json
+    assert {step["new"] for step in steps} == {0} and {step["step"] for step in steps} > {"align", "report"}
+    lines = say("plan", "small.toml").out.splitlines()
+    assert lines[0].split() == ["step", "rows", "new", "why"]
+    assert len(lines) == len(steps) + 2 and lines[-1] == f"0 of {sum(s['rows'] for s in steps)} rows new"
+    missing = {step["step"]: step["why"] for step in say("plan", "demo", "--json").json if step["new"]}
+    assert missing["fit language"] == ["params.fit.epochs: 30 instead of 2"]
+    assert re.search(r"fit teacher +\? +\? +waits for: fit language", say("plan", "demo").out)
+    assert contents(small.lake) == before
+
+
+def test_ls(say: Say, small: Small) -> None:
+    artifacts = small.warehouse.artifacts()
+    assert [row["key"] for row in say("ls", "--json").json] == [a.key for a in artifacts]
+    lines = say("ls").out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [a.key[:12] for a in artifacts]
+    assert {row["kind"] for row in say("ls", "checkpoint", "--json").json} == {"checkpoint"}
+    assert say("ls", "nothing").out == "no rows\n" and say("ls", "nothing", "--json").json == []
+
+
+def test_show(say: Say, small: Small) -> None:
+    artifact = small.warehouse.resolve("reports/small")
+    for reference in ("reports/small", artifact.key, artifact.key[:12], artifact.digest):
+        assert say("show", reference, "--json").json["digest"] == artifact.digest
+    shown = say("show", "reports/small").json
+    assert shown["request"] == artifact.request.as_json() and set(shown["files"]) == {"report.html", "report.json"}
+    assert shown["environment"]["packages"]["pyarrow"]
+
+
+def test_sql(say: Say) -> None:
+    query = "SELECT corpus, count(*) AS n, NULL AS nothing FROM utterances GROUP BY ALL ORDER BY ALL"
+    rows = say("sql", query, "--json").json
+    assert [row["corpus"] for row in rows] == ["films", "iemocap", "meld"]
+    lines = [line.split() for line in say("sql", query).out.splitlines()]
+    assert lines == [["corpus", "n", "nothing"], *([row["corpus"], str(row["n"])] for row in rows)]
+    assert say("sql", "FROM failures").out == "no rows\n" and say("sql", "FROM failures", "--json").json == []
+
+
+def test_sql_of_anything_is_json(say: Say) -> None:
+    columns = "'nan'::DOUBLE AS x, 'ab'::BLOB AS b, DATE '2020-02-01' AS d, MAP {'k': [1.5]} AS m, sum(n) AS x"
+    assert say("sql", f"SELECT {columns} FROM range(4) AS numbers(n)", "--json").json == [
+        {"x": None, "b": "YWI=", "d": "2020-02-01", "m": [["k", [1.5]]], "x_2": 6}
+    ]
+    joined = say("sql", "SELECT * FROM utterances JOIN labels USING (utterance_id) LIMIT 1", "--json").json[0]
+    assert joined["artifact"] != joined["artifact_2"], "two tables have a column of that name"
+    frames = say("sql", "SELECT frames FROM features_lld LIMIT 1").out.splitlines()[1]
+    assert re.fullmatch(r"\(\d+ bytes\) *", frames)
+
+
+def test_lines_of_a_pipe_are_not_wrapped(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert say("sql", "SELECT repeat('long ', 200) AS text").out.splitlines()[1] == "long " * 200
+    tree = say("lineage", "reports/small").out.partition("\n\n")[0].splitlines()
+    assert len(tree) > 50 and all(re.search(r" [0-9a-f]{12}( \(above\))?$", line) for line in tree)
+
+
+def test_lineage_up_down_and_of_an_utterance(say: Say, small: Small) -> None:
+    warehouse = small.warehouse
+    answer = say("lineage", "reports/small", "--json").json
+    assert answer["tree"]["kind"] == "report" and answer["trace"][0]["what"] == "prediction"
+    raw = next(hop["key"] for hop in answer["trace"] if hop["what"] == "raw file")
+    told = say("lineage", "reports/small").out
+    assert f"raw features.raw {raw[:12]}" in told and "one number, traced: wf1 of 'distilled', fold all, seed 0" in told
+
+    below = say("lineage", raw, "--down").out
+    report = warehouse.resolve("reports/small")
+    assert f"report flows.report {report.key[:12]}" in below and "one number" not in below
+
+    utterance = answer["trace"][0]["note"].partition(":")[0]
+    hops = say("lineage", utterance, "--json").json
+    assert {"raw file", "utterances", "features", "predictions", "split"} <= {hop["what"] for hop in hops}
+    assert [line.split()[0] for line in say("lineage", utterance).out.splitlines()[2:]] == [h["what"] for h in hops[1:]]
+
+
+def test_lineage_of_the_number_over_another_utterance(say: Say, small: Small) -> None:
+    query = "SELECT utterance_id FROM predictions WHERE part = 'test' ORDER BY utterance_id DESC LIMIT 1"
+    last = say("sql", query, "--json").json[0]["utterance_id"]
+    answer = say("lineage", "reports/small", "--utterance", last, "--json").json
+    assert answer["trace"][0]["note"].startswith(f"{last}: ")
+    nobody = say("lineage", "reports/small", "--utterance", "nobody")
+    assert nobody.code == 2 and "no prediction of 'nobody' is under reports/small" in nobody.err
+
+
+def test_why(say: Say, small: Small) -> None:
+    fits = {a.request.params["fit"]["batch_frames"]: a for a in small.warehouse.artifacts("checkpoint")[:2]}
+    language, teacher = fits[128], fits[64]
+    answer = say("why", teacher.key, "--than", language.key[:12], "--json").json
+    found = {row["where"]: (row["asked"], row["there"]) for row in answer["differences"]}
+    assert answer["than"] == language.key and found["params.fit.batch_frames"] == (64, 128)
+    assert say("why", teacher.key, "--json").json["than"] == language.key, "the nearest one"
+    table = say("why", teacher.key).out.splitlines()
+    assert table[0].split() == ["where", teacher.key[:12], language.key[:12]]
+    assert any(line.split() == ["params.fit.batch_frames", "64", "128"] for line in table)
+    assert "the lake holds no other artifact of 'flows.report' to compare with" in say("why", "reports/small").out
+    assert say("why", "reports/small", "--json").json["than"] is None
+
+
+def test_verify_finds_one_flipped_bit_and_what_it_taints(say: Say, small: Small, tmp_path: Path) -> None:
+    assert say("verify", "--json").json == []
+    n_artifacts = len(small.warehouse.artifacts())
+    assert say("verify").out == f"sound: {n_artifacts} artifacts, every file has the bytes it was made with\n"
+    warehouse = lake_copy(small, tmp_path)
+    raw = warehouse.artifacts("raw")[0]
+    path = raw.path("files.parquet")
+    flipped = bytearray(path.read_bytes())
+    flipped[100] ^= 1
+    path.unlink()  # a link to the small lake's own file
+    path.write_bytes(flipped)
+    faults = say("verify", "--lake", str(warehouse.root))
+    assert faults.code == 1 and faults.err == ""
+    assert faults.out.startswith(f"{raw.key[:12]}  file 'files.parquet' has other bytes than when it was made; taints ")
+    (fault,) = json.loads(say("verify", "--lake", str(warehouse.root), "--json").out)
+    assert fault["key"] == raw.key and warehouse.resolve("reports/small").key in fault["taints"]
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def is_one_sentence(said: Said, sentence: str) -> None:
+    """Exit 1, nothing on stdout, and one line on stderr that matches."""
+    assert (said.code, said.out) == (1, ""), said
+    assert re.fullmatch(rf"emolake: .*{sentence}.*\n", said.err), said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("run dem", r"no recipe 'dem'; did you mean 'demo'\? \(there are: demo, emodb\)"),
+        ("run none.toml", r"the recipe is not at none\.toml: give the path of a TOML file"),
+        ("plan small.toml --root iemcap=.", "no corpus 'iemcap'; did you mean 'iemocap'"),
+        ("plan small.toml --lake {new}", "'corpora.iemocap' was not ingested into this lake before: say where it is "
+         "with --root iemocap=FOLDER"),
+        ("plan small.toml --root films=none", "corpus 'films' is not at .*none: say where it is with --root films=FOL"),
+        ("ls --lake none", r"none is no lake \(it has no lake\.json\): name another folder"),
+        ("ls --lake {newer}", "has format 9, but this version of Emolake knows formats up to 1: install a newer"),
+        ("ls --lake {broken}", r"is no lake \(its lake\.json does not state a format\)"),
+        ("plan small.toml --lake small.toml", r"File exists: .*small\.toml"),
+        ("sql SELECT+1;SELECT+2", "the query could not be answered: it must be one SELECT"),
+        ("show nonsense", "no artifact has the key, digest or name 'nonsense': `emolake ls` lists"),
+        ("lineage nonsense", "no artifact has the key, digest or name 'nonsense'"),
+        ("why reports/none", "no artifact has the key, digest or name 'reports/none'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_sentence(say: Say, tmp_path: Path, arguments: str, sentence: str) -> None:
+    for name, marker in (("newer", '{"format": 9}'), ("broken", "{}")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lake.json").write_text(marker)
+    places = {name: tmp_path / name for name in ("new", "newer", "broken")}
+    is_one_sentence(say(*(part.format(**places).replace("+", " ") for part in arguments.split())), sentence)
+
+
+def test_an_unknown_field_of_a_recipe_is_named_with_the_nearest(say: Say, small: Small, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(small.recipe.read_text(encoding="utf-8").replace("level =", "lyevel ="), encoding="utf-8")
+    is_one_sentence(say("run", str(path)), r"\[features\.lld\]: no field 'lyevel'; did you mean 'level'\?")
+
+
+def test_a_beginning_that_several_keys_share_is_refused(say: Say, small: Small) -> None:
+    firsts = [artifact.key[0] for artifact in small.warehouse.artifacts()]
+    often = max(set(firsts), key=firsts.count)
+    is_one_sentence(say("show", often), rf"'{often}' begins several keys or digests \(.*\): give more characters")
+
+
+def test_a_query_that_duckdb_cannot_answer_is_told_in_its_words(say: Say) -> None:
+    refused = say("sql", "SELECT x FROM nowhere")
+    assert refused.code == 1 and refused.out == ""
+    assert "the query could not be answered: Catalog Error: Table with name nowhere does not exist" in refused.err
+
+
+def test_a_setting_that_cannot_be_used(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOLAKE_WORKERS", "many")
+    is_one_sentence(say("ls"), "the environment variable EMOLAKE_WORKERS is 'many', but it must be")
+
+
+def test_a_fault_of_our_own_is_one_sentence_that_says_where(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Warehouse, kind: str | None = None) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(Warehouse, "artifacts", broken)
+    is_one_sentence(say("ls"), r"KeyError: 'x' \(.*test_cli\.py, line \d+\): a fault of Emolake's own")
+
+
+def test_ctrl_c_is_one_sentence_and_130(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run", interrupted)
+    said = say("run", "small.toml")
+    assert (said.code, said.out) == (130, "")
+    assert said.err == "emolake: interrupted: what was finished is kept, and the same command continues there\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("extrat demo", "No such command 'extrat'"),
+        ("run", "Missing argument 'RECIPE'"),
+        ("sql", "Missing argument"),
+        ("ls --jsn", "No such option: --jsn"),
+        ("run small.toml --workers 0", "Invalid value for '--workers'"),
+        ("run small.toml --device gpu", "'gpu' is not one of 'cpu', 'cuda', 'mps', 'auto'"),
+        ("run small.toml --root iemocap", "Invalid value for --root: 'iemocap' must be NAME=FOLDER"),
+        ("lineage reports/small --down --utterance meld-x", "Invalid value for --utterance"),
+    ],
+)
+def test_a_usage_error_exits_with_2(say: Say, arguments: str, sentence: str) -> None:
+    said = say(*arguments.split())
+    assert (said.code, said.out) == (2, ""), said
+    assert sentence in said.err and "--help" in said.err
+
+
+# -- as a user has it ------------------------------------------------------------------------------------------------
+
+
+def test_from_a_shell(small: Small, tmp_path: Path) -> None:
+    answered = small.cli("sql", "SELECT count(*) AS n FROM artifacts", "--json")
+    assert (answered.returncode, answered.stderr) == (0, "")
+    assert json.loads(answered.stdout) == [{"n": len(small.warehouse.artifacts())}]
+    elsewhere = emolake("ls", cwd=tmp_path, EMOLAKE_LAKE=str(small.lake))
+    assert elsewhere.returncode == 0 and "\x1b" not in elsewhere.stdout
+    refused = emolake("ls", cwd=tmp_path)
+    assert refused.returncode == 1 and refused.stdout == "" and len(refused.stderr.splitlines()) == 1
+    assert refused.stderr.startswith(f"emolake: {tmp_path / 'lake'} is no lake (")
+
+
+def test_colours_are_for_terminals(small: Small) -> None:
+    ours, theirs = pty.openpty()
+    here = Path(cli.__file__).parents[1]
+    variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
+    subprocess.run(
+        [sys.executable, "-m", "flows.cli", "ls", "report"], cwd=small.folder, stdout=theirs, check=True,
+        env=variables | {"PYTHONPATH": str(here), "TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(theirs)
+    printed = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert "\x1b[1mkey" in printed and "flows.report" in printed
+
+
+def test_a_reader_that_goes_away_is_no_fault(small: Small) -> None:
+    """As in `emolake lineage … | head -1`."""
+    here = Path(cli.__file__).parents[1]
+    query = "SELECT repeat('x', 1000) AS x FROM range(2000)"
+    command = [sys.executable, "-m", "flows.cli", "sql", query]
+    asking = subprocess.Popen(
+        command, cwd=small.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(here)},
+    )  # fmt: skip
+    assert asking.stdout is not None and asking.stderr is not None
+    asking.stdout.readline()
+    asking.stdout.close()
+    assert asking.stderr.read() == ""
+    asking.stderr.close()
+    asking.wait()
