@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from features.plugin import RawFile, Rows
+from features import forced_alignment, iemocap_check, iemocap_counts
+from features.audio import TOLERANCE_S
+from features.check import Findings
+from features.iemocap_files import DIALOGUE, DIMENSIONS, Fault, Turn, scenario_of, spoken, transcripts, turns, wearer_of
+from features.plugin import Interval, RawFile, Rows
 from features.rows import duration_of, failure_row, label_row, utterance_row
 from warehouse.errors import MalformedSource, MissingFolder, Untreatable
 from warehouse.schema import make_id
 
-EMOTIONS = frozenset({"ang", "hap", "exc", "sad", "neu", "fru", "sur", "fea", "dis", "oth", "xxx"})
-DIMENSIONS = {"val": "valence", "act": "activation", "dom": "dominance"}
-
-_ID = re.compile(
-    r"Ses0(?P<session>[1-5])(?P<wearer>[FM])_(?P<scenario>impro\d{2}|script0[1-3]_[1-3])[ab]?_(?P<turn>[FM])\d{3}"
-)
-_SUMMARY = re.compile(
-    r"\[(?P<start>\d+\.\d+) - (?P<end>\d+\.\d+)\]\t(?P<id>\S+)\t(?P<emotion>\w+)\t"
-    r"\[(?P<val>\d+\.\d+), (?P<act>\d+\.\d+), (?P<dom>\d+\.\d+)\]\s*"
-)
-_RATER = re.compile(r"(?P<kind>[CA])-(?P<rater>[A-Z]\d+):\t(?P<judgement>[^\t]*)")
-_NUMBER = re.compile(r"(val|act|dom)\s+(\d+(?:\.\d+)?)")
-_LINE = re.compile(r"(?P<id>Ses\S+) \[\d+\.\d+-\d+\.\d+\]:\s?(?P<text>.*)")
-_TAG = re.compile(r"\[[^\]]*\]")
 _STEP = "corpora.iemocap"
 
 
@@ -35,18 +24,23 @@ class Iemocap:
     """Reads the release as it is distributed (the folder that holds Session1 … Session5).
 
     The speaker is the session with the letter of the *turn*; the letter in the dialogue's name only says who wore
-    the markers. The sound is the sentence wav as a whole. The text is the transcript without its [TAGS], and may
-    be empty; `verbatim` keeps them.
+    the markers. The text is the transcript without its [TAGS], and may be empty; `verbatim` keeps them. Every judgement
+    is a label in the rater's own word or number: several where a rater named several, none where the line is empty.
 
     Args:
         sessions: which to read. All five unless a partial release is meant.
+        audio: 'sentence' hears each utterance's own wav; 'dialogue' its span of the recording, both microphones mixed.
 
-    Source: format and traps are those of the release's own documentation. `C-E*` raters are external,
-        `C-F*` and `C-M*` the actors themselves, whom the summary leaves out.
+    Source: format and traps are those of the release's own documentation. `C-E*` and `A-E*` raters are external,
+        `F*` and `M*` the actors themselves, whom the summary leaves out.
     """
 
     version: ClassVar[int] = 1
+    published: ClassVar[Mapping[str, int]] = iemocap_counts.published()
+    anomalies: ClassVar[Mapping[str, str]] = iemocap_check.ANOMALIES
+
     sessions: tuple[int, ...] = (1, 2, 3, 4, 5)
+    audio: Literal["sentence", "dialogue"] = "sentence"
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         units = {}
@@ -59,36 +53,89 @@ class Iemocap:
             found = [
                 *_files(folder / "dialog" / "EmoEvaluation", "*.txt"),
                 *_files(folder / "dialog" / "transcriptions", "*.txt"),
-                *_files(folder / "sentences" / "wav", "*/*.wav"),
             ]
+            if self.audio == "sentence":
+                found += _files(folder / "sentences" / "wav", "*/*.wav")
+            else:
+                found += _files(folder / "dialog" / "wav", "*.wav")
+            aligned = folder / "sentences" / "ForcedAlignment"
+            for kind in forced_alignment.TIERS if aligned.is_dir() else ():
+                found += _files(aligned, f"*/*.{kind}")
             units[name] = [path.relative_to(root).as_posix() for path in found]
         return units
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
         rows = Rows()
-        texts = dict(_transcripts(root, [path for path in files if "/transcriptions/" in path]))
-        wavs = {path.rpartition("/")[2].removesuffix(".wav"): path for path in files if path.endswith(".wav")}
+        texts = _texts(root, [path for path in files if "/transcriptions/" in path])
+        wavs = {_stem(path): path for path in files if path.endswith(".wav")}
         judged = set()
         for path in sorted(path for path in files if "/EmoEvaluation/" in path):
-            turns = sorted(_blocks(path, (root / path).read_bytes()), key=lambda block: (block["start_s"], block["id"]))
-            for turn, block in enumerate(turns):
-                if block["id"] in judged:
-                    raise MalformedSource(path, f"utterance {block['id']} has a second summary line")
-                judged.add(block["id"])
-                reason = _missing(block["id"], wavs, texts)
+            own = _turns(root, unit, path)
+            for position, turn in enumerate(sorted(own, key=lambda turn: (turn.start_s, turn.id))):
+                if turn.id in judged:
+                    raise MalformedSource(path, f"utterance {turn.id} has a second summary line")
+                judged.add(turn.id)
+                utterance_id = make_id(corpus, turn.id)
                 try:
-                    duration_s = 0.0 if reason else duration_of(root, wavs[block["id"]])
+                    sound, start_s, end_s = self._span(root, turn, wavs)
+                    if turn.id not in texts:
+                        raise Untreatable("no transcription has a line for it")
                 except Untreatable as error:
-                    reason = str(error)
-                if reason:
-                    rows.failures.append(failure_row(_STEP, make_id(corpus, block["id"]), reason))
+                    rows.failures.append(failure_row(_STEP, utterance_id, str(error)))
                     continue
-                recording, verbatim = files[wavs[block["id"]]], texts[block["id"]]
-                rows.utterances.append(_utterance(corpus, unit, block, turn, recording, duration_s, verbatim))
-                rows.labels += _labels(make_id(corpus, block["id"]), block)
-        for name in sorted(wavs.keys() - judged):
-            rows.failures.append(failure_row(_STEP, make_id(corpus, name), "no EmoEvaluation file has a line for it"))
+                rows.utterances.append(
+                    utterance_row(
+                        utterance_id=utterance_id, corpus=corpus, unit=unit, recording=files[sound], start_s=start_s,
+                        end_s=end_s, verbatim=texts[turn.id], text=spoken(texts[turn.id]), speaker_id=turn.speaker,
+                        dialogue_id=turn.dialogue, turn=position, session=turn.id[4], language="en",
+                        attributes=_attributes(turn),
+                    )
+                )  # fmt: skip
+                rows.labels += _labels(utterance_id, turn)
+        if self.audio == "sentence":
+            for name in sorted(wavs.keys() - judged):
+                reason = "no EmoEvaluation file has a line for it"
+                rows.failures.append(failure_row(_STEP, make_id(corpus, name), reason))
         return rows
+
+    def intervals(
+        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str
+    ) -> Iterator[tuple[str, list[Interval] | Untreatable]]:
+        """The forced alignment that the release ships: each utterance id of `read` with its words, phones and
+        syllables, or with why it has none. Times are from the start of the utterance, whichever audio is heard."""
+        shipped: dict[str, dict[forced_alignment.Kind, str]] = {}
+        for path in files:
+            for kind in forced_alignment.TIERS:
+                if path.endswith(f".{kind}"):
+                    shipped.setdefault(make_id(corpus, _stem(path)), {})[kind] = path
+        for row in self.read(root, unit, files, corpus).utterances:
+            own = shipped.get(row["utterance_id"], {})
+            tables = {kind: (root / path).read_bytes() for kind, path in own.items()}
+            try:
+                yield row["utterance_id"], forced_alignment.intervals(tables, row["end_s"] - row["start_s"])
+            except Untreatable as error:
+                yield row["utterance_id"], error
+
+    def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
+        """Compares a tree with the published release, as `features.check.Checked` says.
+
+        Args:
+            expected: what to count; None for what these `sessions` of the full release count.
+        """
+        return iemocap_check.check(root, self.sessions, expected)
+
+    def _span(self, root: Path, turn: Turn, wavs: Mapping[str, str]) -> tuple[str, float, float]:
+        """Path, start and end of what is heard of a turn."""
+        if self.audio == "sentence":
+            if turn.id not in wavs:
+                raise Untreatable("there is no sentence wav of this name")
+            return wavs[turn.id], 0.0, duration_of(root, wavs[turn.id])
+        if turn.dialogue not in wavs:
+            raise Untreatable(f"there is no recording of the dialogue {turn.dialogue}")
+        duration_s = duration_of(root, wavs[turn.dialogue])
+        if turn.end_s > duration_s + TOLERANCE_S:
+            raise Untreatable(f"it ends at {turn.end_s} s, after the recording of its dialogue, {duration_s:g} s long")
+        return wavs[turn.dialogue], turn.start_s, turn.end_s
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
@@ -98,110 +145,58 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
 
 
-def _missing(name: str, wavs: Mapping[str, str], texts: Mapping[str, str]) -> str:
-    if name not in wavs:
-        return "there is no sentence wav of this name"
-    return "" if name in texts else "no transcription has a line for it"
+def _stem(path: str) -> str:
+    return path.rpartition("/")[2].partition(".")[0]
 
 
-def _utterance(
-    corpus: str, unit: str, block: Mapping[str, Any], turn: int, recording: RawFile, duration_s: float, verbatim: str
-) -> dict[str, Any]:
-    parts = block["parts"]
-    return utterance_row(
-        utterance_id=make_id(corpus, block["id"]),
-        corpus=corpus,
-        unit=unit,
-        recording=recording,
-        start_s=0.0,
-        end_s=duration_s,
-        verbatim=verbatim,
-        text=_TAG.sub(" ", verbatim),
-        speaker_id=f"Ses0{parts['session']}{parts['turn']}",
-        dialogue_id=block["id"].rpartition("_")[0],
-        turn=turn,
-        session=parts["session"],
-        language="en",
-        attributes={
-            "scenario": "improvised" if parts["scenario"].startswith("impro") else "scripted",
-            "marker_wearer": parts["wearer"],
-            "dialogue_start_s": f"{block['start_s']:.4f}",
-            "dialogue_end_s": f"{block['end_s']:.4f}",
-        },
-    )
-
-
-def _labels(utterance_id: str, block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    yield label_row(utterance_id, "emotion", "summary", block["emotion"])
-    for dimension, value in block["means"].items():
-        yield label_row(utterance_id, DIMENSIONS[dimension], "summary", value, float(value))
-    for kind, rater, judgement in block["raters"]:
-        if kind == "C":
-            names = [name.strip() for name in judgement.split(";")]
-            for name in dict.fromkeys(name for name in names if name):
-                yield label_row(utterance_id, "emotion", rater, name)
-        else:
-            for dimension, value in _NUMBER.findall(judgement):
-                yield label_row(utterance_id, DIMENSIONS[dimension], rater, value, float(value))
-
-
-def _blocks(path: str, raw: bytes) -> Iterator[dict[str, Any]]:
-    """The summary lines of one EmoEvaluation file, each with the raters' lines below it.
+def _turns(root: Path, unit: str, path: str) -> list[Turn]:
+    """The turns of one EmoEvaluation file.
 
     Raises:
-        MalformedSource: no header, a summary line of another form, an unknown emotion or utterance id.
+        MalformedSource: the file is named after no dialogue (single raters' files belong in folders below), or the
+            first line that cannot be what it should be.
     """
-    lines = _lines(raw)
-    if not lines[0].startswith("%"):
-        raise MalformedSource(path, "its first line is not the '% [START_TIME - END_TIME] …' header it must have")
-    block: dict[str, Any] | None = None
-    for number, line in enumerate(lines[1:], start=2):
-        if line.startswith("["):
-            if block is not None:
-                yield block
-            block = _summary(path, number, line)
-        elif block is not None and (match := _RATER.match(line)):
-            block["raters"].append((match["kind"], match["rater"], match["judgement"]))
-    if block is not None:
-        yield block
+    if not DIALOGUE.fullmatch(_stem(path)):
+        raise MalformedSource(path, f"it is named after no dialogue of {unit}: move it away, or to the raters' folder")
+    found = []
+    for turn in turns((root / path).read_bytes()):
+        if isinstance(turn, Fault):
+            raise MalformedSource(path, turn.problem)
+        found.append(turn)
+    return found
 
 
-def _summary(path: str, number: int, line: str) -> dict[str, Any]:
-    match = _SUMMARY.fullmatch(line)
-    if match is None:
-        raise MalformedSource(path, f"line {number} is no '[start - end] TURN EMOTION [V, A, D]' line: {line!r}")
-    if match["emotion"] not in EMOTIONS:
-        known = ", ".join(sorted(EMOTIONS))
-        raise MalformedSource(path, f"line {number} has the unknown emotion '{match['emotion']}' (known: {known})")
-    parts = _ID.fullmatch(match["id"])
-    if parts is None:
-        raise MalformedSource(path, f"line {number} has '{match['id']}', which is no utterance id of IEMOCAP")
-    start_s, end_s = float(match["start"]), float(match["end"])
-    if end_s <= start_s:
-        raise MalformedSource(path, f"line {number} ends at {end_s} s, not after its start at {start_s} s")
+def _texts(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """Utterance -> verbatim.
+
+    Raises:
+        MalformedSource: two lines say different things of one utterance.
+    """
+    texts: dict[str, str] = {}
+    for path in sorted(paths):
+        for name, verbatim in transcripts((root / path).read_bytes()):
+            if texts.setdefault(name, verbatim) != verbatim:
+                raise MalformedSource(path, f"utterance {name} has a second line with another text")
+    return texts
+
+
+def _attributes(turn: Turn) -> dict[str, str]:
     return {
-        "id": match["id"],
-        "parts": parts,
-        "start_s": start_s,
-        "end_s": end_s,
-        "emotion": match["emotion"],
-        "means": {name: match[name] for name in DIMENSIONS},
-        "raters": [],
+        "scenario": scenario_of(turn.id),
+        "marker_wearer": wearer_of(turn.id)[-1],
+        "dialogue_start_s": f"{turn.start_s:.4f}",
+        "dialogue_end_s": f"{turn.end_s:.4f}",
     }
 
 
-def _transcripts(root: Path, paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(utterance id, verbatim); lines without a proper id, which the release has, are none of ours."""
-    for path in sorted(paths):
-        for line in _lines((root / path).read_bytes()):
-            if match := _LINE.fullmatch(line):
-                yield match["id"], match["text"].strip()
-
-
-def _lines(raw: bytes) -> list[str]:
-    """LF or CRLF; ASCII but for a few bytes of a one-byte code page in comments."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return text.replace("\r\n", "\n").split("\n")
+def _labels(utterance_id: str, turn: Turn) -> Iterator[dict[str, Any]]:
+    yield label_row(utterance_id, "emotion", "summary", turn.emotion)
+    for dimension, value in turn.means.items():
+        yield label_row(utterance_id, DIMENSIONS[dimension], "summary", value, float(value))
+    for rating in turn.ratings:
+        if rating.kind == "C":
+            for name in rating.names:
+                yield label_row(utterance_id, "emotion", rating.rater, name)
+        else:
+            for dimension, value in rating.numbers.items():
+                yield label_row(utterance_id, DIMENSIONS[dimension], rating.rater, value, float(value))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -10,7 +11,9 @@ import soundfile
 
 from features import audio
 from features.corpora.iemocap import Iemocap
-from warehouse.errors import MalformedSource, MissingFolder
+from features.plugin import Interval, RawFile
+from features.sandbox.traps.iemocap import HARMLESS
+from warehouse.errors import MalformedSource, MissingFolder, Untreatable
 
 HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
 BLOCK = """[6.2901 - 8.2357]\t{id}\t{emotion}\t[2.5000, 3.5000, 3.0000]
@@ -132,7 +135,9 @@ def test_apple_double_files_and_lower_folders_are_passed_over(release: Path, rea
     assert not rows.failures
 
 
-@pytest.mark.parametrize("dialogue", ["Ses03M_impro05a", "Ses05M_script01_1b"])
+@pytest.mark.parametrize(
+    "dialogue", ["Ses03M_impro05a", "Ses03M_impro05b", "Ses03M_impro08a", "Ses03M_impro08b", "Ses05M_script01_1b"]
+)
 def test_dialogues_with_a_suffix(release: Path, read_all, dialogue: str) -> None:
     name = f"{dialogue}_F003"
     emotions(release).write_text(HEADER + BLOCK.format(id=name, emotion="hap"))
@@ -225,3 +230,131 @@ def test_malformed_evaluations_are_refused(release: Path, read_all, text: str, p
     emotions(release).write_text(text)
     with pytest.raises(MalformedSource, match=f"{DIALOGUE}.txt: {problem}"):
         read_all(ONE, release)
+
+
+def test_a_file_of_no_dialogue_is_not_swallowed(release: Path, read_all) -> None:
+    emotions(release).with_name(f"{DIALOGUE}_e2_cat.txt").write_text(f"{NAME} :Anger; ()\n")
+    with pytest.raises(MalformedSource, match=r"_e2_cat.txt: it is named after no dialogue of Session1: move it away"):
+        read_all(ONE, release)
+
+
+def test_two_transcripts_of_one_utterance_are_refused(release: Path, read_all) -> None:
+    words(release).write_text(2 * words(release).read_text())
+    assert len(read_all(ONE, release).utterances) == 1  # the same twice says nothing new
+    words(release).write_text(words(release).read_text() + f"{NAME} [006.2901-008.2357]: Other.\n")
+    with pytest.raises(MalformedSource, match=f"{DIALOGUE}.txt: utterance {NAME} has a second line with another text"):
+        read_all(ONE, release)
+
+
+def test_judgements_are_verbatim_and_none_is_made_up(release: Path, read_all) -> None:
+    block = BLOCK.format(id=NAME, emotion="xxx").replace("Frustration; Anger;", "; Other;  Neutral state; ; Other;")
+    block = block.replace("val 3; act 3; dom  ;", "val ; act 2.5; dom  ;").rstrip("\n")
+    emotions(release).write_text(HEADER + block + "\nC-F1:\t;\t()\nA-F1:\tval 1; act 5; dom  5;\t()\n\n")
+    labels = [(row["rater"], row["value"]) for row in read_all(ONE, release).labels]
+    assert [pair for pair in labels if pair[0] in ("E3", "E4", "F1")] == [
+        ("E3", "Other"), ("E3", "Neutral state"), ("E3", "2"), ("E3", "4"), ("E3", "4"), ("E4", "2.5"),
+        ("F1", "1"), ("F1", "5"), ("F1", "5"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_public_copies_have_changes_no_row(
+    name: str, small_sandbox: dict[str, Path], tmp_path: Path, read_all
+) -> None:
+    root = Path(shutil.copytree(small_sandbox["iemocap"] / "Session1", tmp_path / "Session1")).parent
+    before = read_all(ONE, root)
+    HARMLESS[name](root)
+    assert read_all(ONE, root) == before
+
+
+# -- the audio of dialogues ------------------------------------------------------------------------------------
+
+DIALOGUES = Iemocap(sessions=(1,), audio="dialogue")
+
+
+def recording(root: Path, duration_s: float) -> Path:
+    path = root / "Session1" / "dialog" / "wav" / f"{DIALOGUE}.wav"
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, np.zeros((round(duration_s * 16_000), 2), np.int16), 16_000)
+    return path
+
+
+def test_the_span_of_the_dialogue_is_heard_where_that_is_asked_for(release: Path, read_all) -> None:
+    recording(release, 8.2)  # a little shorter than the turn says: within the tolerance
+    shutil.rmtree(wav(release).parents[1])
+    rows = read_all(DIALOGUES, release)
+    (row,) = rows.utterances
+    assert row["path"] == f"Session1/dialog/wav/{DIALOGUE}.wav"
+    assert (row["start_s"], row["end_s"], row["channel"]) == (6.2901, 8.2357, "mix")
+    assert not rows.failures
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "reason"),
+    [
+        (8.0, "it ends at 8.2357 s, after the recording of its dialogue, 8 s long"),
+        (None, f"there is no recording of the dialogue {DIALOGUE}"),
+    ],
+)
+def test_a_dialogue_that_is_too_short_or_missing(
+    duration_s: float | None, reason: str, release: Path, read_all
+) -> None:
+    path = recording(release, duration_s or 1.0)
+    if duration_s is None:
+        path.unlink()
+    rows = read_all(DIALOGUES, release)
+    assert [row["reason"] for row in rows.failures] == [reason]
+    assert not rows.utterances
+
+
+def test_both_audios_sound_alike(small_sandbox: dict[str, Path], read_all) -> None:
+    root = small_sandbox["iemocap"]
+    sentences, dialogues = (read_all(reader, root).utterances for reader in (ONE, DIALOGUES))
+    assert len(sentences) == len(dialogues)
+    for one, other in zip(sentences, dialogues, strict=True):
+        assert {key for key in one if one[key] != other[key]} == {
+            "recording_id", "path", "start_s", "end_s", "audio_id"
+        }  # fmt: skip
+        heard = audio.decode(root / other["path"], other["start_s"], other["end_s"])
+        assert np.corrcoef(heard, audio.decode(root / one["path"]))[0, 1] > 0.98
+
+
+# -- the alignment that is shipped -----------------------------------------------------------------------------
+
+
+def shipped(reader: Iemocap, root: Path) -> dict[str, list[Interval] | Untreatable]:
+    units = {unit: {p: RawFile(p, 0, "0" * 64) for p in paths} for unit, paths in reader.units(root).items()}
+    return {name: found for unit, own in units.items() for name, found in reader.intervals(root, unit, own, "c")}
+
+
+@pytest.mark.parametrize("audio_of", ["sentence", "dialogue"])
+def test_every_utterance_of_the_miniature_has_its_intervals(audio_of: str, small_sandbox, read_all) -> None:
+    root, reader = small_sandbox["iemocap"], Iemocap(audio=audio_of)  # type: ignore[arg-type]
+    found = shipped(reader, root)
+    rows = {row["utterance_id"]: row for row in read_all(reader, root).utterances}
+    assert found.keys() == rows.keys()
+    for name, intervals in found.items():
+        assert not isinstance(intervals, Untreatable)
+        assert list(dict.fromkeys(one.tier for one in intervals)) == ["word", "phone", "syllable"]
+        words = [one.symbol for one in intervals if one.tier == "word"]
+        assert words == [word.strip(".,!?").upper() for word in rows[name]["text"].split()]
+        duration_s = rows[name]["end_s"] - rows[name]["start_s"]
+        for tier in ("word", "phone", "syllable"):
+            own = [one for one in intervals if one.tier == tier]
+            assert all(0 <= one.start_s < one.end_s <= duration_s + 0.05 for one in own)
+            assert all(before.end_s <= after.start_s for before, after in itertools.pairwise(own))
+        phones = "_".join(one.symbol for one in intervals if one.tier == "phone")
+        assert "_".join(one.symbol for one in intervals if one.tier == "syllable") == phones
+
+
+def test_an_utterance_without_alignment_says_why(release: Path) -> None:
+    (reason,) = shipped(ONE, release).values()
+    assert str(reason) == "there is no wdseg, phseg, syseg of this name"
+
+
+def test_the_files_of_the_alignment_belong_to_their_unit(release: Path) -> None:
+    path = release / "Session1" / "sentences" / "ForcedAlignment" / DIALOGUE / f"{NAME}.wdseg"
+    path.parent.mkdir(parents=True)
+    for name in (path.name, f"._{path.name}"):
+        path.with_name(name).write_text("")
+    assert [one for one in ONE.units(release)["Session1"] if "Forced" in one] == [path.relative_to(release).as_posix()]
