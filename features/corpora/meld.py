@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from features import audio, meld_check
+from features.audio import AudioStream
+from features.check import Findings
+from features.meld_flaws import flaws
+from features.meld_release import (
+    DEPTH,
+    FOLDERS,
+    TABLES,
+    Key,
+    Line,
+    canonical,
+    clip_key,
+    clip_name,
+    clips_in,
+    find_parts,
+    read_table,
+)
 from features.plugin import RawFile, Rows
-from features.rows import duration_of, failure_row, label_row, utterance_row
-from warehouse.errors import MalformedSource, MissingFolder, Untreatable
-from warehouse.schema import canonical_text, make_id
+from features.rows import failure_row, label_row, utterance_row
+from warehouse.errors import MalformedSource, MissingFolder, UnreadableAudio, Untreatable
+from warehouse.schema import make_id
 
-FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
-"""The clip folder of each split; archives unpack it at one of several depths, so it is found by name."""
+Channel = Literal["mix", "centre", "0", "1", "2", "3", "4", "5"]
 
-COLUMNS = (
-    "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
-    "Season", "Episode", "StartTime", "EndTime",
-)  # fmt: skip
-EMOTIONS = frozenset({"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"})
-SENTIMENTS = frozenset({"neutral", "positive", "negative"})
-
-_CLIP = re.compile(r"(?:final_videos_test)?dia(?P<dialogue>\d+)_utt(?P<utterance>\d+)\.mp4")
-_TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2}),(\d{3})")
-_MOJIBAKE = re.compile("[\x80-\x9f]")
-_DEPTH = 3
+_SURROUND_CENTRE = 2
 _STEP = "corpora.meld"
 
 
@@ -40,51 +42,60 @@ class Meld:
     Where a test clip exists twice, the one named `final_videos_test…` is read: its authors cut it again because
     the plain one was wrong. Clips without a line and AppleDouble files are ignored; a line without a readable clip
     is a failure. The older CSV generation, whose typographic signs are Windows-1252 bytes read as control
-    characters, gives the same text as the newer.
+    characters, gives the same text as the newer. Clips that can be heard but are cut wrongly, are very short or are
+    known to be faulty are kept; the attribute `flaws` names what is wrong with them.
 
     Args:
-        channel: 'mix', or an index such as '2', the centre of the 5.1 clips that carries most speech.
+        channel: what of a clip's sound is read. 'mix' is the mean of all channels; 'centre' the centre of the 5.1
+            clips, which carries most speech, and the mean of the stereo ones; an index the same channel of all,
+            which fails where a clip has fewer.
+
+    Source: the release's README and the issues of its repository; counts were made on its CSV files.
     """
 
-    version: ClassVar[int] = 1
-    channel: str = "mix"
+    version: ClassVar[int] = 2
+    published: ClassVar[Mapping[str, int]] = meld_check.PUBLISHED
+    anomalies: ClassVar[Mapping[str, str]] = meld_check.ANOMALIES
+    channel: Channel = "mix"
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
-        tables = {f"{split}_sent_emo.csv": split for split in FOLDERS}
-        folders = {name: split for split, name in FOLDERS.items()}
-        found: dict[str, Path] = {}
-        for path in _walk(root, _DEPTH):
-            if path.name in tables or path.name in folders:
-                found.setdefault(path.name, path)
+        found = find_parts(root)
         units = {}
         for split, folder in FOLDERS.items():
-            for name in (f"{split}_sent_emo.csv", folder):
+            for name in (TABLES[split], folder):
                 if name not in found:
-                    todo = f"unpack MELD.Raw and its archives there (looked {_DEPTH} folders deep)"
+                    todo = f"unpack MELD.Raw and its archives there (looked {DEPTH} folders deep)"
                     raise MissingFolder(f"'{name}' of MELD", root / name, todo)
-            table = found[f"{split}_sent_emo.csv"]
-            clips = sorted(_clips(found[folder]).values())
-            units[split] = [path.relative_to(root).as_posix() for path in (table, *clips)]
+            clips = sorted(clips_in(found[folder]).values())
+            units[split] = [path.relative_to(root).as_posix() for path in (found[TABLES[split]], *clips)]
         return units
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
         rows = Rows()
-        table = next(path for path in files if path.endswith(".csv"))
-        clips = {key: path for path in files if (key := _key(path))}
-        lines = _read_table(table, (root / table).read_bytes())
-        turns = _turns(lines)
-        for (dialogue, number), line in lines.items():
-            utterance_id = make_id(corpus, unit, f"dia{dialogue}_utt{number}")
-            path = clips.get((dialogue, number))
-            if path is None:
-                reason = f"there is no clip dia{dialogue}_utt{number}.mp4 in {FOLDERS[unit]}"
-                rows.failures.append(failure_row(_STEP, utterance_id, reason))
-                continue
+        path = next(path for path in files if path.endswith(".csv"))
+        table = read_table(path, (root / path).read_bytes())
+        if table.faults:
+            raise MalformedSource(path, table.faults[0].problem)
+        clips = {key: path for path in files if (key := clip_key(path))}
+        turns = _turns(table.lines)
+        for line in table.lines:
+            utterance_id = make_id(corpus, unit, clip_name(line.key))
             try:
-                duration_s = duration_of(root, path)
+                path = _clip(clips, line, unit)
+                stream = _stream(root, path)
+                channel = self._channel_of(stream, path)
             except Untreatable as error:
                 rows.failures.append(failure_row(_STEP, utterance_id, str(error)))
                 continue
+            attributes = {
+                "season": line.season,
+                "episode": line.episode,
+                "episode_start_s": f"{line.start_s:.3f}",
+                "episode_end_s": f"{line.end_s:.3f}",
+                "n_channels": str(stream.n_channels),
+            }
+            if found := " ".join(flaws(unit, line.key, line.duration_s, stream.duration_s)):
+                attributes["flaws"] = found
             rows.utterances.append(
                 utterance_row(
                     utterance_id=utterance_id,
@@ -92,124 +103,55 @@ class Meld:
                     unit=unit,
                     recording=files[path],
                     start_s=0.0,
-                    end_s=duration_s,
-                    channel=self.channel,
-                    verbatim=line["Utterance"],
-                    text=repaired(line["Utterance"]),
-                    speaker_id=canonical_text(repaired(line["Speaker"])),
-                    dialogue_id=f"{unit}_dia{dialogue}",
-                    turn=turns[dialogue, number],
+                    end_s=stream.duration_s,
+                    channel=channel,
+                    verbatim=line.text,
+                    text=canonical(line.text),
+                    speaker_id=canonical(line.speaker),
+                    dialogue_id=f"{unit}_dia{line.dialogue}",
+                    turn=turns[line.key],
                     split=unit,
                     language="en",
-                    attributes={
-                        "season": line["Season"],
-                        "episode": line["Episode"],
-                        "episode_start_s": f"{seconds(line['StartTime']):.3f}",
-                        "episode_end_s": f"{seconds(line['EndTime']):.3f}",
-                    },
+                    attributes=attributes,
                 )
             )
-            rows.labels.append(label_row(utterance_id, "emotion", "summary", line["Emotion"]))
-            rows.labels.append(label_row(utterance_id, "sentiment", "summary", line["Sentiment"]))
+            rows.labels.append(label_row(utterance_id, "emotion", "summary", line.emotion))
+            rows.labels.append(label_row(utterance_id, "sentiment", "summary", line.sentiment))
         return rows
 
+    def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
+        """Every line and clip against what is published; see `features.meld_check`."""
+        return meld_check.check(root, self.published if expected is None else expected)
 
-def repaired(text: str) -> str:
-    """Undoes Windows-1252 bytes that were read as Latin-1 control characters; other text stays.
-
-    Example:
-        >>> repaired("I\\x92m not sure\\x85")
-        'I’m not sure…'
-    """
-    return _MOJIBAKE.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore"), text)
-
-
-def seconds(time: str) -> float:
-    """Seconds of a CSV time, hours with one digit or two.
-
-    Raises:
-        ValueError: another form.
-
-    Example:
-        >>> seconds("0:12:32,632") == seconds("00:12:32,632") == 752.632
-        True
-    """
-    match = _TIME.fullmatch(time)
-    if match is None:
-        raise ValueError(f"'{time}' is no H:MM:SS,mmm time")
-    hours, minutes, whole, thousandths = map(int, match.groups())
-    return (hours * 3_600_000 + minutes * 60_000 + whole * 1_000 + thousandths) / 1_000
+    def _channel_of(self, stream: AudioStream, path: str) -> str:
+        """The channel of this clip, as `features.audio` names it."""
+        if self.channel == "mix":
+            return "mix"
+        if self.channel == "centre":
+            return str(_SURROUND_CENTRE) if stream.n_channels >= 6 else "mix"
+        if int(self.channel) >= stream.n_channels:
+            raise Untreatable(f"{path} has {stream.n_channels} channels, so none of index {self.channel}")
+        return self.channel
 
 
-def _walk(root: Path, depth: int) -> Iterator[Path]:
-    """What lies at most `depth` folders down, nearest first, in order of name; clip folders are not entered."""
-    if not root.is_dir():
-        raise MissingFolder("MELD", root, "name the folder that MELD.Raw unpacks to")
-    level = [root]
-    for _ in range(depth):
-        below = []
-        for folder in level:
-            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-                if not entry.name.startswith("._"):
-                    yield folder / entry.name
-                    if entry.is_dir() and entry.name not in FOLDERS.values():
-                        below.append(folder / entry.name)
-        level = below
+def _clip(clips: Mapping[Key, str], line: Line, split: str) -> str:
+    if line.key not in clips:
+        raise Untreatable(f"there is no clip {clip_name(line.key)}.mp4 in {FOLDERS[split]}")
+    return clips[line.key]
 
 
-def _clips(folder: Path) -> dict[tuple[int, int], Path]:
-    """(dialogue, utterance) -> its clip, the one cut again where there are two."""
-    clips: dict[tuple[int, int], Path] = {}
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):  # 'dia…' sorts before 'final_videos…'
-        if key := _key(path.name):
-            clips[key] = path
-    return clips
-
-
-def _key(path: str) -> tuple[int, int] | None:
-    match = _CLIP.fullmatch(path.rpartition("/")[2])
-    return (int(match["dialogue"]), int(match["utterance"])) if match else None
-
-
-def _read_table(path: str, raw: bytes) -> dict[tuple[int, int], dict[str, str]]:
-    """(dialogue, utterance) -> line of the CSV, in the file's order.
-
-    Raises:
-        MalformedSource: not UTF-8, other columns, an unknown emotion or sentiment, a malformed number or time, a
-            second line for the same utterance.
-    """
+def _stream(root: Path, path: str) -> AudioStream:
     try:
-        reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
-    except UnicodeDecodeError as error:
-        raise MalformedSource(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
-    header = tuple(reader.fieldnames or ())
-    if header not in (COLUMNS, ("", *COLUMNS)):  # some copies were saved with pandas' unnamed index
-        raise MalformedSource(path, f"its columns are {list(header)}, not {list(COLUMNS)}")
-    lines: dict[tuple[int, int], dict[str, str]] = {}
-    for line in reader:
-        where = f"line {reader.line_num}"
-        if None in line or None in line.values():
-            raise MalformedSource(path, f"{where} has not {len(header)} cells")
-        if line["Emotion"] not in EMOTIONS:
-            raise MalformedSource(path, f"{where} has the unknown emotion '{line['Emotion']}'")
-        if line["Sentiment"] not in SENTIMENTS:
-            raise MalformedSource(path, f"{where} has the unknown sentiment '{line['Sentiment']}'")
-        try:
-            key = int(line["Dialogue_ID"]), int(line["Utterance_ID"])
-            seconds(line["StartTime"]), seconds(line["EndTime"])
-        except ValueError as error:
-            raise MalformedSource(path, f"{where}: {error}") from error
-        if key in lines:
-            raise MalformedSource(path, f"{where} is a second line for dia{key[0]}_utt{key[1]}")
-        lines[key] = line
-    return lines
+        return audio.probe(root / path)
+    except UnreadableAudio as error:  # rows hold no absolute path
+        raise Untreatable(str(UnreadableAudio(path, error.why))) from error
 
 
-def _turns(lines: Mapping[tuple[int, int], Mapping[str, str]]) -> dict[tuple[int, int], int]:
+def _turns(lines: Sequence[Line]) -> dict[Key, int]:
     """Each utterance's rank in its dialogue; Utterance_ID has gaps."""
-    turns: dict[tuple[int, int], int] = {}
+    turns: dict[Key, int] = {}
     n_before: dict[int, int] = {}
-    for dialogue, number in sorted(lines):
+    for dialogue, number in sorted(line.key for line in lines):
         turns[dialogue, number] = n_before.get(dialogue, 0)
         n_before[dialogue] = turns[dialogue, number] + 1
     return turns

@@ -13,6 +13,7 @@ import pytest
 
 from features import sandbox
 from features.plugin import RawFile, Rows
+from features.sandbox import mosei
 from warehouse.catalog import build, names, plugin_class
 from warehouse.hashing import file_digest
 from warehouse.schema import FAILURES, LABELS, UTTERANCES, audio_id, canonical_text, check_id, text_id
@@ -37,7 +38,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for number, clip in enumerate(clips):
             shutil.copy(clip, table / f"{number}.wav")
             writer.writerow([f"{number}.wav", f"words of {number}", "someone", "happy"])
-    return trees | {"table": table}
+    mosei.write(folder / "mosei")
+    return trees | {"table": table, "mosei": folder / "mosei"}
 
 
 def files_of(reader: Any, root: Path) -> dict[str, dict[str, RawFile]]:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from features import audio
-from features.corpora.meld import COLUMNS, FOLDERS, Meld, repaired, seconds
+from features.corpora.meld import Channel, Meld
+from features.meld_release import COLUMNS, FOLDERS
 from features.sandbox.media import write_film
-from warehouse.errors import MalformedSource, MissingFolder
-from warehouse.schema import canonical_text
+from warehouse.catalog import build, plugin_key
+from warehouse.errors import InvalidField, MalformedSource, MissingFolder
 
 ROW = ["1", "Well, I’m not sure…", "Someone", "neutral", "neutral", "3", "6", "2", "11", "00:16:16,059", "0:16:18,230"]
 
@@ -52,7 +51,8 @@ def test_one_utterance_in_full(release: Path, read_all) -> None:
     assert (row["start_s"], row["channel"]) == (0.0, "1")
     assert row["end_s"] == pytest.approx(1.0)
     assert row["attributes"] == {
-        "season": "2", "episode": "11", "episode_start_s": "976.059", "episode_end_s": "978.230"
+        "season": "2", "episode": "11", "episode_start_s": "976.059", "episode_end_s": "978.230",
+        "n_channels": "2", "flaws": "duration_mismatch",
     }  # fmt: skip
     assert [(one["scheme"], one["rater"], one["value"]) for one in rows.labels] == [
         ("emotion", "summary", "neutral"), ("sentiment", "summary", "neutral")
@@ -83,19 +83,6 @@ def test_both_generations_give_the_same_text(release: Path, read_all) -> None:
     }
 
 
-@given(st.text(st.characters(codec="cp1252", exclude_categories=["Cc"])))
-def test_repair_undoes_the_fault_and_harms_nothing_else(text: str) -> None:
-    spoiled = "".join(char if ord(char) < 256 else char.encode("cp1252").decode("latin-1") for char in text)
-    assert repaired(spoiled) == text == repaired(text)
-
-
-@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
-def test_times_of_both_widths(hours: int, minutes: int, whole: int, thousandths: int) -> None:
-    rest = f"{minutes:02d}:{whole:02d},{thousandths:03d}"
-    expected = (3_600_000 * hours + 60_000 * minutes + 1_000 * whole + thousandths) / 1_000
-    assert seconds(f"{hours:02d}:{rest}") == seconds(f"{hours}:{rest}") == expected
-
-
 def test_clips_that_were_cut_again_are_preferred(small_sandbox: dict[str, Path], read_all) -> None:
     rows = read_all(Meld(), small_sandbox["meld"]).utterances
     (again,) = (row for row in rows if "final_videos_test" in row["path"])
@@ -112,6 +99,45 @@ def test_folders_are_found_by_name(release: Path, read_all) -> None:
         (release / f"{split}_sent_emo.csv").rename(release / "MELD.Raw" / f"{split}_sent_emo.csv")
     moved = read_all(Meld(), release).utterances
     assert [{**row, "path": ""} for row in moved] == [{**row, "path": ""} for row in expected]
+
+
+@pytest.mark.parametrize(
+    ("channel", "n_channels", "expected"),
+    [
+        ("mix", 2, "mix"),
+        ("mix", 6, "mix"),
+        ("centre", 1, "mix"),
+        ("centre", 2, "mix"),
+        ("centre", 6, "2"),
+        ("5", 6, "5"),
+    ],
+)
+def test_the_down_mix_is_a_choice_that_ids_tell_apart(
+    release: Path, read_all, channel: Channel, n_channels: int, expected: str
+) -> None:
+    write_film(release / "train_splits" / "dia3_utt6.mp4", np.zeros((48_000, n_channels), np.float32))
+    (row,) = read_all(Meld(channel=channel), release).utterances
+    assert (row["channel"], row["attributes"]["n_channels"]) == (expected, str(n_channels))
+    assert len(audio.decode(release / row["path"], row["start_s"], row["end_s"], row["channel"]))
+    assert plugin_key("corpora.meld", Meld(channel=channel)) != plugin_key("corpora.meld", Meld(channel="0"))
+
+
+def test_the_centre_of_a_real_surround_clip_is_not_its_mean(release: Path, real: Path, read_all) -> None:
+    clip = release / "train_splits" / "dia3_utt6.mp4"
+    shutil.copyfile(real / "movie_like" / "big_buck_bunny_small_5.1ch_aac48k.mp4", clip)
+    waves = []
+    for channel in ("mix", "centre"):
+        (row,) = read_all(Meld(channel=channel), release).utterances
+        waves.append(audio.decode(clip, row["start_s"], row["end_s"], row["channel"]))
+    assert len(waves[0]) == len(waves[1])
+    assert np.abs(waves[0] - waves[1]).max() > 0.001
+
+
+def test_a_channel_that_a_clip_lacks_is_a_failure(release: Path, read_all) -> None:
+    (failure,) = read_all(Meld(channel="2"), release).failures
+    assert failure["reason"] == "train_splits/dia3_utt6.mp4 has 2 channels, so none of index 2"
+    with pytest.raises(InvalidField, match="'channel' is 'left': input should be 'mix', 'centre'"):
+        build("features.corpora", "meld", {"channel": "left"}, "the test")
 
 
 def test_other_clips_are_passed_over(release: Path, read_all) -> None:
@@ -193,7 +219,3 @@ def test_other_columns_and_encodings_are_refused(release: Path, read_all) -> Non
     table(release).write_bytes(b"Sr No.,Utterance\n1,\xff\n")
     with pytest.raises(MalformedSource, match=r"it is not UTF-8 \(invalid start byte at byte 19\)"):
         read_all(Meld(), release)
-
-
-def test_nothing_is_lost_in_repair_of_spaces() -> None:
-    assert canonical_text(repaired("a\xa0 b\x97c")) == "a b—c"

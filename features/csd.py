@@ -1,0 +1,121 @@
+"""Computational sequences (.csd) of the CMU Multimodal SDK: HDF5 files of features with intervals, per video.
+
+/<root name>/data/<video>/features    [n, dim]
+/<root name>/data/<video>/intervals   [n, 2], seconds in the whole video
+/<root name>/metadata/<key>           one JSON text
+
+The first top-level key is the sequence, whatever it is called, and metadata may lack any key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.check import Anomaly
+from warehouse.errors import MalformedSource
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What a file says of itself: all top-level keys (the first is read), its videos, its metadata.
+
+    `metadata` holds what is JSON; `unparsed` names the keys whose text is not.
+    """
+
+    keys: tuple[str, ...]
+    videos: tuple[str, ...]
+    metadata: dict[str, Any]
+    unparsed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One video's rows, as stored; where there is a fault, none."""
+
+    video: str
+    features: np.ndarray  # [n, dim], as stored
+    intervals: np.ndarray  # float64 [n, 2]
+    fault: Anomaly | None = None
+
+
+def heading(path: Path, name: str) -> Heading:
+    """Reads everything but the rows.
+
+    Args:
+        name: as errors should call the file.
+
+    Raises:
+        MalformedSource: not HDF5, or not a sequence.
+    """
+    with _opened(path, name) as (keys, sequence):
+        metadata, unparsed = {}, []
+        for key, value in _texts(sequence):
+            try:
+                metadata[key] = json.loads(value)
+            except ValueError:
+                unparsed.append(key)
+        return Heading(keys, tuple(sequence["data"]), metadata, tuple(unparsed))
+
+
+def tracks(path: Path, name: str, videos: Iterable[str]) -> Iterator[Track]:
+    """The rows of these videos, one video at a time; one that cannot be read has a fault.
+
+    Raises:
+        MalformedSource: not HDF5, or not a sequence.
+    """
+    with _opened(path, name) as (_, sequence):
+        for video in videos:
+            yield _track(video, sequence["data"][video])
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    import h5py
+
+    try:
+        stream = h5py.File(path, "r")
+    except OSError as error:
+        if error.errno:  # the machine's fault, not the file's
+            raise
+        raise MalformedSource(name, "it is no HDF5 file, or was cut off") from error
+    with stream:
+        keys = tuple(stream)
+        sequence = stream[keys[0]] if keys else None
+        if not (isinstance(sequence, h5py.Group) and isinstance(sequence.get("data"), h5py.Group)):
+            there = f"its first key is '{keys[0]}', which has no group 'data'" if keys else "it has no key"
+            raise MalformedSource(name, f"it is no computational sequence: {there}")
+        yield keys, sequence
+
+
+def _texts(sequence: Any) -> Iterator[tuple[str, str]]:
+    """Metadata keys with their texts; a value that is none has the text '', which is no JSON."""
+    metadata = sequence.get("metadata")
+    for key in metadata if metadata is not None else ():
+        stored = metadata[key]
+        values = list(np.ravel(stored[()])) if hasattr(stored, "shape") else []
+        value = values[0] if values else ""
+        yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _track(video: str, group: Any) -> Track:
+    def faulty(name: str, problem: str) -> Track:
+        return Track(video, np.empty((0, 0)), np.empty((0, 2)), Anomaly(name, video, problem))
+
+    try:
+        features, intervals = np.asarray(group["features"][()]), np.asarray(group["intervals"][()], np.float64)
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        if getattr(error, "errno", None):
+            raise
+        return faulty("malformed_video", "it has no readable 'features' and 'intervals'")
+    if features.dtype.kind not in "fiu" or features.ndim != 2 or intervals.ndim != 2 or intervals.shape[1] != 2:
+        return faulty("malformed_video", "its 'features' are no numbers [n, dim], or its 'intervals' none [n, 2]")
+    if len(features) != len(intervals):
+        return faulty("length_mismatch", f"it has {len(features)} features, but {len(intervals)} intervals")
+    return Track(video, features, intervals)
