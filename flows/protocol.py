@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from features.check import Count
+from flows.counts import as_json, compared, counts_table
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
@@ -23,35 +27,68 @@ VERSION = 1
 WHOLE = "all"
 """The name of the only fold of a protocol without folds."""
 
+_SQL = ("value", "filter", "dev", "test")
+"""The fields in which an option's `$name` stands for the chosen alternative."""
+
+_RULES = {"scheme", "rater", "labels", "counts", "dev", "test"}
+_LATER_RULES = {"value", "filter", "seed", "total", "counts_by", "counts_must", "may_lack"}
+"""Part of identity only where given: splits made before there were these fields stay what they are."""
+
 
 class Protocol(BaseModel):
     """One file of `flows/protocols`.
 
     Args:
-        reader: the corpus reader it is made for.
+        reader: the corpus reader it is made for; several where it joins corpora.
         scheme, rater: which labels count; without labels (`labels` empty) every utterance belongs to it.
+        value: an SQL expression that gives an utterance's value where no single label does; the columns are the
+            rater's schemes, their values the numbers. NULL: it does not belong to the protocol.
         labels: verbatim value -> class; an utterance whose value is not named does not belong to it.
+        filter: an SQL predicate over utterances; what does not fulfil it does not belong to the protocol.
         folds: an SQL expression over utterances; one fold per distinct value, in order. Empty: one fold.
         dev, test: SQL predicates over utterances. $fold is the fold's value and $next the one after it, in a circle.
-            What is neither is train. bucket(id, n) is a number from 0 to n - 1 that depends on the id alone.
+            What is neither is train. bucket(id, n) is a number from 0 to n - 1 that depends on the id alone. `drawn` is
+            a number in [0, 1): the utterance's place in an order of its corpus that $seed and the corpus's own ids
+            decide, divided by how many there are; in `test` among all of the protocol, in `dev` among those that are
+            not test. So `drawn < 0.2` is exactly a fifth.
+        options: name -> alternative -> SQL, for what may be chosen; `$name` in the predicates stands for the chosen
+            one, and the first is the default. A choice is part of the protocol's name (`read_protocol`).
+        seed: of what is drawn.
+        total: how many utterances the corpus must give, where nobody published how many of each class.
         counts: class -> utterances that the corpus must give.
+        counts_by: column of utterances, or 'part' -> its value -> class -> utterances.
+        counts_must: 'hold', or 'warn' where published counts cannot be reproduced: the split then has a `counts.json`.
+        may_lack: own id of an utterance that published copies lack -> its `class`, and its value of each column of
+            `counts_by`. Where it is absent, it is not expected.
         metrics: the names of `models.metrics`, the first being the one the tables lead with.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
-    reader: str
+    reader: str | tuple[str, ...]
     title: str
     citation: str = ""
     scheme: str = "emotion"
     rater: str = "summary"
+    value: str = ""
     labels: dict[str, str] = {}
+    filter: str = "true"
     folds: str = ""
     dev: str = "false"
     test: str = "false"
+    options: dict[str, dict[str, str]] = {}
+    seed: int = 0
+    total: int | None = None
     counts: dict[str, int] = {}
+    counts_by: dict[str, dict[str, dict[str, int]]] = {}
+    counts_must: Literal["hold", "warn"] = "hold"
+    may_lack: dict[str, dict[str, str]] = {}
     metrics: list[str] = []
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        return (self.reader,) if isinstance(self.reader, str) else self.reader
 
     @property
     def judged_parts(self) -> list[str]:
@@ -63,25 +100,65 @@ class Protocol(BaseModel):
         return sorted(set(self.labels.values()))
 
 
+def protocol_names() -> list[str]:
+    """The shipped protocols."""
+    return sorted(path.stem for path in PROTOCOLS.glob("*.toml"))
+
+
 def read_protocol(name: str) -> Protocol:
-    """A protocol by the name of its file.
+    """A protocol by the name of its file, with choices where it has options: 'iemocap4-loso5:dev=none,seed=3'.
+
+    Choices that differ from the defaults are in its id, in order of name: other choices are another protocol, whose
+    results are told apart.
 
     Raises:
         UnknownName; InvalidField.
     """
-    shipped = {p.stem: p for p in PROTOCOLS.glob("*.toml")}
-    if name not in shipped:
-        raise UnknownName("protocol", name, shipped)
+    stem, _, chosen = name.partition(":")
+    if stem not in protocol_names():
+        raise UnknownName("protocol", stem, protocol_names())
+    where = f"protocol '{stem}'"
     try:
-        protocol = Protocol.model_validate(tomllib.loads(shipped[name].read_text(encoding="utf-8")))
+        text = (PROTOCOLS / f"{stem}.toml").read_text(encoding="utf-8")
+        protocol = Protocol.model_validate(tomllib.loads(text))
     except ValidationError as error:
         first = error.errors()[0]
-        raise InvalidField(
-            f"protocol '{name}'", ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}"
-        ) from error
-    if protocol.id != name:
-        raise InvalidField(f"protocol '{name}'", "id", f"is '{protocol.id}', but the file is {name}.toml")
-    return protocol
+        raise InvalidField(where, ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
+    if protocol.id != stem:
+        raise InvalidField(where, "id", f"is '{protocol.id}', but the file is {stem}.toml")
+    return _with(protocol, _choices(protocol, chosen))
+
+
+def _choices(protocol: Protocol, chosen: str) -> dict[str, str]:
+    """Option -> alternative, of those that are not the default."""
+    where, choices = f"protocol '{protocol.id}'", {}
+    for choice in filter(None, chosen.split(",")):
+        name, _, alternative = choice.partition("=")
+        if name == "seed":
+            if not alternative.isascii() or not alternative.isdecimal():
+                raise InvalidField(where, "seed", f"is '{alternative}', but must be a whole number from 0")
+            default, alternative = str(protocol.seed), str(int(alternative))
+        elif name not in protocol.options:
+            raise UnknownName(f"option of protocol '{protocol.id}'", name, [*protocol.options, "seed"])
+        elif alternative not in protocol.options[name]:
+            raise UnknownName(f"'{name}' of protocol '{protocol.id}'", alternative, protocol.options[name])
+        else:
+            default = next(iter(protocol.options[name]))
+        choices[name] = alternative
+        if alternative == default:
+            del choices[name]  # also one that was chosen before it
+    return dict(sorted(choices.items()))
+
+
+def _with(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
+    """The protocol with its options decided."""
+    sql = {name: choices.get(name, next(iter(own))) for name, own in protocol.options.items()}
+    sql = {name: protocol.options[name][alternative] for name, alternative in sql.items()}
+    decided: dict[str, Any] = {field: _filled(getattr(protocol, field), sql) for field in _SQL}
+    if choices:
+        told = ",".join(f"{name}={alternative}" for name, alternative in choices.items())
+        decided |= {"id": f"{protocol.id}:{told}", "seed": int(choices.get("seed", protocol.seed))}
+    return protocol.model_copy(update=decided)
 
 
 def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
@@ -108,8 +185,9 @@ def split_work(
         selection: keep these utterances only, with the teacher's class as label.
         without: utterances that a needed step could not treat; they are left out, and that is part of identity.
     """
-    after = folds[(folds.index(fold) + 1) % len(folds)]
-    rules = protocol.model_dump(include={"scheme", "rater", "labels", "counts", "dev", "test"})
+    after = _after(fold, folds)
+    rules = protocol.model_dump(include=_RULES)
+    rules |= protocol.model_dump(include=_LATER_RULES, exclude_defaults=True)
     params = {"protocol": protocol.id, "rules": rules, "fold": fold, "next": after, "without": sorted(without)}
     inputs = {"utterances": tuple(a.digest for a in utterances), "labels": tuple(a.digest for a in labels)}
     if selection is not None:
@@ -131,59 +209,111 @@ def write_split(
         CountsDiffer: the corpus does not give the counts that the protocol must reproduce.
         InvalidField: an utterance has several labels of the wanted rater and scheme, or a predicate is no SQL.
     """
-    connection = _connection(utterances)
-    _register(connection, "labels", [read_table(a.path("labels.parquet"), LABELS) for a in labels], LABELS)
-    mapped = pa.table({"value": list(protocol.labels), "class": list(protocol.labels.values())})
-    connection.register("mapped", mapped)
-    if selection is not None:
-        connection.register("selection", read_table(selection.path("selection.parquet"), SELECTION))
-        own = "SELECT utterance_id, label AS class FROM selection"
-    elif protocol.labels:
-        connection.execute("SET VARIABLE scheme = ?", [protocol.scheme])
-        connection.execute("SET VARIABLE rater = ?", [protocol.rater])
-        own = (
-            "SELECT utterance_id, class FROM labels JOIN mapped USING (value) "
-            "WHERE scheme = getvariable('scheme') AND rater = getvariable('rater')"
-        )
-    else:
-        own = "SELECT utterance_id, NULL::VARCHAR AS class FROM utterances"
-    predicates = {part: _bound(getattr(protocol, part), fold, after) for part in ("test", "dev")}
-    try:
-        table = connection.sql(f"""
-            WITH own AS ({own})
-            SELECT utterance_id,
-                   CASE WHEN {predicates["test"]} THEN 'test' WHEN {predicates["dev"]} THEN 'dev' ELSE 'train' END AS part,
-                   class AS label
-            FROM utterances JOIN own USING (utterance_id)
-            ORDER BY utterance_id
-        """).to_arrow_table()
-    except duckdb.Error as error:
-        raise InvalidField(f"protocol '{protocol.id}'", "dev or test", f"is no SQL over utterances: {error}") from error
-    _check_counts(protocol, table, selected=selection is not None)
+    table, counts = _split(protocol, fold, after, utterances, labels, selection)
+    if protocol.counts_must == "hold" and any(count.difference for count in counts):
+        raise CountsDiffer(protocol.id, counts_table(counts))
+    if protocol.counts_must == "warn":
+        text = json.dumps(as_json(counts), ensure_ascii=False, indent=1)
+        (folder / "counts.json").write_text(text + "\n", encoding="utf-8")
     kept = pc.invert(pc.is_in(table.column("utterance_id"), pa.array(list(without), pa.string())))
     write_table(folder / "split.parquet", table.filter(kept), SPLIT)
 
 
-def _check_counts(protocol: Protocol, table: pa.Table, selected: bool) -> None:
+def split_of(
+    protocol: Protocol, fold: str, folds: Sequence[str], utterances: Sequence[Artifact], labels: Sequence[Artifact]
+) -> tuple[pa.Table, list[Count]]:
+    """One fold as a table of SPLIT, and the counts expected and found, whatever they are.
+
+    Raises:
+        InvalidField: as `write_split`.
+    """
+    return _split(protocol, fold, _after(fold, folds), utterances, labels, None)
+
+
+def _split(
+    protocol: Protocol, fold: str, after: str, utterances: Sequence[Artifact], labels: Sequence[Artifact],
+    selection: Artifact | None,
+) -> tuple[pa.Table, list[Count]]:  # fmt: skip
+    connection = _connection(utterances)
+    _register(connection, "labels", [read_table(a.path("labels.parquet"), LABELS) for a in labels], LABELS)
+    if selection is not None:
+        connection.register("selection", read_table(selection.path("selection.parquet"), SELECTION))
+    values = {"fold": fold, "next": after, "seed": str(protocol.seed)}
+    literals = {name: "'" + value.replace("'", "''") + "'" for name, value in values.items()}
+    kept, test, dev = (_filled(sql, literals) for sql in (protocol.filter, protocol.test, protocol.dev))
+    try:
+        connection.execute(f"""
+            CREATE TEMP TABLE split AS
+            WITH own AS ({_own(protocol, connection, selected=selection is not None)}),
+            members AS (
+                SELECT utterances.*, class, {_drawn(protocol.seed, "corpus")} AS drawn
+                FROM utterances JOIN own USING (utterance_id) WHERE ({kept})
+            ),
+            tested AS (SELECT *, coalesce(({test}), false) AS is_test FROM members),
+            redrawn AS (SELECT * REPLACE ({_drawn(protocol.seed, "corpus, is_test")} AS drawn) FROM tested)
+            SELECT utterance_id, own_id,
+                   CASE WHEN is_test THEN 'test' WHEN ({dev}) THEN 'dev' ELSE 'train' END AS part,
+                   class AS label
+            FROM redrawn ORDER BY utterance_id
+        """)
+    except duckdb.Error as error:
+        problem = f"is no SQL over utterances: {error}"
+        raise InvalidField(f"protocol '{protocol.id}'", "value, filter, dev or test", problem) from error
+    table = connection.sql("SELECT utterance_id, part, label FROM split ORDER BY utterance_id").to_arrow_table()
     ids = table.column("utterance_id").to_pylist()
     if len(set(ids)) != len(ids):
-        twice = next(i for i, n in Counter(ids).items() if n > 1)
-        raise InvalidField(f"protocol '{protocol.id}'", "rater", f"gives utterance '{twice}' more than one label")
-    if not protocol.counts or selected:
-        return
-    found = Counter(table.column("label").to_pylist())
-    if found != protocol.counts:
-        lines = [f"{'class':<12}{'expected':>10}{'found':>8}"]
-        for name in sorted(set(found) | set(protocol.counts)):
-            lines.append(f"{name:<12}{protocol.counts.get(name, 0):>10}{found.get(name, 0):>8}")
-        raise CountsDiffer(protocol.id, "\n".join(lines))
+        _refuse_second_label(protocol, next(i for i, n in Counter(ids).items() if n > 1))
+    return table, compared(protocol, connection) if selection is None else []
+
+
+def _own(protocol: Protocol, connection: duckdb.DuckDBPyConnection, selected: bool) -> str:
+    """The query for utterance_id and class of what belongs to the protocol."""
+    if selected:
+        return "SELECT utterance_id, label AS class FROM selection"
+    if not protocol.labels:
+        return "SELECT utterance_id, NULL::VARCHAR AS class FROM utterances"
+    mapped = pa.table({"value": list(protocol.labels), "class": list(protocol.labels.values())})
+    connection.register("mapped", mapped)
+    connection.execute("SET VARIABLE scheme = ?", [protocol.scheme])
+    connection.execute("SET VARIABLE rater = ?", [protocol.rater])
+    if not protocol.value:
+        return (
+            "SELECT utterance_id, class FROM labels JOIN mapped USING (value) "
+            "WHERE scheme = getvariable('scheme') AND rater = getvariable('rater')"
+        )
+    numbers = "FROM labels WHERE rater = getvariable('rater') AND number IS NOT NULL"
+    twice = f"SELECT utterance_id {numbers} GROUP BY utterance_id, scheme HAVING count(*) > 1 ORDER BY ALL"
+    if found := connection.execute(twice).fetchone():
+        _refuse_second_label(protocol, found[0])
+    pivot = f"PIVOT (SELECT utterance_id, scheme, number {numbers}) ON scheme USING any_value(number)"
+    connection.execute(f"CREATE TEMP TABLE numbers AS {pivot} GROUP BY utterance_id")
+    return (
+        f"SELECT utterance_id, class FROM (SELECT utterance_id, ({protocol.value}) AS value FROM numbers) "
+        "JOIN mapped USING (value)"
+    )
+
+
+def _drawn(seed: int, among: str) -> str:
+    """Rank by a hash, divided by the number: equal ids cannot be, and equal hashes will not."""
+    window = f"OVER (PARTITION BY {among} ORDER BY sha256('{seed} ' || own_id), utterance_id)"
+    return f"((row_number() {window} - 1) / count(*) OVER (PARTITION BY {among}))"
+
+
+def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
+    raise InvalidField(f"protocol '{protocol.id}'", "rater", f"gives utterance '{utterance_id}' more than one label")
 
 
 def _connection(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
+    """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
+    what is drawn does not depend on that name."""
     connection = duckdb.connect()
     connection.execute("CREATE MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
-    _register(connection, "utterances", tables, UTTERANCES)
+    _register(connection, "_utterances", tables, UTTERANCES)
+    connection.execute(
+        "CREATE TEMP VIEW utterances AS SELECT *, CASE WHEN starts_with(utterance_id, corpus || '-') "
+        "THEN utterance_id[length(corpus) + 2:] ELSE utterance_id END AS own_id FROM _utterances"
+    )
     return connection
 
 
@@ -191,13 +321,16 @@ def _register(connection: duckdb.DuckDBPyConnection, name: str, tables: Sequence
     connection.register(name, pa.concat_tables(tables) if tables else schema.empty_table())
 
 
-def _bound(predicate: str, fold: str, after: str) -> str:
-    """The predicate with $fold and $next as SQL literals."""
-    for name, value in (("$fold", fold), ("$next", after)):
-        predicate = predicate.replace(name, "'" + value.replace("'", "''") + "'")
-    return f"({predicate})"
+def _after(fold: str, folds: Sequence[str]) -> str:
+    return folds[(folds.index(fold) + 1) % len(folds)]
+
+
+def _filled(sql: str, values: Mapping[str, str]) -> str:
+    """The SQL with every `$name` that is known replaced, in one pass: no value is read again."""
+    return re.sub(r"\$(\w+)", lambda match: values.get(match[1], match[0]), sql)
 
 
 def describe(protocol: Protocol) -> Mapping[str, Any]:
     """What the report says of a protocol."""
-    return protocol.model_dump(include={"id", "title", "citation", "classes", "dev", "test", "folds", "metrics"})
+    told = protocol.model_dump(include={"id", "title", "citation", "classes", "dev", "test", "folds", "metrics"})
+    return told | protocol.model_dump(include={"value", "filter", "seed"}, exclude_defaults=True)

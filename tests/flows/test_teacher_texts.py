@@ -1,0 +1,136 @@
+"""What a teacher has read is found through manifests: made up here step by step, and in the lake of a whole run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from flows.leakage import leakage
+from flows.pack import pack_text_works, pack_works
+from flows.protocol import Protocol, split_work
+from flows.teacher_texts import TEACHER_TEXTS, teacher_texts
+from tests.flows.made import LOGITS, features, labels, utterance, utterances
+from tests.flows.small import Small
+from warehouse import Artifact, Request, Warehouse
+from warehouse.schema import SPLIT, UTTERANCES, text_id
+from warehouse.tables import check_table, read_table
+
+RULES = Protocol(
+    id="p", reader="made", title="t", labels={"hap": "happy"}, test="split = 'test'", dev="split = 'dev'"
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    version: ClassVar[int] = 1
+    needs: ClassVar[str] = "text"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "lake", create=True)
+
+
+def corpus(lake: Warehouse, name: str, n: int, **columns: Any) -> Artifact:
+    """`n` utterances in each part."""
+    rows = [
+        utterance(f"{name}-{part}{number}", corpus=name, split=part, **columns)
+        for part in ("train", "dev", "test") for number in range(n)
+    ]  # fmt: skip
+    return utterances(lake, rows, unit=name)
+
+
+def split(lake: Warehouse, reading: Artifact) -> Artifact:
+    ids = read_table(reading.path("utterances.parquet"), UTTERANCES).column("utterance_id").to_pylist()
+    return lake.perform(split_work(RULES, "all", ["all"], [reading], [labels(lake, dict.fromkeys(ids, "hap"))]))
+
+
+def checkpoint(
+    lake: Warehouse, split: Artifact, shards: Mapping[str, Sequence[Artifact]], init: Artifact | None = None
+) -> Artifact:
+    """A checkpoint as `models.orders` orders them; nothing is fitted."""
+    inputs = {f"shards:{role}": tuple(a.digest for a in own) for role, own in shards.items()}
+    inputs |= {"split": (split.digest,)} | ({"init": (init.digest,)} if init else {})
+    request = Request("checkpoint", "students.made", 1, {"seed": 0}, inputs)
+    return lake.materialize(request, lambda folder: (folder / "weights").write_text(request.key) and None)
+
+
+def text_shards(lake: Warehouse, reading: Artifact, keep: set[str] | None = None) -> list[Artifact]:
+    return [lake.perform(work) for work in pack_text_works([reading], keep)]
+
+
+def read_from(lake: Warehouse, made: Artifact) -> dict[str, set[str]]:
+    table = teacher_texts(lake, made)
+    check_table(table, TEACHER_TEXTS, "the texts")
+    found: dict[str, set[str]] = {}
+    for row in table.to_pylist():
+        assert row["text_id"] == text_id(row["text"])
+        found.setdefault(row["checkpoint"], set()).add(row["utterance_id"])
+    return found
+
+
+def test_the_train_part_of_what_was_packed_has_been_read(lake: Warehouse) -> None:
+    reading = corpus(lake, "lines", 3)
+    keep = {"lines-train0", "lines-train1", "lines-dev0"}
+    made = checkpoint(lake, split(lake, reading), {"text": text_shards(lake, reading, keep)})
+    assert read_from(lake, made) == {made.key: {"lines-train0", "lines-train1"}}
+
+
+def test_a_student_has_its_teachers_behind_it(lake: Warehouse) -> None:
+    """Language model → teacher → its features → student: two corpora of text lie behind a model of sound."""
+    films, lines, acted = (corpus(lake, name, 1) for name in ("films", "lines", "acted"))
+    language = checkpoint(lake, split(lake, films), {"words": text_shards(lake, films)})
+    teacher = checkpoint(lake, split(lake, lines), {"text": text_shards(lake, lines)}, init=language)
+    ids = read_table(acted.path("utterances.parquet"), UTTERANCES).column("text_id").to_pylist()
+    rows = features(lake, dict.fromkeys(ids, (0.0, 1.0)))
+    request = Request(
+        "features", "extractors.made", 1, dict(rows.request.params) | {"weights": teacher.digest},
+        {"utterances": (acted.digest,), "checkpoint": (teacher.digest,)},
+    )  # fmt: skip
+    logits = lake.materialize(request, lambda folder: _copied(rows, folder))
+    shards = [lake.perform(w) for w in pack_works([acted], "extractors.made", Made(), "logits", LOGITS, [logits])]
+    student = checkpoint(lake, split(lake, acted), {"text": shards})
+    assert read_from(lake, student) == {language.key: {"films-train0"}, teacher.key: {"lines-train0"}}
+    assert read_from(lake, teacher) == {language.key: {"films-train0"}, teacher.key: {"lines-train0"}}
+
+
+def _copied(artifact: Artifact, folder: Path) -> None:
+    for name in artifact.files:
+        (folder / name).write_bytes(artifact.path(name).read_bytes())
+
+
+def test_who_read_nothing_has_no_texts(lake: Warehouse) -> None:
+    reading = corpus(lake, "acted", 1)
+    made = checkpoint(lake, split(lake, reading), {})
+    assert teacher_texts(lake, made).num_rows == 0
+
+
+def test_test_texts_that_a_teacher_has_read_are_found_by_their_words_not_by_names(lake: Warehouse) -> None:
+    said = "nobody told me that this would happen today"
+    lines, acted = corpus(lake, "lines", 1, text=said), corpus(lake, "acted", 2)
+    made = checkpoint(lake, split(lake, lines), {"text": text_shards(lake, lines)})
+    table = read_table(acted.path("utterances.parquet"), UTTERANCES)
+    parts = read_table(split(lake, acted).path("split.parquet"), SPLIT)
+
+    def found() -> set[tuple[str, str, int]]:
+        leaks = leakage(table, parts, teachers=teacher_texts(lake, made)).found
+        return {(leak.kind, leak.part, leak.n_utterances) for leak in leaks if leak.against == f"teacher {made.key}"}
+
+    assert found() == set()
+    rows = table.to_pylist()
+    changed = [row | {"text": said.upper()} if row["utterance_id"] == "acted-test1" else row for row in rows]
+    table = type(table).from_pylist(changed, schema=UTTERANCES)
+    assert found() == {("text", "test", 1), ("near text", "test", 1)}
+
+
+def test_the_lineage_of_a_whole_run_reaches_both_text_corpora(small: Small) -> None:
+    lake = small.warehouse
+    students = [a for a in lake.artifacts("checkpoint") if a.request.step == "students.mced"]
+    for student in students:
+        corpora = {row["corpus"]: row["checkpoint"] for row in teacher_texts(lake, student).to_pylist()}
+        assert set(corpora) == {"films", "meld"}
+    assert students
