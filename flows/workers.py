@@ -32,6 +32,7 @@ class Workers:
 
     def __init__(self, lake: Path, n_workers: int, device: str) -> None:
         self.lake, self.n_workers, self.device = lake, n_workers, device
+        self._stopped = threading.Event()
         # 'spawn': the parent has threads, and a forked child could inherit a held lock.
         context = multiprocessing.get_context("spawn")
         _start_tracker()
@@ -54,7 +55,8 @@ class Workers:
             WorkerDied: the process that did it was killed or crashed. Whatever the work itself raised.
         """
         if works[0].function is None:
-            run_job(self.lake, [work.request.as_json() for work in works], self.device, note)
+            requests = [work.request.as_json() for work in works]
+            run_job(self.lake, requests, self.device, note, stopped=self._stopped)
             warehouse = Warehouse(self.lake)
             return [warehouse.find_folder(warehouse.folder_of(work.request)) for work in works]
         try:
@@ -72,6 +74,7 @@ class Workers:
 
     def stop(self) -> None:
         """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them."""
+        self._stopped.set()
         stop_jobs()
         busy: Mapping[int, Any] = self._pool._processes or {}
         processes = list(busy.values())

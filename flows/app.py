@@ -1,0 +1,96 @@
+"""What every command of `emolake` shares: how it is registered, what its options are called, how it prints."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from rich.console import Console
+
+from flows import show
+from infra.runtime import read_runtime
+from warehouse import Warehouse
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Feature store and experiment line for speech-and-text emotion recognition.",
+)  # fmt: skip
+
+INTERRUPTED = 130
+
+Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake (default: $EMOLAKE_LAKE, or ./lake).")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else.")]
+RecipeName = Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a TOML file.", metavar="RECIPE")]
+Roots = Annotated[
+    list[str] | None,
+    typer.Option("--root", help="NAME=FOLDER: where the raw files of a corpus are (or $EMOLAKE_ROOT_<NAME>)."),
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Works at once (default: CPU cores).")]
+Device = Annotated[
+    Literal["cpu", "cuda", "mps", "auto"] | None,
+    typer.Option("--device", help="Where extractors and jobs compute (default: $EMOLAKE_DEVICE, or cpu)."),
+]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        help="A key, a digest, the beginning of either, or a name such as reports/demo.", metavar="REFERENCE"
+    ),
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def command(example: str) -> Callable[[F], F]:
+    """Registers a function as a command whose help ends with an example."""
+
+    def register(function: F) -> F:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except KeyboardInterrupt:
+                complain("interrupted: what was finished is kept, and the same command continues there")
+                raise typer.Exit(INTERRUPTED) from None
+
+        name = function.__name__.rstrip("_")
+        app.command(name, help=f"{function.__doc__}\n\nExample: {example}")(guarded)
+        return function
+
+    return register
+
+
+def complain(sentence: str) -> None:
+    """One sentence on stderr."""
+    Console(stderr=True, highlight=False, markup=False).print(f"emolake: {sentence}", soft_wrap=True)
+
+
+def console_for(as_json: bool) -> Console:
+    """What people read: stdout, or stderr where stdout is JSON. In a pipe or a file no line is wrapped."""
+    console = Console(stderr=as_json, highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 10_000
+    return console
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, which holds nothing else then."""
+    print(json.dumps(show.plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def warehouse_of(lake: Path | None) -> Warehouse:
+    """The lake that is named, or the environment's."""
+    return Warehouse(lake or read_runtime().lake)
+
+
+def print_rows(rows: list[dict[str, Any]], columns: list[str], as_json: bool, none: str = "no rows") -> None:
+    """Rows as JSON or as an aligned table; `none` is said where there are none."""
+    if as_json:
+        print_json(rows)
+    elif rows:
+        console_for(False).print(show.rows_table(rows, columns))
+    else:
+        console_for(False).print(none)

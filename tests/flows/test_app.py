@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from flows import app as parts
+from flows.app import INTERRUPTED, command, console_for, print_rows, warehouse_of
+from warehouse import Warehouse
+
+
+def test_a_command_gets_its_example_and_ctrl_c_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer()
+    app.command("other")(lambda: None)
+    monkeypatch.setattr(parts, "app", app)
+
+    @command("emolake wait 3")
+    def wait() -> None:
+        """Wait for ever."""
+        raise KeyboardInterrupt
+
+    runner = CliRunner()
+    assert "Example: emolake wait 3" in runner.invoke(app, ["wait", "--help"]).stdout
+    stopped = runner.invoke(app, ["wait"])
+    assert stopped.exit_code == INTERRUPTED
+    assert "interrupted: what was finished is kept, and the same command continues there" in stopped.output
+
+
+def test_rows_are_json_or_a_table_or_the_word_for_none(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([{"a": 1}], ["a"], True)
+    assert json.loads(capsys.readouterr().out) == [{"a": 1}]
+    print_rows([{"a": 1, "b": "x"}], ["b"], False)
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [["b"], ["x"]]
+    print_rows([], ["a"], False, none="nothing odd")
+    assert capsys.readouterr().out == "nothing odd\n"
+
+
+def test_people_read_stderr_where_stdout_is_json() -> None:
+    assert console_for(True).stderr and not console_for(False).stderr
+
+
+def test_the_lake_that_is_named_or_the_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = Warehouse(tmp_path / "named", create=True)
+    environments = Warehouse(tmp_path / "environments", create=True)
+    monkeypatch.setenv("EMOLAKE_LAKE", str(environments.root))
+    assert warehouse_of(named.root).root == named.root
+    assert warehouse_of(None).root == environments.root

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.flows.small import Small, emolake
+
+
+def test_protocols_are_listed(small: Small) -> None:
+    rows = json.loads(small.cli("protocols", "--json").stdout)
+    assert {"iemocap4-loso5", "meld7", "sandbox5-official"} <= {row["id"] for row in rows}
+    assert "iemocap4-loso5" in small.cli("protocols").stdout
+
+
+def test_a_split_is_counted_per_fold_part_class_and_speaker(small: Small) -> None:
+    found = json.loads(small.cli("split", "sandbox4-loso5", "--json").stdout)
+    rows = [row for row in found["split"] if row["by"] == "class" and row["part"] == "test"]
+    assert {row["fold"] for row in rows} == {"1", "2", "3", "4", "5"}
+    [(n_labelled,)] = small.warehouse.sql("""
+        SELECT count(*) FROM labels JOIN utterances USING (utterance_id) WHERE corpus = 'iemocap'
+        AND scheme = 'emotion' AND rater = 'summary' AND value IN ('ang', 'hap', 'exc', 'neu', 'sad')
+    """).fetchall()
+    assert sum(row["n_utterances"] for row in rows) == n_labelled
+
+
+def test_a_protocol_whose_counts_differ_says_so_and_by_how_much(small: Small) -> None:
+    printed = small.cli("split", "iemocap4-loso5")
+    assert printed.returncode == 0
+    assert "expected" in printed.stdout and "1708" in printed.stdout
+
+
+def test_leakage_names_what_is_shared_and_what_was_compared(small: Small) -> None:
+    found = json.loads(small.cli("leakage", "sandbox5-official", "--teacher", _teacher(small), "--json").stdout)
+    (fold,) = found
+    assert len(fold["compared"]) == 64 and {"train", "dev", "test"} <= set(fold["parts"])
+    sentences = small.cli("leakage", "sandbox4-loso5").stdout.splitlines()
+    assert sentences and all(line.startswith("sandbox4-loso5") for line in sentences)
+
+
+def test_a_corpus_that_is_not_clear_or_not_there(small: Small, tmp_path: Path) -> None:
+    empty = emolake("split", "meld7", cwd=tmp_path)
+    assert (empty.returncode, "is no lake" in empty.stderr or "no lake" in empty.stderr) == (1, True)
+    none = small.cli("split", "mosei4-cmd")
+    assert none.returncode == 1
+    assert "--corpus" in none.stderr and "corpora of this protocol's reader are none" in none.stderr
+    unknown = small.cli("split", "meld7", "--corpus", "melt")
+    assert unknown.returncode == 1 and "'corpora/melt'" in unknown.stderr
+
+
+def test_check_exits_1_until_partial_is_said(small: Small, tmp_path: Path) -> None:
+    tree = tmp_path / "MELD.Raw"
+    shutil.copytree(small.roots["meld"], tree)
+    refused = small.cli("check", "meld", str(tree))
+    assert refused.returncode == 1 and "expected" in refused.stdout
+    assert small.cli("check", "meld", str(tree), "--partial").returncode == 0
+    found = json.loads(small.cli("check", "meld", str(tree), "--json").stdout)
+    expected = tmp_path / "expected.json"
+    expected.write_text(json.dumps({count["what"]: count["found"] for count in found["counts"]}))
+    assert found["clean"] is False
+    clean = small.cli("check", "meld", str(tree), "--expected", str(expected), "--json")
+    assert (clean.returncode, json.loads(clean.stdout)["clean"]) == (0, True)
+
+
+def test_a_reader_that_checks_nothing(small: Small, tmp_path: Path) -> None:
+    printed = small.cli("check", "films", str(tmp_path))
+    assert printed.returncode == 1
+    assert "is 'films', but those that check are iemocap, meld, mosei" in printed.stderr
+
+
+def _teacher(small: Small) -> str:
+    return next(
+        a.key for a in small.warehouse.artifacts("checkpoint") if a.request.params["student"].get("task") == "classify"
+    )
