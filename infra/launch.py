@@ -55,6 +55,7 @@ def run_job(
     on_progress: Callable[[int, int, str], None] | None = None,
     command: Sequence[str] = COMMAND,
     grace_s: float = GRACE_S,
+    stopped: threading.Event | None = None,
 ) -> list[dict[str, Any]]:
     """Runs one job that answers some requests, one after the other, and waits for it. Several requests in one job
     share the cost of its start; each is kept as soon as it is answered.
@@ -69,6 +70,8 @@ def run_job(
         on_progress: called with (done, total, note) as the job reports.
         command: what is started; LAKE, REQUEST.json and --device D are appended.
         grace_s: between SIGTERM and SIGKILL.
+        stopped: when set, the job is ended at once: whoever sets it and then calls `stop_jobs` misses none, the one
+            that another thread is just starting neither.
 
     Returns:
         For each request, in order, what the job said of its artifact: at least `key` and `digest`.
@@ -91,6 +94,8 @@ def run_job(
         with _lock:
             _running.add(job)
         try:
+            if stopped is not None and stopped.is_set():
+                _end(job, grace_s)
             results, tail = _listen(job, on_progress)
             code = job.wait()
         finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flows.workers import workers
+from infra.launch import JobError
 from tests.flows import deeds
 from warehouse import Request, Warehouse, Work
 from warehouse.errors import DiskFull, Untreatable, WorkerDied
@@ -78,6 +79,13 @@ def test_leaving_in_the_middle_of_a_work_leaves_no_scratch(lake: Path, tmp_path:
         _text_when_there(note)
         assert len(list((lake / ".scratch").glob("*/half"))) == 1
     assert not list((lake / ".scratch").glob("*"))
+
+
+def test_a_job_that_a_thread_begins_after_the_stop_is_ended(lake: Path) -> None:
+    with workers(lake, 1, "cpu") as pool:
+        pass
+    with pytest.raises(JobError, match=r"the job 'students\.x' was ended by signal 15"):
+        pool.answer([Work(Request("checkpoint", "students.x", 1))], QUIET)
 
 
 def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:

@@ -194,3 +194,12 @@ def test_the_order_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
     order = run_job(tmp_path, [REQUEST], "cpu", command=command)[0]["key"]
     assert not Path(order).exists()
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["job.py"]'
+
+
+def test_a_job_that_starts_after_the_stop_is_ended_too(tmp_path: Path) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    began = time.monotonic()
+    with pytest.raises(JobError, match=r"'students\.mced' was ended by signal 15"):
+        run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, "import time; time.sleep(60)"), stopped=stopped)
+    assert time.monotonic() - began < 30
