@@ -164,6 +164,21 @@ def test_an_unknown_voice() -> None:
         espeak.speak("No.", espeak.Voice("xx-none", 170, 50, 50))
 
 
+def test_ctrl_c_while_c_calls_us_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised inside the function that espeak-ng calls, KeyboardInterrupt would be printed and forgotten."""
+    real = np.ctypeslib.as_array
+
+    def pressed(*arguments: object) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(np.ctypeslib, "as_array", pressed)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        espeak.speak("She sells it by the river.", espeak.Voice("en-us+m3", 170, 50, 50))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_no_voice_has_noise_of_its_own() -> None:
     """espeak-ng's `breath` reads memory that nothing has set: such voices differ from run to run."""
     import espeakng_loader
