@@ -275,6 +275,3 @@ def verify(lake: Lake = None, as_json: Json = False) -> None:
 
 
 from flows import cli_corpora  # noqa: E402, F401  (registers its commands, after these)
-
-if __name__ == "__main__":
-    main()

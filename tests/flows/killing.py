@@ -37,7 +37,7 @@ class Running:
         self._out, self._err = cwd / f"{value}.out", cwd / f"{value}.err"
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments], cwd=cwd, stdout=out, stderr=err,
+                [sys.executable, "-m", "flows", *arguments], cwd=cwd, stdout=out, stderr=err,
                 env=os.environ | {"PYTHONPATH": str(HERE), "COLUMNS": "160", name: value}, start_new_session=True,
             )  # fmt: skip
 

@@ -30,7 +30,7 @@ def small_recipe() -> str:
 
 def emolake(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command line, as a user has it."""
-    command = [sys.executable, "-m", "flows.cli", *arguments]
+    command = [sys.executable, "-m", "flows", *arguments]
     here = Path(__file__).resolve().parents[2]
     variables = os.environ | {"PYTHONPATH": str(here), "COLUMNS": "160"} | environment
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, check=False)

@@ -251,7 +251,7 @@ def test_a_full_disk_is_named_and_with_more_space_a_run_continues(bench: Bench) 
         "$@" > /dev/null; echo $?
         cp -r "{room}/lake" "{bench.folder}"
     """
-    command = [sys.executable, "-m", "flows.cli", *bench.arguments("extract"), "--lake", str(room / "lake"), "--json"]
+    command = [sys.executable, "-m", "flows", *bench.arguments("extract"), "--lake", str(room / "lake"), "--json"]
     printed = subprocess.run(
         ["unshare", "-rm", "sh", "-c", script, "sh", *command], cwd=bench.folder, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(HERE)}, check=True,

@@ -339,7 +339,7 @@ def test_colours_are_for_terminals(small: Small) -> None:
     here = Path(cli.__file__).parents[1]
     variables = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", "ls", "report"], cwd=small.folder, stdout=theirs, check=True,
+        [sys.executable, "-m", "flows", "ls", "report"], cwd=small.folder, stdout=theirs, check=True,
         env=variables | {"PYTHONPATH": str(here), "TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(theirs)
@@ -352,7 +352,7 @@ def test_a_reader_that_goes_away_is_no_fault(small: Small) -> None:
     """As in `emolake lineage … | head -1`."""
     here = Path(cli.__file__).parents[1]
     query = "SELECT repeat('x', 1000) AS x FROM range(2000)"
-    command = [sys.executable, "-m", "flows.cli", "sql", query]
+    command = [sys.executable, "-m", "flows", "sql", query]
     asking = subprocess.Popen(
         command, cwd=small.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(here)},

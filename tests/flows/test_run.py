@@ -146,7 +146,7 @@ def test_a_corpus_without_a_root_is_asked_for(small: Small, tmp_path: Path) -> N
 def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, tmp_path: Path) -> None:
     here = Path(runs.__file__).parents[1]
     given = [part for name, root in small.roots.items() for part in ("--root", f"{name}={root}")]
-    command = [sys.executable, "-m", "flows.cli", "align", str(small.recipe), *given]
+    command = [sys.executable, "-m", "flows", "align", str(small.recipe), *given]
     variables = os.environ | {"PYTHONPATH": str(here)}
     running = subprocess.Popen(
         command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
