@@ -10,15 +10,22 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Count:
-    """One figure of a corpus: 'utterances, session 1'. `expected` is None where nobody published it."""
+    """One figure of a corpus: 'utterances, session 1'. `expected` is None where nobody published it; `group` is the
+    end of `what` where the same is counted of each of many parts, so that they can stand in one table."""
 
     what: str
     expected: int | None
     found: int
+    group: str = ""
 
     @property
     def difference(self) -> int:
         return 0 if self.expected is None else self.found - self.expected
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields and the difference; the group only where there is one."""
+        own = {"what": self.what, "expected": self.expected, "found": self.found, "difference": self.difference}
+        return own | ({"group": self.group} if self.group else {})
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Findings:
     def as_json(self) -> dict[str, Any]:
         return {
             "clean": self.is_clean,
-            "counts": [vars(count) | {"difference": count.difference} for count in self.counts],
+            "counts": [count.as_json() for count in self.counts],
             "anomalies": [vars(anomaly) for anomaly in self.anomalies],
         }
 

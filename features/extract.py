@@ -17,18 +17,29 @@ import pyarrow as pa
 
 from features.audio import decode_many
 from features.inventory import holding, input_id, row_identity, treated
-from features.plugin import Clip, FeatureSpec, Interval
+from features.plugin import Clip, FeatureSpec
 from features.raw import RawDigests
+from features.rows import interval_rows
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import build
-from warehouse.errors import ArtifactNotFound, EmolakeError, SourceChanged, UnreadableAudio, Untreatable
+from warehouse.errors import (
+    ArtifactNotFound,
+    EmolakeError,
+    NothingToHear,
+    SourceChanged,
+    UnreadableAudio,
+    Untreatable,
+)
 from warehouse.hashing import digest
 from warehouse.schema import FAILURES, INTERVALS, UTTERANCES
 from warehouse.tables import array_cells, array_columns, read_table, vector_columns, write_rows
 
 BATCH_S = 240.0
 """Seconds of audio per artifact: long enough to hide the cost of a commit, short enough to lose little to a kill."""
+
+WORD_S = 0.3
+"""What a word counts as where there is no sound: about what it takes to say one."""
 
 
 def works(
@@ -52,15 +63,20 @@ def works(
         roots: corpus -> folder of its raw files.
         checkpoint: folder of the checkpoint, for plug-ins that read one.
         batch_s: seconds of audio per artifact.
+
+    Raises:
+        NothingToHear: the plug-in needs sound, and a corpus has none at all.
     """
     kind = "intervals" if step.startswith("aligners.") else "features"
     present = treated(warehouse, kind, step, plugin)
-    seen: set[str] = set()
+    seen = {""}  # no row is about sound that is not there
     found = []
+    silent: dict[str, bool] = {}
     for artifact in utterances:
         wanted = []
         for row in read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist():
             row["input_id"] = input_id(row, plugin.needs)
+            silent[row["corpus"]] = silent.get(row["corpus"], True) and not row["input_id"]
             if row["input_id"] not in seen:
                 seen.add(row["input_id"])
                 wanted.append(row)
@@ -76,6 +92,9 @@ def works(
             }  # fmt: skip
             writer = write_intervals if kind == "intervals" else write_features
             found.append(Work(request, writer, arguments, n_rows=len(missing)))
+    for corpus, is_silent in silent.items():
+        if is_silent:
+            raise NothingToHear(step, corpus)
     return found
 
 
@@ -97,7 +116,7 @@ def extract(
         fields: of the extractor.
 
     Raises:
-        UnknownName, UnknownField, ArtifactNotFound (a corpus that was never ingested).
+        UnknownName, UnknownField, NothingToHear, ArtifactNotFound (a corpus that was never ingested).
 
     Example:
         ``extract(wh, "opensmile", ["iemocap"], feature_set="eGeMAPSv02", level="functionals")``
@@ -156,7 +175,7 @@ def write_intervals(
             _let_pass(error)
             failures.append(_failure(clip.input_id, rows, step, error))
         else:
-            found += _interval_rows(clip.input_id, intervals)
+            found += interval_rows(clip.input_id, intervals)
     write_rows(folder / "intervals.parquet", found, INTERVALS)
     write_rows(folder / "failures.parquet", failures, FAILURES)
 
@@ -180,7 +199,7 @@ def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[di
     batch: list[dict[str, Any]] = []
     total_s = 0.0
     for row in rows:
-        length_s = row["end_s"] - row["start_s"]
+        length_s = row["end_s"] - row["start_s"] or WORD_S * len(row["text"].split())
         if batch and total_s + length_s > batch_s:
             yield batch
             batch, total_s = [], 0.0
@@ -276,15 +295,3 @@ def _failure(input_id: str, rows: Sequence[Mapping[str, Any]], step: str, error:
     utterance_id = next(row["utterance_id"] for row in rows if row["input_id"] == input_id)
     reason = str(error) if isinstance(error, EmolakeError) else f"{type(error).__name__}: {error}"
     return {"input_id": input_id, "utterance_id": utterance_id, "step": step, "reason": reason}
-
-
-def _interval_rows(input_id: str, intervals: Sequence[Interval]) -> list[dict[str, Any]]:
-    position: dict[str, int] = {}
-    rows = []
-    for interval in intervals:
-        position[interval.tier] = position.get(interval.tier, -1) + 1
-        rows.append({
-            "input_id": input_id, "tier": interval.tier, "position": position[interval.tier],
-            "symbol": interval.symbol, "start_s": interval.start_s, "end_s": interval.end_s, "score": interval.score,
-        })  # fmt: skip
-    return rows

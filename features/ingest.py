@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from features import raw
 from features.plugin import Corpus, RawFile, Rows
+from features.voice_activity import kept_in
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
@@ -67,21 +69,27 @@ def unit_works(
 
 @lru_cache(maxsize=4)
 def _read(lake: Path, reader: Corpus, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...]) -> Rows:
-    """One reading serves both of a unit's artifacts. What was read is what was hashed: a file that changed between
-    would give rows of new bytes under the old digest.
+    """One reading serves both of a unit's artifacts."""
+    with unchanged(lake, root, files), kept_in(lake / ".cache" / "voice"):
+        return reader.read(root, unit, {file.path: file for file in files}, corpus)
+
+
+@contextmanager
+def unchanged(lake: Path, root: Path, files: Sequence[RawFile]) -> Iterator[None]:
+    """What was read is what was hashed: a file that changed between would give rows of new bytes under the old digest.
 
     Raises:
-        SourceChanged.
+        SourceChanged: at the end, where a file is not the recorded one.
     """
-    rows = reader.read(root, unit, {file.path: file for file in files}, corpus)
+    yield
     digests = raw.RawDigests(lake)
     try:
+        now = digests.raw_files(root, [file.path for file in files])
         for file in files:
-            if digests.raw_file(root, file.path) != file:
+            if now[file.path] != file:
                 raise SourceChanged(root / file.path)
     finally:
         digests.close()
-    return rows
 
 
 def write_utterances(folder: Path, **reading: Any) -> None:

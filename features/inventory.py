@@ -18,8 +18,11 @@ from warehouse.tables import read_table
 
 
 def input_id(utterance: Mapping[str, Any], needs: str) -> str:
-    """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'."""
+    """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'; '' where it
+    needs sound and the utterance has none, so that there can be no row."""
     if needs == "pair":
+        if not utterance["audio_id"]:
+            return ""
         return pair_id(utterance["audio_id"], utterance["text_id"])
     return utterance[f"{needs}_id"]
 
@@ -37,13 +40,14 @@ def row_key(step: str, plugin: Any) -> str:
 
 
 def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
-    """The input ids of all these utterances."""
+    """The input ids of all these utterances that have one."""
     columns = ["audio_id", "text_id"]
-    return {
+    found = {
         input_id(row, needs)
         for a in utterances
         for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
     }
+    return found - {""}
 
 
 def column(path: Path, name: str) -> list[Any]:

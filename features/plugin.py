@@ -86,7 +86,11 @@ class Rows:
 
 class Corpus(Protocol):
     """A reader. `units` says which files (relative paths) make each unit: a session, a split, a film; adding a
-    film adds a unit and touches no other. `read` turns one unit into rows."""
+    film adds a unit and touches no other. `read` turns one unit into rows.
+
+    A reader of a corpus that ships an alignment has `intervals(root, unit, files, corpus)` too: each utterance id of
+    `read` with its intervals, or with the Untreatable that says why it has none.
+    """
 
     version: ClassVar[int]
 
@@ -96,7 +100,8 @@ class Corpus(Protocol):
 
 
 class Aligner(Protocol):
-    """`load(device)(clip)` returns the clip's intervals, tiers in order, or raises Untreatable with the reason."""
+    """`load(device)(clip)` returns the clip's intervals, tiers in order, or raises Untreatable with the reason.
+    One that is marked `is_shipped` takes what the corpus brings and has no `load` (`features.aligners.provided`)."""
 
     version: ClassVar[int]
     needs: ClassVar[Needs]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from warehouse.tables import write_rows
 
 VERSION = 1
 
+_LOOK_UP = 1000  # files whose digests are looked up at once
+_KEEP_EVERY_S = 0.2
+"""How much hashing a kill may cost. Keeping each digest by itself costs more than hashing a small file."""
+
 
 class RawDigests:
     """SHA-256 of files, remembered in a small database inside the lake. Delete it and files are hashed again."""
@@ -25,7 +31,7 @@ class RawDigests:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
         with self._saying_disk_full():
-            # A commit per file, so that a kill loses one digest; not waiting for the disk, so that it costs nothing.
+            # Not waiting for the disk: what a crash of the machine takes is hashed again.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(
@@ -39,29 +45,52 @@ class RawDigests:
             SourceChanged: the file is gone.
             DiskFull: its digest could not be remembered.
         """
-        absolute = root / path
-        try:
-            stat = absolute.stat()
-        except FileNotFoundError as error:
-            raise SourceChanged(absolute) from error
-        stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-        row = self._database.execute("SELECT stamp, sha256 FROM raw WHERE path = ?", (str(absolute),)).fetchone()
-        if row is not None and row[0] == stamp:
-            return RawFile(path, stat.st_size, row[1])
-        sha256 = file_digest(absolute)
-        with self._saying_disk_full():
-            self._database.execute("INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", (str(absolute), stamp, sha256))
-        return RawFile(path, stat.st_size, sha256)
+        return self.raw_files(root, [path])[path]
 
     def raw_files(
         self, root: Path, paths: Iterable[str], progress: Callable[[int], None] = lambda n_bytes: None
     ) -> dict[str, RawFile]:
         """`raw_file` for many; `progress` is told the bytes of each file done."""
-        found = {}
-        for path in sorted(paths):
-            found[path] = self.raw_file(root, path)
-            progress(found[path].n_bytes)
+        ordered = sorted(paths)
+        found: dict[str, RawFile] = {}
+        for first in range(0, len(ordered), _LOOK_UP):
+            found |= self._raw_files(root, ordered[first : first + _LOOK_UP], progress)
         return found
+
+    def _raw_files(self, root: Path, paths: Sequence[str], progress: Callable[[int], None]) -> dict[str, RawFile]:
+        places = {path: os.path.join(root, path) for path in paths}
+        question = "SELECT path, stamp, sha256 FROM raw WHERE path BETWEEN ? AND ?"
+        span = min(places.values()), max(places.values())
+        known = {place: (stamp, sha256) for place, stamp, sha256 in self._database.execute(question, span)}
+        found: dict[str, RawFile] = {}
+        new: list[tuple[str, str, str]] = []
+        kept_at = time.monotonic()
+        try:
+            for path, place in places.items():
+                try:
+                    stat = os.stat(place)
+                except FileNotFoundError as error:
+                    raise SourceChanged(place) from error
+                stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+                before, sha256 = known.get(place, ("", ""))
+                if before != stamp:
+                    sha256 = file_digest(place)
+                    new.append((place, stamp, sha256))
+                found[path] = RawFile(path, stat.st_size, sha256)
+                progress(stat.st_size)
+                if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                    self._keep(new)
+                    kept_at = time.monotonic()
+        finally:
+            self._keep(new)
+        return found
+
+    def _keep(self, new: list[tuple[str, str, str]]) -> None:
+        """Remembers digests, in one short transaction: another process may be waiting to write its own."""
+        if new:
+            with self._saying_disk_full():
+                self._database.executemany("INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", new)
+            new.clear()
 
     def close(self) -> None:
         self._database.close()

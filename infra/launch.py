@@ -18,6 +18,7 @@ import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -80,7 +81,10 @@ def run_job(
         JobError: the exit code is not 0, or the job did not name all that it was to make.
     """
     step = str(requests[0].get("step", "job"))
-    with tempfile.TemporaryDirectory(prefix="emolake-job-") as folder:
+    scratch = Path(lake) / ".scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    # Named as the lake names its scratch, and so swept with it where this process is killed.
+    with tempfile.TemporaryDirectory(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch) as folder:
         order = Path(folder) / "request.json"
         order.write_text(json.dumps(list(requests)), encoding="utf-8")
         job = subprocess.Popen(

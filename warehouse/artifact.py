@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import EmptyArtifact, UnreadableManifest
+from warehouse.errors import EmptyArtifact, NotCanonical, UnreadableManifest
 from warehouse.hashing import canonical_json, digest, file_digest, plain, short_digest
 
 MANIFEST = "manifest.json"
@@ -109,18 +109,30 @@ def read_artifact(folder: Path) -> Artifact:
     """Reads a folder's manifest.
 
     Raises:
-        UnreadableManifest: not JSON, fields missing, or a folder whose name is not the request's key.
+        UnreadableManifest: not JSON, fields missing or of another type, or a folder not named by the request's key.
     """
     path = folder / MANIFEST
     try:
         value = json.loads(path.read_bytes())
         request = Request.from_json(value["request"])
-        artifact = Artifact(request, value["files"], value["digest"], value["environment"], value["created_at"], folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        key = request.key
+        files, environment = _typed(value, "files", dict), _typed(value, "environment", dict)
+        made = _typed(value, "digest", str), environment, _typed(value, "created_at", str)
+        artifact = Artifact(request, files, *made, folder)
+        for entry in files.values():
+            _typed(entry, "sha256", str)
+            _typed(entry, "n_bytes", int)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotCanonical) as error:
         raise UnreadableManifest(path, f"{type(error).__name__}: {error}") from error
-    if request.key != folder.name:
-        raise UnreadableManifest(path, f"its request has key {request.key}, but the folder is {folder.name}")
+    if key != folder.name:
+        raise UnreadableManifest(path, f"its request has key {key}, but the folder is {folder.name}")
     return artifact
+
+
+def _typed(value: Mapping[str, Any], name: str, kind: type) -> Any:
+    if type(value[name]) is not kind:
+        raise TypeError(f"'{name}' is {value[name]!r}, no {kind.__name__}")
+    return value[name]
 
 
 def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[str, Any], created_at: str) -> Artifact:

@@ -44,7 +44,10 @@ class NewerFormat(EmolakeError):
 
 class UnreadableManifest(EmolakeError):
     def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"the manifest {path} cannot be read ({why}): run `emolake verify` to see what it taints")
+        super().__init__(
+            f"the manifest {path} cannot be read ({why}): run `emolake verify` to see what else is damaged, "
+            "then delete the folder it lies in; the next run makes again what it needs"
+        )
 
 
 class ArtifactNotFound(EmolakeError):
@@ -263,3 +266,18 @@ class RoundedLabels(EmolakeError):
             f"{path} holds CMU-MOSEI's labels rounded to classes: its 'label6' is an arg max, which makes every "
             f"segment without emotion 'happy', and the seven numbers cannot be had back; put {needed} there instead"
         )
+
+
+class NothingToHear(EmolakeError):
+    def __init__(self, step: str, corpus: str) -> None:
+        super().__init__(
+            f"'{step}' hears, but no utterance of corpus '{corpus}' has sound: "
+            "take that corpus out of its entry in the recipe, or use a step that needs only text"
+        )
+
+
+class DeclaredEntity(Untreatable):
+    """An XML file that could be made to fill a memory: refused before anything is expanded."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it declares the entity '{name}', which no document of OPUS does: it is not read")

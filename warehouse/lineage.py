@@ -47,19 +47,11 @@ class Node:
 def up(warehouse: Warehouse, artifact: Artifact) -> Node:
     """Everything an artifact was made from, down to the records of raw files.
 
-    Two requests may have given the same bytes; an input is a digest, so each of them is shown.
+    Two requests may have given the same bytes; an input is a digest, so each of them is shown, unless one is of the
+    very unit of a corpus that asks.
     """
-    by_digest: dict[str, list[Artifact]] = {}
-    for known in warehouse.artifacts():
-        by_digest.setdefault(known.digest, []).append(known)
-
-    def edges(a: Artifact) -> Iterator[tuple[str, Artifact]]:
-        for role, digests in sorted(a.request.inputs.items()):
-            for digest in digests:
-                for source in by_digest.get(digest, []):
-                    yield role, source
-
-    return _tree(artifact, edges)
+    by_digest = _by_digest(warehouse.artifacts())
+    return _tree(artifact, lambda a: _sources(a, by_digest))
 
 
 def down(warehouse: Warehouse, artifact: Artifact) -> Node:
@@ -68,16 +60,35 @@ def down(warehouse: Warehouse, artifact: Artifact) -> Node:
 
 
 def _down(artifacts: Sequence[Artifact], artifact: Artifact) -> Node:
+    by_digest = _by_digest(artifacts)
     users: dict[str, list[tuple[str, Artifact]]] = {}
     for known in artifacts:
-        for role, digests in known.request.inputs.items():
-            for digest in digests:
-                users.setdefault(digest, []).append((role, known))
+        for role, source in _sources(known, by_digest):
+            users.setdefault(source.key, []).append((role, known))
+    return _tree(artifact, lambda a: users.get(a.key, []))
 
-    def edges(a: Artifact) -> Iterator[tuple[str, Artifact]]:
-        yield from users.get(a.digest, [])
 
-    return _tree(artifact, edges)
+def _by_digest(artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
+    found: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        found.setdefault(artifact.digest, []).append(artifact)
+    return found
+
+
+def _sources(artifact: Artifact, by_digest: Mapping[str, Sequence[Artifact]]) -> Iterator[tuple[str, Artifact]]:
+    """The inputs of an artifact with their roles. Pieces of one file are recorded once per unit, in the same bytes: a
+    piece then stands on the record of its own unit."""
+    for role, digests in sorted(artifact.request.inputs.items()):
+        for digest in dict.fromkeys(digests):
+            found = by_digest.get(digest, [])
+            unit = _unit(artifact)
+            own = [source for source in found if unit and _unit(source) == unit]
+            yield from ((role, source) for source in own or found)
+
+
+def _unit(artifact: Artifact) -> tuple[Any, Any] | None:
+    params = artifact.request.params
+    return (params.get("corpus"), params["unit"]) if "unit" in params else None
 
 
 def _tree(root: Artifact, edges: Any) -> Node:
@@ -160,10 +171,17 @@ def _trace_row(
         hops.append(Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”"))
         raw = _one(warehouse, reading.request.inputs["raw"][0])
         path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
-        span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}, sha256 {row['recording_id']}"
-        hops.append(Hop("raw file", raw.key, f"{path}, {span}"))
+        hops.append(Hop("raw file", raw.key, f"{path}, {_place(row)}"))
         break
     return hops
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    """Where in its file an utterance stands: its seconds or, without sound, its line."""
+    attributes = dict(row["attributes"])
+    places = [f"{name} {attributes[name]}" for name in ("line", "sentence") if name in attributes]
+    span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}"
+    return f"{span if row['audio_id'] else ' '.join(places) or 'text only'}, sha256 {row['recording_id']}"
 
 
 def _row_of_input(reading: Artifact, input_id: str) -> dict[str, Any] | None:
@@ -185,10 +203,11 @@ def uses(warehouse: Warehouse, utterance_id: str) -> list[Hop]:
     row = _utterance(warehouse, utterance_id)
     if row is None:
         raise ArtifactNotFound(utterance_id)
-    ids = {utterance_id, row["audio_id"], row["text_id"], pair_id(row["audio_id"], row["text_id"])}
+    ids = {utterance_id, row["text_id"]}
+    if row["audio_id"]:
+        ids |= {row["audio_id"], pair_id(row["audio_id"], row["text_id"])}
     ref = warehouse.ref(f"corpora/{row['corpus']}") or {"root": ""}
-    span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}, sha256 {row['recording_id']}"
-    hops = [Hop("raw file", "", f"{ref['root']}/{row['path']}, {span}")]
+    hops = [Hop("raw file", "", f"{ref['root']}/{row['path']}, {_place(row)}")]
     for artifact in warehouse.artifacts():
         for name in sorted(n for n in artifact.files if n.endswith(".parquet")):
             path = artifact.path(name)

@@ -4,7 +4,7 @@ Layout:
     lake.json                         {"format": 1}
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
-    .scratch/                         work in progress; swept when its process is gone
+    .scratch/                         work in progress; swept, like files half-written, when its process is gone
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import uuid
@@ -39,6 +40,8 @@ _RECORDED = (
     "soundfile", "soxr", "tokenizers", "torch", "transformers", "webdataset",
 )  # fmt: skip
 
+
+_UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<host>.+)-(?P<pid>\d+)-[0-9a-z_]+")
 
 _SETTINGS: dict[str, Any] = {
     "autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False,
@@ -86,7 +89,7 @@ class Warehouse:
             migrate(self.root, found)
             _write_atomically(marker, {"format": FORMAT})
         self._known: dict[Path, Artifact] = {}
-        self._sweep_scratch()
+        self._sweep()
 
     # -- artifacts ---------------------------------------------------------------------------------------------
 
@@ -198,7 +201,10 @@ class Warehouse:
         Example:
             ``wh.sql("SELECT corpus, count(*) FROM utterances GROUP BY ALL").pl()``
         """
-        connection = self.connect()
+        try:
+            connection = self.connect()
+        except duckdb.Error as error:
+            raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
         try:
             statements = connection.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _QUESTIONS:
@@ -230,8 +236,7 @@ class Warehouse:
 
     @contextmanager
     def _scratch(self, request: Request) -> Iterator[Path]:
-        name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        folder = self.root / ".scratch" / name
+        folder = self.root / ".scratch" / _unfinished()
         try:
             with self._saying_disk_full(request.step):
                 folder.mkdir(parents=True)
@@ -248,12 +253,15 @@ class Warehouse:
                 raise DiskFull(self.root, what) from error
             raise
 
-    def _sweep_scratch(self) -> None:
-        """Removes what processes of this host left when they were killed."""
-        for folder in (self.root / ".scratch").glob("*-*-*"):
-            host, pid, _ = folder.name.rsplit("-", 2)
-            if host == socket.gethostname() and not _is_running(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+    def _sweep(self) -> None:
+        """Removes what processes of this host left when they were killed: scratch, and what was to replace a file."""
+        for path in [*(self.root / ".scratch").glob("*"), *self.root.glob(".*"), *(self.root / "refs").rglob(".*")]:
+            match = _UNFINISHED.fullmatch(path.name)
+            if match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _format(marker: Path) -> int:
@@ -264,6 +272,11 @@ def _format(marker: Path) -> int:
     if type(found) is not int or found < 1:
         raise NotALake(marker.parent, f"its {marker.name} does not state a format")
     return found
+
+
+def _unfinished() -> str:
+    """A name that says whose it is, for as long as it is not finished."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
 
 
 def _is_running(pid: int) -> bool:
@@ -278,7 +291,7 @@ def _is_running(pid: int) -> bool:
 
 def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    beside = path.with_name(f".{path.name}.{_unfinished()}")
     try:
         with open(beside, "wb") as stream:
             stream.write(canonical_json(value))

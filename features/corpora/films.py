@@ -2,45 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from features.audio import TOLERANCE_S
-from features.plugin import RawFile, Rows, normalised_words
-from features.rows import duration_of, failure_row, utterance_row
-from features.subtitles import Cue, parse_srt, spoken_text
-from warehouse.errors import MalformedSource, MissingFolder, Untreatable
+import numpy as np
+
+from features.check import Findings
+from features.plugin import RawFile, Rows
+from features.releases import films_check
+from features.rows import failure_row, utterance_row
+from features.subtitles.cue_fates import Fate, Rules
+from features.subtitles.film_titles import Sync, Title, read_title
+from features.subtitles.subtitle_files import chosen_subtitles, is_media
+from features.voice_activity import voice_of_file
+from warehouse.errors import MalformedSource, MissingFolder
 from warehouse.schema import make_id
-
-MEDIA = frozenset({".mkv", ".mp4", ".avi", ".wav", ".flac"})
-KINDS = frozenset({"sdh", "cc", "hi", "forced"})
-"""Parts of a subtitle file's name that say what it is, not its language."""
 
 _STEP = "corpora.films"
 
 
 @dataclass(frozen=True)
 class Films:
-    """Reads `<root>/<title>/<film>.mkv` (or .mp4, .avi, .wav, .flac) with `<film>.srt`, `<film>.en.srt`, ….
+    """Reads `<root>/<title>/<film>.mkv` (or another of MEDIA) with `<film>.srt`, `<film>.en.vtt`, `<film>.ass`, ….
 
-    A cue becomes an utterance when one speaker says it, it is long enough and it has enough words once markup,
-    sound descriptions and speaker names are off. A cue that does not is no failure; one without times, or outside
-    the soundtrack, is, and so is a film without readable subtitles.
+    Where no such file stands beside a film, or only a forced one, its own stream of text is read. A cue becomes an
+    utterance when one speaker says it, it is long enough and it has enough words once markup, sound descriptions and
+    speaker names are off. A cue that does not is no failure (`cue_fates.LEFT_OUT`); one without times, or outside the
+    soundtrack, is, and so is a title without readable subtitles, in another language than it should be, or whose
+    subtitles do not lie where its speech is.
 
     Args:
         min_duration_s: shorter cues are left out.
         min_words: cues of fewer words are left out.
         scene_gap_s: a longer pause between cues starts a new dialogue.
-        language: of the subtitles to read, as their suffix has it; '' takes what there is.
+        language: of the subtitles to read (BCP 47); '' takes what there is.
+        merge_gap_s: a cue that does not end a sentence takes in the next one after a pause shorter than this; 0 for
+            one utterance per cue, as in Li et al. 2021.
+        sync: what to do about the soundtrack's voice activity: 'off' does not look, 'check' refuses titles whose
+            subtitles are elsewhere, 'correct' moves them.
+        min_sync_score: correlation of subtitles and speech below which a title is refused.
     """
 
     version: ClassVar[int] = 1
+    published: ClassVar[Mapping[str, int]] = {}
+    anomalies: ClassVar[Mapping[str, str]] = films_check.ANOMALIES
     min_duration_s: float = 1.5
     min_words: int = 2
     scene_gap_s: float = 8.0
     language: str = ""
+    merge_gap_s: float = 0.0
+    sync: Sync = "check"
+    min_sync_score: float = 0.15
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         if not root.is_dir():
@@ -48,115 +62,90 @@ class Films:
         units = {}
         for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
             names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-            media = [name for name in names if Path(name).suffix.lower() in MEDIA]
+            media = [name for name in names if is_media(name)]
             if len(media) > 1:
                 raise MalformedSource(
                     folder, f"it holds {len(media)} films ({', '.join(media)}): give each a folder of its own"
                 )
             if media:
-                found = [*media, *_subtitles(Path(media[0]).stem, names, self.language)]
-                units[folder.name] = [f"{folder.name}/{name}" for name in found]
+                subtitles = chosen_subtitles(Path(media[0]).stem, names, self.language)
+                units[folder.name] = [f"{folder.name}/{name}" for name in (media[0], subtitles) if name]
         if not units:
             raise MissingFolder("any film", root, "put each film with its subtitles into a folder of its own there")
         return units
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
+        title = self._title(root, list(files), {path: file.sha256 for path, file in files.items()})
         rows = Rows()
-        media = next(path for path in files if Path(path).suffix.lower() in MEDIA)
-        subtitles = next((path for path in files if path != media), None)
-
-        def fail(reason: str, *number: str) -> None:
-            rows.failures.append(failure_row(_STEP, make_id(corpus, unit, *number), reason))
-
-        if subtitles is None:
-            stem = Path(media).stem
-            fail(f"no subtitles {stem}.srt or {stem}.{self.language or 'en'}.srt stand beside {media}")
+        if title.fault:
+            rows.failures.append(failure_row(_STEP, make_id(corpus, unit), title.fault.problem))
             return rows
-        try:
-            duration_s = duration_of(root, media)
-            cues = parse_srt((root / subtitles).read_bytes())
-        except Untreatable as error:
-            fail(str(error))
-            return rows
-        if not cues:
-            fail(f"{subtitles} holds no subtitle")
-        language = self.language or _language(Path(subtitles).name, Path(media).stem)
-        scenes = _scenes(cues, self.scene_gap_s)
-        n_before: dict[int, int] = {}
-        for cue in cues:
-            number = f"{cue.number:04d}"
-            if reason := _problem(cue, duration_s):
-                fail(reason, number)
-            elif (text := self._utterance_text(cue)) and cue.times_s:
-                scene = scenes[cue.number]
-                turn = n_before[scene] = n_before.get(scene, -1) + 1
-                rows.utterances.append(
-                    utterance_row(
-                        utterance_id=make_id(corpus, unit, number),
-                        corpus=corpus,
-                        unit=unit,
-                        recording=files[media],
-                        start_s=cue.times_s[0],
-                        end_s=cue.times_s[1],
-                        verbatim=cue.text,
-                        text=text,
-                        dialogue_id=make_id(unit, f"{scene:03d}"),
-                        turn=turn,
-                        language=language,
-                    )
-                )
+        for fate in title.fates:
+            if fate.problem:
+                utterance_id = make_id(corpus, unit, f"{fate.cue.number:04d}")
+                rows.failures.append(failure_row(_STEP, utterance_id, fate.problem))
+        rows.utterances += self._utterances(title, corpus, unit, files[title.media])
         return rows
 
-    def _utterance_text(self, cue: Cue) -> str | None:
-        """The words of a cue that is an utterance, else None."""
-        start_s, end_s = cue.times_s or (0.0, 0.0)
-        text = spoken_text(cue.text)
-        if text is None or len(normalised_words(text)) < self.min_words:
-            return None
-        return text if round(end_s - start_s, 3) >= self.min_duration_s else None
+    def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
+        """Counts per title and of all, and every anomaly; reads all subtitles and hears all soundtracks."""
+
+        def read(paths: Sequence[str]) -> Title:
+            return self._title(root, paths, {})
+
+        return films_check.check(root, self.language, read, self.published if expected is None else expected)
+
+    def _title(self, root: Path, paths: Sequence[str], digests: Mapping[str, str]) -> Title:
+        def voice(path: str) -> np.ndarray:
+            return voice_of_file(root / path, digests.get(path, ""))
+
+        rules = Rules(self.min_duration_s, self.min_words, self.merge_gap_s)
+        return read_title(root, paths, rules, self.language, self.sync, self.min_sync_score, voice)
+
+    def _utterances(self, title: Title, corpus: str, unit: str, film: RawFile) -> Iterator[dict[str, Any]]:
+        scenes = _scenes(title.fates, self.scene_gap_s)
+        n_before: dict[int, int] = {}
+        for fate in title.fates:
+            if not fate.is_utterance or fate.cue.times_s is None:
+                continue
+            scene = scenes[fate.cue.number]
+            turn = n_before[scene] = n_before.get(scene, -1) + 1
+            yield utterance_row(
+                utterance_id=make_id(corpus, unit, f"{fate.cue.number:04d}"),
+                corpus=corpus,
+                unit=unit,
+                recording=film,
+                start_s=fate.cue.times_s[0],
+                end_s=fate.cue.times_s[1],
+                verbatim=fate.cue.text,
+                text=fate.text,
+                speaker_id=make_id(unit, fate.cue.speaker.casefold()) if fate.cue.speaker else "",
+                dialogue_id=make_id(unit, f"{scene:03d}"),
+                turn=turn,
+                language=title.language,
+                attributes=_attributes(title, fate),
+            )
 
 
-def _problem(cue: Cue, duration_s: float) -> str | None:
-    """Why a cue cannot be a span of the soundtrack, in a sentence."""
-    if cue.times_s is None:
-        return f"cue {cue.number} has no line of times"
-    start_s, end_s = cue.times_s
-    if end_s <= start_s:
-        return f"cue {cue.number} ends at {end_s} s, not after its start at {start_s} s"
-    if end_s > duration_s + TOLERANCE_S:
-        return f"cue {cue.number} [{start_s}, {end_s}] s passes the end of the soundtrack at {duration_s:.3f} s"
-    return None
+def _attributes(title: Title, fate: Fate) -> Mapping[str, str]:
+    """What is told of an utterance only where it is not as the file has it."""
+    attributes = {}
+    if title.alignment is not None and title.is_moved:
+        attributes["offset_s"] = f"{title.alignment.offset_s:.2f}"
+        attributes["ratio"] = f"{title.alignment.ratio:.6f}"
+        attributes["score"] = f"{title.alignment.score:.3f}"
+    if len(fate.members) > 1:
+        attributes["cues"] = " ".join(f"{number:04d}" for number in fate.members)
+    return attributes
 
 
-def _scenes(cues: Sequence[Cue], gap_s: float) -> dict[int, int]:
+def _scenes(fates: Sequence[Fate], gap_s: float) -> dict[int, int]:
     """Cue number -> scene, in order of time; every cue counts, also those that are no utterances."""
     scenes: dict[int, int] = {}
     scene, spoken_until_s = 0, None
-    for (start_s, end_s), number in sorted((cue.times_s, cue.number) for cue in cues if cue.times_s):
+    for (start_s, end_s), number in sorted((f.cue.times_s, f.cue.number) for f in fates if f.cue.times_s):
         if spoken_until_s is not None and start_s - spoken_until_s > gap_s:
             scene += 1
         scenes[number] = scene
         spoken_until_s = max(end_s, spoken_until_s or end_s)
     return scenes
-
-
-def _subtitles(stem: str, names: Sequence[str], language: str) -> list[str]:
-    """The subtitle file to read, or none: full ones before forced ones, plain before SDH, then by name."""
-    ranked = []
-    for name in names:
-        if name.startswith(stem) and name.lower().endswith(".srt"):
-            found = _language(name, stem)
-            if not language or found in ("", language):
-                kinds = _suffixes(name, stem)
-                ranked.append((found != language, "forced" in kinds, len(kinds), name))
-    return [min(ranked)[-1]] if ranked else []
-
-
-def _language(name: str, stem: str) -> str:
-    """The language that a subtitle file's name states: 'en' for 'Film.en.sdh.srt' and 'Film.eng.srt'."""
-    stated = [part for part in _suffixes(name, stem) if part not in KINDS]
-    return {"eng": "en"}.get(stated[0], stated[0]) if stated else ""
-
-
-def _suffixes(name: str, stem: str) -> list[str]:
-    return [part for part in name[len(stem) : -len(".srt")].lower().split(".") if part]

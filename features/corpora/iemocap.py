@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from features import forced_alignment, iemocap_check, iemocap_counts
 from features.audio import TOLERANCE_S
 from features.check import Findings
-from features.iemocap_files import DIALOGUE, DIMENSIONS, Fault, Turn, scenario_of, spoken, transcripts, turns, wearer_of
 from features.plugin import Interval, RawFile, Rows
+from features.releases import forced_alignment, iemocap_check, iemocap_counts
+from features.releases.iemocap_files import (
+    DIALOGUE,
+    DIMENSIONS,
+    Fault,
+    Turn,
+    scenario_of,
+    spoken,
+    transcripts,
+    turns,
+    wearer_of,
+)
 from features.rows import duration_of, failure_row, label_row, utterance_row
 from warehouse.errors import MalformedSource, MissingFolder, Untreatable
 from warehouse.schema import make_id

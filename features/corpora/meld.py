@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from features import audio, meld_check
+from features import audio
 from features.audio import AudioStream
 from features.check import Findings
-from features.meld_flaws import flaws
-from features.meld_release import (
+from features.plugin import RawFile, Rows
+from features.releases import meld_check
+from features.releases.meld_flaws import flaws
+from features.releases.meld_release import (
     DEPTH,
     FOLDERS,
     TABLES,
@@ -24,7 +26,6 @@ from features.meld_release import (
     find_parts,
     read_table,
 )
-from features.plugin import RawFile, Rows
 from features.rows import failure_row, label_row, utterance_row
 from warehouse.errors import MalformedSource, MissingFolder, UnreadableAudio, Untreatable
 from warehouse.schema import make_id
@@ -120,7 +121,7 @@ class Meld:
         return rows
 
     def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
-        """Every line and clip against what is published; see `features.meld_check`."""
+        """Every line and clip against what is published; see `features.releases.meld_check`."""
         return meld_check.check(root, self.published if expected is None else expected)
 
     def _channel_of(self, stream: AudioStream, path: str) -> str:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from features import csd, mosei_check
 from features.audio import TOLERANCE_S
 from features.check import Findings
-from features.mosei_release import (
+from features.plugin import RawFile, Rows
+from features.releases import csd, mosei_check
+from features.releases.mosei_release import (
     AUDIO,
     COLUMNS,
     DEPTH,
@@ -26,9 +27,8 @@ from features.mosei_release import (
     matching,
     read_pieces,
 )
-from features.plugin import RawFile, Rows
+from features.releases.standard_folds import fold_of
 from features.rows import duration_of, failure_row, label_row, utterance_row
-from features.standard_folds import fold_of
 from warehouse.errors import MissingFolder, RoundedLabels, Untreatable
 from warehouse.schema import make_id
 
@@ -123,7 +123,7 @@ class Mosei:
         return rows
 
     def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
-        """Labels, transcripts and sound against each other and what is published; see `features.mosei_check`."""
+        """Labels, transcripts and sound against each other and what is published (`features.releases.mosei_check`)."""
         counts = self.published if expected is None else expected
         return mosei_check.check(root, self.labels, self.tolerance_s, counts)
 

@@ -1,10 +1,7 @@
-"""Any lab's own clips: a CSV, TSV, JSONL or Parquet table that says where they are and what they hold."""
+"""Any lab's own clips: a table (CSV, TSV, JSONL, Parquet, audformat) that says where they are and what they hold."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,28 +11,36 @@ from typing import Any, ClassVar
 
 from features.audio import TOLERANCE_S
 from features.plugin import RawFile, Rows
+from features.releases import audformat
+from features.releases.clip_tables import cell_text, read_cells
 from features.rows import duration_of, failure_row, label_row, utterance_row
-from warehouse.errors import MalformedSource, MissingFolder, Untreatable
+from warehouse.errors import MalformedSource, Untreatable
 from warehouse.schema import make_id
-
-FORMS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 _STEP = "corpora.table"
 _UNIT = "table"
+_TEXTS = ("text", "speaker", "label", "split", "dialogue", "session", "language", "id")
 
 
 @dataclass(frozen=True)
 class Table:
-    """Reads one table, one utterance per row; every other field but `scheme` names a column, '' is none.
+    """Reads one table, one utterance per row; the fields from `path` to `id` name columns, '' is none.
 
     Without a column of ids, an utterance is called by its path and, where it has one, its start. Cells that are
     empty or null say nothing: no label, no speaker, the recording's own start or end.
 
+    Of an audformat folder the index of `tables` says which files and spans, and a column is named
+    `[table:]column[/attribute]`: 'emotion' of the row's own table, 'files:speaker' of another, 'files:speaker/gender'
+    for what the scheme says of that speaker. Without a `split` column the split is that of the table.
+
     Args:
-        file: the table, relative to the root of the corpus: .csv, .tsv, .jsonl or .parquet.
+        file: the table, relative to the root of the corpus: .csv, .tsv, .jsonl, .parquet, or the header (.yaml) of an
+            audformat folder, or that folder ('.' where it is the root) if the header is `db.yaml`.
         path: of the media file, relative to the root of the corpus, with forward slashes.
         label: one judgement, kept verbatim under `scheme`.
         start_s, end_s: the span in the media file.
+        tables: of an audformat folder, those whose rows are the utterances.
+        attributes: columns kept as attributes of the utterance, by the names given here.
     """
 
     version: ClassVar[int] = 1
@@ -52,10 +57,12 @@ class Table:
     language: str = ""
     id: str = ""
     scheme: str = "emotion"
+    tables: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         named = dict.fromkeys(row["path"] for row in self._rows(root))
-        return {_UNIT: [self.file, *(path for path in named if (root / path).is_file())]}
+        return {_UNIT: [*self._sources(root), *(path for path in named if (root / path).is_file())]}
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
         rows = Rows()
@@ -94,6 +101,7 @@ class Table:
                     session=row["session"],
                     split=row["split"],
                     language=row["language"],
+                    attributes=row["attributes"],
                 )
             )
             if row["label"]:
@@ -101,83 +109,60 @@ class Table:
         return rows
 
     def _rows(self, root: Path) -> Iterator[dict[str, Any]]:
-        """The rows with our names for the columns: texts, but for the span's numbers.
+        """The rows with our names for the columns: texts, but for the span's numbers and the attributes.
 
         Raises:
             MissingFolder, MalformedSource.
         """
-        columns = {
-            name: getattr(self, name)
-            for name in ("path", "text", "speaker", "label", "start_s", "end_s", "split", "dialogue", "session",
-                         "language", "id")
-        }  # fmt: skip
-        if not columns["path"]:
-            raise MalformedSource(self.file, "field `path` must name the column of media files")
+        is_audformat = audformat.is_audformat(root, self.file)
         number = 0
-        for number, found in enumerate(_read(root / self.file, self.file), start=1):
-            missing = [column for column in columns.values() if column and column not in found]
-            if missing:
-                there = ", ".join(f"'{name}'" for name in found)
-                raise MalformedSource(self.file, f"row {number} has no column '{missing[0]}' (there are: {there})")
-            row: dict[str, Any] = {name: _text(found[column]) if column else "" for name, column in columns.items()}
+        for number, row in enumerate(self._annotated(root) if is_audformat else self._plain(root), start=1):
             row["path"] = _inside(row["path"], self.file, number)
-            for name in ("start_s", "end_s"):
-                row[name] = _seconds(row[name], columns[name], self.file, number)
             yield row
         if not number:
             raise MalformedSource(self.file, "it has no row")
 
+    def _plain(self, root: Path) -> Iterator[dict[str, Any]]:
+        if self.tables:
+            raise MalformedSource(self.file, "field `tables` is for audformat folders: leave it out")
+        if not self.path:
+            raise MalformedSource(self.file, "field `path` must name the column of media files")
+        columns = {name: getattr(self, name) for name in ("path", "start_s", "end_s", *_TEXTS)}
+        for number, found in enumerate(read_cells(root / self.file, self.file), start=1):
+            named = (*filter(None, columns.values()), *self.attributes)
+            missing = [column for column in named if column not in found]
+            if missing:
+                there = ", ".join(f"'{name}'" for name in found)
+                raise MalformedSource(self.file, f"row {number} has no column '{missing[0]}' (there are: {there})")
+            row: dict[str, Any] = {name: cell_text(found[column]) if column else "" for name, column in columns.items()}
+            for name in ("start_s", "end_s"):
+                row[name] = _seconds(row[name], columns[name], self.file, number)
+            yield row | {"attributes": self._kept({name: cell_text(found[name]) for name in self.attributes})}
 
-def _read(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
-    form = path.suffix.lower()
-    if form not in FORMS:
-        raise MalformedSource(name, f"a table must be one of {', '.join(FORMS)}")
-    if not path.is_file():
-        raise MissingFolder(f"the table '{name}'", path, "name it relative to the root of the corpus")
-    if form == ".parquet":
-        yield from _read_parquet(path, name)
-        return
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MalformedSource(name, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
-    if form == ".jsonl":
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                yield _object(line, name, number)
-        return
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if form == ".tsv" else ",")
-    n_columns = len(reader.fieldnames or ())
-    for row in reader:
-        if None in row or None in row.values():
-            raise MalformedSource(name, f"line {reader.line_num} has not {n_columns} cells")
-        yield row
+    def _annotated(self, root: Path) -> Iterator[dict[str, Any]]:
+        if (self.path, self.start_s, self.end_s) != ("path", "", ""):
+            problem = "its tables say which file and span: leave the fields `path`, `start_s` and `end_s` out"
+            raise MalformedSource(self.file, problem)
+        columns = {name: getattr(self, name) for name in _TEXTS}
+        for found in audformat.rows(audformat.open_folder(root, self.file), self.tables, self._references):
+            row: dict[str, Any] = {name: found.texts[column] if column else "" for name, column in columns.items()}
+            row["split"] = row["split"] if self.split else found.split
+            row |= {"path": found.file, "start_s": found.start_s, "end_s": found.end_s}
+            yield row | {"attributes": self._kept(found.texts)}
 
+    def _kept(self, texts: Mapping[str, str]) -> dict[str, str]:
+        return {name: texts[name] for name in self.attributes if texts[name]}
 
-def _read_parquet(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    @property
+    def _references(self) -> list[str]:
+        named = filter(None, (getattr(self, name) for name in _TEXTS))
+        return list(dict.fromkeys([*named, *self.attributes]))
 
-    try:
-        with pq.ParquetFile(path) as stream:
-            for batch in stream.iter_batches():
-                yield from batch.to_pylist()
-    except pa.ArrowInvalid as error:
-        raise MalformedSource(name, f"it is no Parquet file ({error})") from error
-
-
-def _object(line: str, name: str, number: int) -> Mapping[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise MalformedSource(name, f"line {number} is no JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise MalformedSource(name, f"line {number} is no JSON object")
-    return found
-
-
-def _text(cell: Any) -> str:
-    return "" if cell is None else str(cell).strip()
+    def _sources(self, root: Path) -> list[str]:
+        """The files that say what the clips hold."""
+        if not audformat.is_audformat(root, self.file):
+            return [self.file]
+        return audformat.source_files(audformat.open_folder(root, self.file), self.tables, self._references)
 
 
 def _number(value: str) -> float | None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from features import iemocap_counts as counts
-from features.iemocap_files import EMOTIONS
+from features.releases import iemocap_counts as counts
+from features.releases.iemocap_files import EMOTIONS
 from features.sandbox import alignment
 
 RATE_HZ = 16_000

@@ -25,5 +25,7 @@ def test_known_anomalies_are_told_and_do_not_fail() -> None:
 def test_findings_as_json() -> None:
     value = json.loads(json.dumps(Findings([Count("wav", 2, 1)], []).as_json()))
     assert value == {
-        "clean": False, "anomalies": [], "counts": [{"what": "wav", "expected": 2, "found": 1, "difference": -1}],
+        "clean": False, "anomalies": [],
+        "counts": [{"what": "wav", "expected": 2, "found": 1, "difference": -1}],
     }  # fmt: skip
+    assert Count("cues, Odd", None, 3, "Odd").as_json()["group"] == "Odd"

@@ -21,7 +21,7 @@ from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
 from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
-from warehouse.errors import ArtifactNotFound, SourceChanged, UnknownField, Untreatable
+from warehouse.errors import ArtifactNotFound, NothingToHear, SourceChanged, UnknownField, Untreatable
 from warehouse.schema import audio_id, canonical_text, pair_id, text_id
 from warehouse.tables import array_of
 
@@ -143,15 +143,18 @@ def _write(path: Path, lines: Mapping[str, str]) -> None:
     path.write_text("".join(f"{name}\t{value}\n" for name, value in lines.items()))
 
 
-def read_in(warehouse: Warehouse, root: Path) -> tuple[list[Artifact], list[Artifact]]:
+def read_in(
+    warehouse: Warehouse, root: Path, reader: Lines | None = None
+) -> tuple[list[Artifact], list[Artifact]]:
     """Ingests the tree and returns its utterances and labels artifacts."""
+    reader = reader or Lines()
     digests = RawDigests(warehouse.root)
-    raw = ingest.raw_works(digests, "lines", Lines(), root)
+    raw = ingest.raw_works(digests, "lines", reader, root)
     digests.close()
     recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
     made = [
         warehouse.perform(work)
-        for work in ingest.unit_works(warehouse.root, "lines", "corpora.lines", Lines(), root, recorded)
+        for work in ingest.unit_works(warehouse.root, "lines", "corpora.lines", reader, root, recorded)
     ]
     ref = ingest.corpus_ref("corpora.lines", root, [a for _, a in recorded.values()], made)
     warehouse.set_ref("corpora/lines", ref)
@@ -366,6 +369,46 @@ def test_two_utterances_with_the_same_words_share_a_row(lake: Warehouse, root: P
     _write(root / "texts.txt", dict.fromkeys(TEXTS, "the same"))
     assert len(rows_of(make(lake, root, Words()))) == 1
     assert Words.calls == ["the same"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(Lines):
+    """The same corpus, of which only `a` can be heard, or nothing at all."""
+
+    heard: str = ""
+
+    def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
+        rows = super().read(root, unit, files, corpus)
+        for row in rows.utterances:
+            if row["utterance_id"] != f"{corpus}-{self.heard}":
+                row |= {"audio_id": "", "start_s": 0.0, "end_s": 0.0, "channel": ""}
+        return rows
+
+
+def test_what_hears_leaves_out_words_without_sound(lake: Warehouse, root: Path) -> None:
+    utterances, _ = read_in(lake, root, Silent(heard="a"))
+    for step, plugin in (("extractors.x", Energy()), ("aligners.x", Halves())):
+        found = works(lake, step, plugin, utterances, {"lines": root})
+        assert [[row["utterance_id"] for row in work.arguments["rows"]] for work in found] == [["lines-a"]]
+    (whole,) = works(lake, "extractors.x", Words(), utterances, {"lines": root})
+    assert whole.n_rows == len(TEXTS)
+
+
+def test_what_hears_refuses_a_corpus_that_is_only_text(lake: Warehouse, root: Path) -> None:
+    utterances, _ = read_in(lake, root, Silent())
+    for step, plugin in (("extractors.x", Energy()), ("aligners.x", Halves())):
+        complaint = rf"'{step}' hears, but no utterance of corpus 'lines' has sound: take that corpus out of its entry"
+        with pytest.raises(NothingToHear, match=complaint):
+            works(lake, step, plugin, utterances, {"lines": root})
+    with pytest.raises(NothingToHear, match=r"'extractors\.waveform' hears"):
+        extract(lake, "waveform", ["lines"])
+
+
+def test_words_without_sound_are_batched_by_what_it_takes_to_say_them(lake: Warehouse, root: Path) -> None:
+    utterances, _ = read_in(lake, root, Silent())
+    found = works(lake, "extractors.x", Words(), utterances, {"lines": root}, batch_s=1.3)
+    assert [work.n_rows for work in found] == [2, 2, 1], "two words each"
+    assert len(works(lake, "extractors.x", Words(), utterances, {"lines": root})) == 1
 
 
 def test_input_ids() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +13,24 @@ import soundfile
 
 from features import audio
 from features.corpora.films import Films
+from features.ingest import write_utterances
 from features.plugin import normalised_words
+from features.raw import RawDigests
+from features.sandbox.traps.films import TRAPS
+from features.subtitles.spoken_text import plain, spoken_text
+from features.subtitles.subrip import parse_srt
 from warehouse.errors import MalformedSource, MissingFolder
+from warehouse.schema import UTTERANCES, make_id
+from warehouse.tables import read_table
 
 Make = Callable[..., Path]
+UNHEARD = Films(sync="off")
+"""Most films here are silent."""
 
 
 @pytest.fixture
 def film(tmp_path: Path) -> Make:
-    """Makes a folder with one 60 s soundtrack and these subtitles, and returns the root."""
+    """Makes a folder with one silent 60 s soundtrack and these subtitles, and returns the root."""
 
     def make(*cues: tuple[float, float, str], title: str = "Film", name: str = "{}.en.srt", raw: bytes = b"") -> Path:
         folder = tmp_path / title
@@ -39,13 +51,13 @@ def srt(*cues: tuple[float, float, str]) -> str:
 
 def test_one_utterance_in_full(film: Make, read_all) -> None:
     root = film((1, 2.5, "<i>MAN:\nWell, I never!</i>"), title="A Night (1962)")
-    rows = read_all(Films(), root, "films")
+    rows = read_all(UNHEARD, root, "films")
     (row,) = rows.utterances
     assert row["utterance_id"] == "films-A_Night_1962__4aa44f-0000"
     assert (row["start_s"], row["end_s"], row["channel"]) == (1.0, 2.5, "mix")
     assert (row["text"], row["verbatim"]) == ("Well, I never!", "<i>MAN:\nWell, I never!</i>")
     assert (row["dialogue_id"], row["turn"], row["language"]) == ("A_Night_1962__4aa44f-000", 0, "en")
-    assert (row["speaker_id"], row["session"], row["split"]) == ("", "", "")
+    assert (row["speaker_id"], row["session"], row["split"], row["attributes"]) == ("", "", "", {})
     assert not rows.labels
     assert not rows.failures
 
@@ -65,84 +77,201 @@ def test_the_miniature_films(small_sandbox: dict[str, Path], read_all) -> None:
         assert np.abs(wave[-800:]).max() < 0.02
 
 
+def test_listening_changes_no_row_of_films_in_place(small_sandbox: dict[str, Path], read_all) -> None:
+    root = small_sandbox["films"]
+    assert read_all(Films(), root) == read_all(UNHEARD, root) == read_all(Films(sync="correct"), root)
+
+
+def test_a_film_out_of_place_is_refused_or_moved_to_where_it_was(
+    small_sandbox: dict[str, Path], tmp_path: Path, read_all
+) -> None:
+    root = Path(shutil.copytree(small_sandbox["films"], tmp_path / "films"))
+    good = [row for row in read_all(Films(), root).utterances if row["unit"] == "A Letter for Julia"]
+    TRAPS["out_of_sync"](root)
+    rows = read_all(Films(), root)
+    (failure,) = rows.failures
+    assert failure["utterance_id"] == make_id("c", "A Letter for Julia")
+    assert "is out of step with the soundtrack: it fits best at -5.0" in failure["reason"]
+    assert "A Letter for Julia" not in {row["unit"] for row in rows.utterances}
+    moved = [row for row in read_all(Films(sync="correct"), root).utterances if row["unit"] == "A Letter for Julia"]
+    for row, before in zip(moved, good, strict=True):
+        assert (row["utterance_id"], row["text"]) == (before["utterance_id"], before["text"])
+        assert row["start_s"] == pytest.approx(before["start_s"], abs=0.15)
+        assert float(row["attributes"]["offset_s"]) == pytest.approx(-5, abs=0.15)
+        assert (row["attributes"]["ratio"], float(row["attributes"]["score"]) > 0.5) == ("1.000000", True)
+
+
+def test_a_corrected_subtitle_decodes_no_sound_again(
+    small_sandbox: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(shutil.copytree(small_sandbox["films"], tmp_path / "films"))
+    unit, paths = next(iter(Films().units(root).items()))
+
+    def ingested(folder: Path) -> list[str]:
+        folder.mkdir()
+        digests = RawDigests(tmp_path / "lake")
+        files = tuple(digests.raw_files(root, paths).values())
+        digests.close()
+        reading = {"lake": tmp_path / "lake", "reader": Films(), "root": root, "unit": unit, "corpus": "c"}
+        write_utterances(folder, files=files, **reading)
+        return read_table(folder / "utterances.parquet", UTTERANCES).column("text").to_pylist()
+
+    texts = ingested(tmp_path / "one")
+    monkeypatch.setattr(audio, "_open_recording", lambda *_: pytest.fail("it is decoded again"))
+    subtitles = root / paths[1]
+    subtitles.write_bytes(subtitles.read_bytes().replace(texts[0].split()[0].encode(), b"Nevertheless", 1))
+    corrected = ingested(tmp_path / "two")
+    assert corrected[0].startswith("Nevertheless") and corrected[1:] == texts[1:]
+
+
 def test_the_real_pair(real: Path, tmp_path: Path, read_all) -> None:
+    """Each cue but the first, which is a '1', is an utterance with its text and times; all in one dialogue."""
     (tmp_path / "sonnet").mkdir()
-    soundtrack = audio.decode(real / "movie_like" / "p001.mp3")
-    soundfile.write(tmp_path / "sonnet" / "sonnet001.flac", soundtrack, audio.RATE_HZ)
-    shutil.copy(real / "movie_like" / "sonnet001.srt", tmp_path / "sonnet")
-    rows = read_all(Films(), tmp_path)
-    assert len(rows.utterances) == 14
-    assert not rows.failures
-    assert rows.utterances[0]["text"] == "From fairest creatures we desire increase,"
-    assert len({row["dialogue_id"] for row in rows.utterances}) == 1
+    shutil.copy(real / "movie_like" / "p001.mp3", tmp_path / "sonnet" / "sonnet001.mp3")
+    for name in ("sonnet001.srt", "sonnet001.vtt"):
+        shutil.copy(real / "movie_like" / name, tmp_path / "sonnet")
+        for sync in ("off", "check", "correct"):
+            rows = read_all(Films(sync=sync), tmp_path)
+            cues = parse_srt((real / "movie_like" / "sonnet001.srt").read_text())[1:]
+            assert [((row["start_s"], row["end_s"]), row["text"]) for row in rows.utterances] == [
+                (cue.times_s, cue.text) for cue in cues
+            ]
+            assert len(rows.utterances) == 14
+            assert not rows.failures
+            assert {row["dialogue_id"] for row in rows.utterances} == {"sonnet-000"}
+        (tmp_path / "sonnet" / name).unlink()
 
 
 def test_the_real_captions_for_the_deaf(real: Path, tmp_path: Path, read_all) -> None:
+    """The counts of this file in the notes on corpora: 1,847 cues, 124 that begin with a speaker's label, 265 shorter
+    than 1.5 s, 71 of one word with markup and descriptions counted, 801 that end in mid-sentence, 1,507 that touch the
+    next one, 69 that are one bracket and nothing else. One more consists of two brackets, so 70 have no speech.
+    """
+    path = real / "subtitles" / "pbs_nova_sdh_example.srt"
+    cues = parse_srt(path.read_text())
+    spans = [cue.times_s for cue in cues if cue.times_s]
+    lines = [cue.text.split("\n") for cue in cues]
+    assert len(cues) == len(spans) == 1_847
+    assert sum(round(end_s - start_s, 3) < 1.5 for start_s, end_s in spans) == 265
+    assert sum(one[1] == two[0] for one, two in pairwise(spans)) == 1_507
+    assert sum(len(plain(cue.text).split()) == 1 for cue in cues) == 71
+    assert sum(line[0].partition(":")[1] == ":" and line[0].partition(":")[0].isupper() for line in lines) == 124
+    assert sum(plain(cue.text).rstrip("\"”'’)]")[-1:] not in ".?!…" for cue in cues) == 801
+    assert sum(bool(re.fullmatch(r"\([^)]*\)", cue.text)) for cue in cues) == 69
+    assert [cue.text for cue in cues if re.fullmatch(r"(\([^)]*\)\s*){2}", cue.text)] == ["( groaning )\n( giggling )"]
+    assert sum(spoken_text(cue.text) == "" for cue in cues) == 70
+
     (tmp_path / "nova").mkdir()
     soundfile.write(tmp_path / "nova" / "nova.flac", np.zeros(7_000 * 1_000, np.int16), 1_000)
-    shutil.copy(real / "subtitles" / "pbs_nova_sdh_example.srt", tmp_path / "nova" / "nova.en.sdh.srt")
-    rows = read_all(Films(), tmp_path)
+    shutil.copy(path, tmp_path / "nova" / "nova.en.sdh.srt")
+    found = {count.what: count.found for count in UNHEARD.check(tmp_path).counts}
+    reasons = {what[10:]: n for what, n in found.items() if what.startswith("left out, ") and n and "nova" not in what}
+    assert reasons == {"advert": 1, "no speech": 70, "two speakers": 1, "short": 192, "few words": 77}
+    rows = read_all(UNHEARD, tmp_path)
     assert not rows.failures
-    assert 1_300 < len(rows.utterances) < 1_847 - 265  # 265 are shorter than 1.5 s
+    assert len(rows.utterances) == found["utterances"] == 1_847 - sum(reasons.values()) == 1_506
     assert not any("(" in row["text"] or "MAN:" in row["text"] for row in rows.utterances)
     assert rows.utterances[0]["text"] == "When we think of E equals m c-squared,"
+    wide = read_all(Films(sync="off", merge_gap_s=0.3), tmp_path)
+    assert not wide.failures and len(wide.utterances) < len(rows.utterances)
+    assert sum(row["text"].endswith((".", "?", "!")) for row in wide.utterances) > 0.95 * len(wide.utterances)
 
 
-@pytest.mark.parametrize(
-    ("cue", "kept"),
-    [
-        ((1, 2.499, "Long enough words"), False),
-        ((1, 2.5, "Long enough words"), True),
-        ((1, 3, "Word."), False),
-        ((1, 3, "[laughs] Word."), False),
-        ((1, 3, "- You?\n- Me."), False),
-        ((1, 3, ""), False),
-    ],
-)
-def test_what_is_no_utterance_is_no_failure(film: Make, read_all, cue: tuple[float, float, str], kept: bool) -> None:
-    rows = read_all(Films(), film(cue))
-    assert len(rows.utterances) == kept
-    assert not rows.failures
+REAL = {
+    "ableplayer_wwa_captions_en.vtt": (14, 0, "en"), "elephantsdream_captions.en.vtt": (56, 0, "en"),
+    "elephantsdream_captions.ru.vtt": (52, 0, "ru"), "gb2312.srt": (2, 0, ""),
+    "pbs_nova_sdh_example.srt": (1_506, 0, ""), "webvtt_py_invalid_timeframe.srt": (5, 0, ""),
+    "webvtt_py_missing_caption_text.srt": (4, 0, ""), "webvtt_py_missing_timeframe.srt": (4, 1, ""),
+    "webvtt_py_styles.vtt": (1, 0, ""), "webvtt_py_youtube_dl.vtt": (0, 0, "en"),
+}  # fmt: skip
+"""File -> utterances, failures, language stated by its name or header."""
+
+
+def test_every_real_subtitle_file(real: Path, tmp_path: Path, read_all) -> None:
+    assert {path.name for path in (real / "subtitles").iterdir()} == set(REAL)
+    for name, (n_utterances, n_failures, language) in REAL.items():
+        root = tmp_path / name
+        (root / "Film").mkdir(parents=True)
+        soundfile.write(root / "Film" / f"{name.partition('.')[0]}.flac", np.zeros(7_000 * 1_000, np.int16), 1_000)
+        shutil.copy(real / "subtitles" / name, root / "Film")
+        rows = read_all(UNHEARD, root)
+        assert (len(rows.utterances), len(rows.failures)) == (n_utterances, n_failures), name
+        assert {row["language"] for row in rows.utterances} <= {language}, name
+
+
+def test_real_films_with_and_without_a_stream_of_text(real: Path, tmp_path: Path, read_all) -> None:
+    for path in sorted((real / "movie_like").glob("*.mp4")) + sorted((real / "movie_like").glob("*.mkv")):
+        (tmp_path / path.stem).mkdir()
+        shutil.copy(path, tmp_path / path.stem)
+    rows = read_all(UNHEARD, tmp_path)
+    assert [(row["unit"], row["text"], row["start_s"], row["end_s"]) for row in rows.utterances] == [
+        ("sample_MP4_SRT", "Line 1", 1.0, 3.0)
+    ]
+    assert Counter(row["reason"].partition(" ")[0] for row in rows.failures) == {"no": 2, "cue": 1}
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_russian_captions_are_refused_where_another_language_is_wanted(
+    real: Path, tmp_path: Path, read_all, language: str
+) -> None:
+    (tmp_path / "Film").mkdir()
+    soundfile.write(tmp_path / "Film" / "Film.flac", np.zeros(700 * 1_000, np.int16), 1_000)
+    shutil.copy(real / "subtitles" / "elephantsdream_captions.ru.vtt", tmp_path / "Film" / "Film.vtt")
+    (failure,) = read_all(Films(sync="off", language=language), tmp_path).failures
+    assert f"should be in '{language}', but most of its letters are CYRILLIC: find others" in failure["reason"]
+    assert len(read_all(Films(sync="off", language="ru"), tmp_path).utterances) == 52
+
+
+def test_a_voice_tag_is_the_speaker(film: Make, read_all) -> None:
+    raw = b"WEBVTT\n\n00:01.000 --> 00:03.000\n<v Ann Lee>Some words.\n\n00:04.000 --> 00:06.000\nNo name.\n"
+    rows = read_all(UNHEARD, film(raw=raw, name="{}.vtt"))
+    assert [row["speaker_id"] for row in rows.utterances] == [make_id("Film", "ann lee"), ""]
+
+
+def test_what_is_no_utterance_is_no_failure(film: Make, read_all) -> None:
+    root = film((1, 3, "Word."), (4, 6, "- You?\n- Me."), (7, 7, "Hidden"), (8, 10, "[door]"), (11, 13, ""))
+    rows = read_all(UNHEARD, root)
+    assert (rows.utterances, rows.failures) == ([], [])
 
 
 def test_the_limits_are_fields(film: Make, read_all) -> None:
     root = film((1, 1.5, "Word."))
-    assert len(read_all(Films(min_duration_s=0.5, min_words=1), root).utterances) == 1
+    assert len(read_all(Films(min_duration_s=0.5, min_words=1, sync="off"), root).utterances) == 1
+
+
+def test_merged_cues_tell_what_they_consist_of(film: Make, read_all) -> None:
+    root = film((1, 2, "This is"), (2.1, 3, "one sentence."), (3, 5, "This is another."))
+    first, second = read_all(Films(merge_gap_s=0.3, sync="off"), root).utterances
+    assert (first["text"], first["verbatim"]) == ("This is one sentence.", "This is\none sentence.")
+    assert (first["start_s"], first["end_s"], first["turn"]) == (1.0, 3.0, 0)
+    assert first["attributes"] == {"cues": "0000 0001"}
+    assert (second["utterance_id"], second["turn"], second["attributes"]) == ("c-Film-0002", 1, {})
 
 
 def test_a_long_pause_starts_a_new_dialogue(film: Make, read_all) -> None:
     cues = [(0, 2), (9.9, 12), (13, 13.5), (21.4, 24), (32.1, 34), (2, 4)]
-    rows = read_all(Films(), film(*((a, b, "Some words.") for a, b in cues))).utterances
+    rows = read_all(UNHEARD, film(*((a, b, "Some words.") for a, b in cues))).utterances
     assert [(row["start_s"], row["dialogue_id"][-1], row["turn"]) for row in rows] == [
         (0.0, "0", 0), (9.9, "0", 1), (21.4, "0", 2), (32.1, "1", 0), (2.0, "0", 3)
     ]  # fmt: skip
-    wide = read_all(Films(scene_gap_s=9), film(*((a, b, "Some words.") for a, b in cues))).utterances
+    wide = read_all(Films(scene_gap_s=9, sync="off"), film(*((a, b, "Some words.") for a, b in cues))).utterances
     assert {row["dialogue_id"][-1] for row in wide} == {"0"}
 
 
 @pytest.mark.parametrize(
-    ("cue", "reason"),
+    ("times", "reason"),
     [
-        ((58, 60.1, "Past the end"), "cue 1 [58.0, 60.1] s passes the end of the soundtrack at 60.000 s"),
-        ((5, 5, "No time"), "cue 1 ends at 5.0 s, not after its start at 5.0 s"),
-        ((6, 5, "Less than none"), "cue 1 ends at 5.0 s, not after its start at 6.0 s"),
+        ("00:00:58,000 --> 00:01:00,100", "cue 1 [58.0, 60.1] s passes the end of the soundtrack at 60.000 s"),
+        ("00:00:06,000 --> 00:00:05,000", "cue 1 ends at 5.0 s, not after its start at 6.0 s"),
+        ("00:00:06,000 -->", "cue 1 has no end"),
+        ("00:00:06.x --> 00:00:07,000", "cue 1 has times that cannot be read ('00:00:06.x --> 00:00:07,000')"),
     ],
 )
-def test_cues_that_are_no_span_are_failures(film: Make, read_all, cue: tuple[float, float, str], reason: str) -> None:
-    root = film((1, 3, "Some words."), cue) if cue[1] < 60 else film((1, 3, "Some words."), (58, 59.99, cue[2]))
-    if cue[1] > 60:
-        path = root / "Film" / "Film.en.srt"
-        path.write_text(path.read_text().replace("00:00:59,990", "00:01:00,100"))
-    rows = read_all(Films(), root)
+def test_malformed_cues_are_failures(film: Make, read_all, times: str, reason: str) -> None:
+    raw = f"1\n00:00:01,000 --> 00:00:03,000\nSome words.\n\n2\n{times}\nOther words.\n".encode()
+    rows = read_all(UNHEARD, film(raw=raw))
     assert rows.failures == [{"input_id": "", "utterance_id": "c-Film-0001", "step": "corpora.films", "reason": reason}]
     assert len(rows.utterances) == 1
-
-
-def test_a_cue_without_times_is_a_failure(film: Make, real: Path, read_all) -> None:
-    raw = (real / "subtitles" / "webvtt_py_missing_timeframe.srt").read_bytes()
-    rows = read_all(Films(), film(raw=raw))
-    assert [row["reason"] for row in rows.failures] == ["cue 1 has no line of times"]
-    assert len(rows.utterances) == 4
 
 
 @pytest.mark.parametrize(
@@ -150,7 +279,7 @@ def test_a_cue_without_times_is_a_failure(film: Make, real: Path, read_all) -> N
     [
         (lambda folder: (folder / "Film.en.srt").unlink(), "no subtitles Film.srt or Film.en.srt stand beside"),
         (lambda folder: (folder / "Film.en.srt").write_text("plain text\n"), "Film/Film.en.srt holds no subtitle"),
-        (lambda folder: (folder / "Film.en.srt").write_bytes(b"\x81\x8d"), "the subtitles are neither UTF-8"),
+        (lambda folder: (folder / "Film.en.srt").write_bytes(bytes(range(128, 256))), "the subtitles are neither"),
         (lambda folder: (folder / "Film.wav").write_bytes(b"none"), "Film/Film.wav cannot be decoded as audio"),
     ],
 )
@@ -158,7 +287,7 @@ def test_a_film_that_cannot_be_read_is_one_failure(film: Make, read_all, spoil, 
     root = film((1, 3, "Some words."))
     film((1, 3, "Some words."), title="Other")
     spoil(root / "Film")
-    rows = read_all(Films(), root)
+    rows = read_all(UNHEARD, root)
     assert [row["utterance_id"] for row in rows.failures] == ["c-Film"]
     assert rows.failures[0]["reason"].startswith(reason)
     assert [row["unit"] for row in rows.utterances] == ["Other"]
@@ -181,7 +310,7 @@ def test_which_subtitles_are_read(
 ) -> None:
     for name in names:
         root = film((1, 3, f"Said in {name.replace('.', ' ')}."), name=name)
-    reader = Films(language=language)
+    reader = Films(language=language, sync="off")
     assert reader.units(root)["Film"] == ["Film/Film.wav", *([f"Film/{chosen}"] if chosen else [])]
     assert [row["language"] for row in read_all(reader, root).utterances] == ([stated] if chosen else [])
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from features.corpora.iemocap import Iemocap
-from features.iemocap_counts import NO_ALIGNMENT, SESSIONS
 from features.plugin import RawFile
+from features.releases.iemocap_counts import NO_ALIGNMENT, SESSIONS
 from features.sandbox import full_iemocap
 from warehouse.errors import Untreatable
 from warehouse.hashing import digest, file_digest

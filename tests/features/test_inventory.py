@@ -103,6 +103,23 @@ def test_wanted_ids_are_those_of_sound_of_words_or_of_both(lake: Warehouse) -> N
     assert inventory.wanted_ids([artifact, artifact], "pair") == pairs and len(pairs) == 3
 
 
+def test_what_has_no_sound_is_wanted_by_nothing_that_hears(lake: Warehouse) -> None:
+    found = [
+        dict.fromkeys(UTTERANCES.names, "")
+        | {"utterance_id": f"u{n}", "audio_id": audio, "text_id": text_id("w"), "turn": n}
+        | {"start_s": 0.0, "end_s": 0.0, "attributes": []}
+        for n, audio in enumerate(["", "A"])
+    ]
+    silent, heard = found
+    assert [inventory.input_id(silent, needs) for needs in ("audio", "pair", "text")] == ["", "", text_id("w")]
+    artifact = lake.materialize(
+        Request("utterances", "made", 2), lambda f: write_rows(f / "utterances.parquet", found, UTTERANCES)
+    )
+    assert inventory.wanted_ids([artifact], "audio") == {"A"}
+    assert inventory.wanted_ids([artifact], "pair") == {pair_id("A", heard["text_id"])}
+    assert inventory.wanted_ids([artifact], "text") == {text_id("w")}
+
+
 def test_the_utterances_of_a_selection(lake: Warehouse) -> None:
     chosen = [{"utterance_id": name, "label": "sad", "probability": 0.9} for name in "ab"]
     artifact = lake.materialize(

@@ -9,7 +9,7 @@ import pytest
 
 from features import audio
 from features.corpora.meld import Channel, Meld
-from features.meld_release import COLUMNS, FOLDERS
+from features.releases.meld_release import COLUMNS, FOLDERS
 from features.sandbox.media import write_film
 from warehouse.catalog import build, plugin_key
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder

@@ -13,7 +13,7 @@ import soundfile
 
 from features import audio
 from features.corpora.mosei import Mosei
-from features.mosei_release import COLUMNS
+from features.releases.mosei_release import COLUMNS
 from features.sandbox import mosei as sandbox
 from features.sandbox.media import write_wav
 from features.sandbox.mosei import AUDIO, LABELS, TRANSCRIPTS, write_csd

@@ -28,10 +28,10 @@ def test_digest_is_what_sha256sum_prints(tree: Path, tmp_path: Path) -> None:
 
 
 def test_an_unchanged_file_is_hashed_once(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed: list[Path] = []
+    hashed: list[str] = []
     real = raw.file_digest
 
-    def counted(path: Path) -> str:
+    def counted(path: str) -> str:
         hashed.append(path)
         return real(path)
 
@@ -40,7 +40,52 @@ def test_an_unchanged_file_is_hashed_once(tree: Path, tmp_path: Path, monkeypatc
     before = first.raw_file(tree, "a.txt")
     first.close()
     assert RawDigests(tmp_path).raw_file(tree, "a.txt") == before
-    assert hashed == [tree / "a.txt"]
+    assert hashed == [str(tree / "a.txt")]
+
+
+def test_what_was_hashed_before_an_interruption_is_kept(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(n_bytes: int) -> None:
+        if n_bytes == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        RawDigests(tmp_path).raw_files(tree, ["a.txt", "b/c.txt"], interrupt)
+    monkeypatch.setattr(raw, "file_digest", lambda path: pytest.fail("hashed again"))
+    assert len(RawDigests(tmp_path).raw_files(tree, ["a.txt", "b/c.txt"])) == 2
+
+
+def test_many_files_are_looked_up_a_part_at_a_time(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number}{letter}.txt" for number in range(4) for letter in "zäß"]
+    for name in names:
+        (tree / name).write_text(name)
+    together = RawDigests(tmp_path / "one").raw_files(tree, names)
+    monkeypatch.setattr(raw, "_LOOK_UP", 5)
+    assert RawDigests(tmp_path / "two").raw_files(tree, names) == together
+    assert {path: file.sha256 for path, file in together.items()} == {
+        name: hashlib.sha256(name.encode()).hexdigest() for name in names
+    }
+    monkeypatch.setattr(raw, "file_digest", lambda path: pytest.fail("hashed again"))
+    assert RawDigests(tmp_path / "two").raw_files(tree, names) == together
+    assert RawDigests(tmp_path).raw_files(tree, []) == {}
+
+
+def test_nobody_waits_while_another_hashes(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = RawDigests(tmp_path)
+    other._database.execute("PRAGMA busy_timeout = 0")  # a lock would be an error at once
+    (tree / "d.txt").touch()
+    told = []
+    for keep_every_s in (0, 60):
+        monkeypatch.setattr(raw, "_KEEP_EVERY_S", keep_every_s)
+        (tree / "a.txt").touch()
+
+        def meanwhile(n_bytes: int) -> None:
+            (tree / "d.txt").touch()
+            told.append(other.raw_file(tree, "d.txt"))
+
+        RawDigests(tmp_path).raw_files(tree, ["a.txt", "b/c.txt"], meanwhile)
+    assert len(told) == 4
 
 
 def test_a_changed_file_is_seen_even_with_the_same_size_and_time(tree: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.plugin import RawFile
-from features.rows import duration_of, failure_row, label_row, utterance_row
+from features.rows import duration_of, failure_row, label_row, text_row, utterance_row
 from warehouse.errors import Untreatable
 from warehouse.schema import FAILURES, LABELS, UTTERANCES, audio_id, text_id
 from warehouse.tables import table_of
@@ -47,6 +47,19 @@ def test_a_sound_is_its_recording_its_span_and_its_channel() -> None:
     assert row(recording=moved)["audio_id"] == row()["audio_id"]
     for other in ({"start_s": 0.6}, {"end_s": 1.4}, {"channel": "1"}, {"recording": RawFile("a/b.wav", 12, "e" * 64)}):
         assert row(**other)["audio_id"] != row()["audio_id"], other
+
+
+def test_words_without_sound_have_no_span_no_channel_and_no_audio_id() -> None:
+    source = RawFile("lines.txt", 9, "f" * 64)
+    found = text_row(
+        utterance_id="c-u", corpus="c", unit="u", source=source, verbatim="Yes !", text="Yes!", language="en", turn=2
+    )
+    assert (found["start_s"], found["end_s"], found["channel"], found["audio_id"]) == (0.0, 0.0, "", "")
+    assert (found["recording_id"], found["path"]) == ("f" * 64, "lines.txt")
+    spoken = row(text="Yes!", verbatim="Yes !", turn=2, language="en")
+    heard = ("recording_id", "path", "start_s", "end_s", "channel", "audio_id")
+    assert all(found[name] == spoken[name] for name in spoken if name not in heard)
+    assert table_of([found], UTTERANCES).num_rows == 1
 
 
 @given(st.text(), st.text(alphabet=" \t\n\u00a0", max_size=3))

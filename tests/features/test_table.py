@@ -84,6 +84,14 @@ def test_all_columns(clips: Path, read_all) -> None:
     assert [(row["scheme"], row["value"], row["number"]) for row in rows.labels] == 2 * [("valence", "3.5", 3.5)]
 
 
+def test_columns_kept_as_attributes(clips: Path, read_all) -> None:
+    write(clips / "c.jsonl", [{"path": "two.wav", "text": "t", "age": 31, "accent": None}])
+    reader = Table("c.jsonl", speaker="", label="", attributes=("age", "text", "accent"))
+    assert [row["attributes"] for row in read_all(reader, clips).utterances] == [{"age": "31", "text": "t"}]
+    with pytest.raises(MalformedSource, match="row 1 has no column 'aeg'"):
+        Table("c.jsonl", speaker="", label="", attributes=("aeg",)).units(clips)
+
+
 def test_columns_that_are_not_named_are_absent(clips: Path, read_all) -> None:
     write(clips / "c.csv", [{"path": "two.wav"}])
     rows = read_all(Table("c.csv", text="", speaker="", label=""), clips)

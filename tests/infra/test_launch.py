@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.launch import JobError, run_job, stop_jobs
+from warehouse import Warehouse
 
 REQUEST = {"kind": "checkpoint", "step": "students.mced", "version": 1, "params": {"λ": 0.5}, "inputs": {}}
 
@@ -177,23 +176,27 @@ def test_jobs_of_other_threads_can_be_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the job in /proc")
-def test_a_parent_killed_with_9_takes_the_job_along(tmp_path: Path) -> None:
+def test_a_parent_killed_with_9_takes_the_job_along_and_what_it_left_is_swept(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     body = LIFELINE + f"open({str(pids)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    program = f"from infra.launch import run_job; run_job('lake', [{{}}], 'cpu', command={_job(tmp_path, body)!r})"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=environment) as parent:
+    lake, command = tmp_path / "lake", _job(tmp_path, body)
+    program = f"from infra.launch import run_job; run_job({str(lake)!r}, [{{}}], 'cpu', command={command!r})"
+    with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2]) as parent:
         _wait_until(lambda: pids.exists() and pids.read_text())
+        Warehouse(lake, create=True)
+        assert list(lake.glob(".scratch/*/request.json")), "the order of a living process is its own"
         parent.kill()
     _wait_until(lambda: not _is_alive(int(pids.read_text())))
+    assert list(lake.glob(".scratch/*"))
+    Warehouse(lake)
+    assert not list(lake.glob(".scratch/*"))
 
 
-def test_the_order_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_the_order_is_not_left_behind(tmp_path: Path) -> None:
     command = _job(tmp_path, "print(json.dumps({'key': sys.argv[2], 'digest': 'd'}))")
     order = run_job(tmp_path, [REQUEST], "cpu", command=command)[0]["key"]
     assert not Path(order).exists()
-    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["job.py"]'
+    assert [path.name for path in tmp_path.rglob("*")] == [".scratch", "job.py"]
 
 
 def test_a_job_that_starts_after_the_stop_is_ended_too(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+import operator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from warehouse import Artifact, Request, Warehouse
 from warehouse.artifact import MANIFEST, commit, content_digest, read_artifact
 from warehouse.errors import EmptyArtifact, InvalidId, NotCanonical, UnreadableManifest
+from warehouse.lineage import why
 
 PARAMS = {"plugin": {"n_mels": 40}, "ids": "0a"}
 REQUEST = Request("features", "extractors.mfcc", 1, PARAMS, {"utterances": ("d1", "d2")})
@@ -165,6 +169,9 @@ def edit(artifact: Artifact, change: Any) -> None:
         (lambda m: m["request"].pop("inputs") and None, "KeyError: 'inputs'"),
         (lambda m: ["no mapping"], "TypeError: "),
         (lambda m: m["request"].update(inputs=["d1"]), "AttributeError: "),
+        (lambda m: m["request"].update(params={"x": float("nan")}), "NotCanonical: "),
+        (lambda m: m.update(created_at=None), "TypeError: 'created_at' is None, no str"),
+        (lambda m: m["files"]["b.txt"].update(n_bytes="3"), "TypeError: 'n_bytes' is '3', no int"),
         (lambda m: m["request"].update(version=2), "its request has key [0-9a-f]{32}, but the folder is [0-9a-f]{32}"),
     ],
 )
@@ -181,6 +188,44 @@ def test_a_manifest_that_is_no_json_is_said_to_be(tmp_path: Path, content: bytes
     (artifact.folder / MANIFEST).write_bytes(content)
     with pytest.raises(UnreadableManifest, match=r"cannot be read \((JSONDecodeError|UnicodeDecodeError)"):
         read_artifact(artifact.folder)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value of a manifest; what the environment says is nobody's input."""
+    yield path
+    if isinstance(value, dict) and path != ("environment",):
+        for key, inner in value.items():
+            yield from places(inner, (*path, key))
+
+
+WRONG = (None, 3, -1.5, True, "x", [], [3], {}, {"x": 3}, {"x": {"n_bytes": "x"}}, float("nan"))
+
+
+def test_whatever_a_manifest_holds_is_named_or_does_no_harm(lake: Warehouse) -> None:
+    """`ls`, `sql` and `plan` rest on these questions: each answers, or says which manifest is at fault."""
+    request = dataclasses.replace(REQUEST, kind="checkpoint")
+    path = lake.materialize(request, write_two).folder / MANIFEST
+    good = path.read_text()
+    n_named = 0
+    for place in places(json.loads(good)):
+        for wrong in WRONG:
+            value: Any = {"manifest": json.loads(good)}
+            functools.reduce(operator.getitem, ("manifest", *place)[:-1], value)[("manifest", *place)[-1]] = wrong
+            path.write_text(json.dumps(value["manifest"]))
+            again = Warehouse(lake.root)
+            try:
+                again.artifacts()
+            except UnreadableManifest as error:
+                assert str(path) in str(error)
+                n_named += 1
+            else:
+                assert again.find(request) and again.resolve(request.key)
+                assert why(again, dataclasses.replace(request, version=2))
+                assert again.table("SELECT key FROM artifacts").num_rows == 1
+    assert n_named > 100
+    path.write_text("[" * 100_000)
+    with pytest.raises(UnreadableManifest, match="RecursionError"):
+        Warehouse(lake.root).artifacts()
 
 
 def test_a_folder_under_another_name_is_not_that_artifact(tmp_path: Path) -> None:

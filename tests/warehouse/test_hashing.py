@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,15 @@ def test_digest_is_sha256_of_the_canonical_json() -> None:
     value = {"b": 1, "a": [True]}
     assert digest(value) == hashlib.sha256(b'{"a":[true],"b":1}').hexdigest()
     assert short_digest(value) == digest(value)[:ID_LENGTH]
+
+
+def test_threads_hash_side_by_side(tmp_path: Path) -> None:
+    contents = [bytes([number]) * 700_000 for number in range(8)]
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).write_bytes(content)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(file_digest, [tmp_path / str(number % 8) for number in range(64)]))
+    assert found == [hashlib.sha256(contents[number % 8]).hexdigest() for number in range(64)]
 
 
 def test_file_digest_is_what_sha256sum_prints(tmp_path: Path) -> None:

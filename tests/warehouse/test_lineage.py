@@ -60,6 +60,21 @@ def test_two_requests_with_the_same_bytes_are_both_shown(lake: Warehouse) -> Non
     assert shape(down(lake, other)) == ("other", [("user", [])])
 
 
+def test_a_piece_stands_on_the_record_of_its_own_unit(lake: Warehouse) -> None:
+    """All pieces of one file have the same raw record; what is made of all of them has each piece above it once."""
+    raws = [put(lake, "raw", text="same", corpus="c", unit=str(n)) for n in range(3)]
+    pieces = [put(lake, "piece", raw, text="rows", corpus="c", unit=str(n)) for n, raw in enumerate(raws)]
+    whole = put(lake, "whole", *pieces, text="whole")
+    units = [
+        (branch.artifact.request.params["unit"], [leaf.artifact.request.params["unit"] for leaf in branch.branches])
+        for branch in up(lake, whole).branches
+    ]
+    assert sorted(units) == [("0", ["0"]), ("1", ["1"]), ("2", ["2"])]
+    assert [node.artifact.key for node in down(lake, raws[1]).branches] == [pieces[1].key]
+    stranger = put(lake, "stranger", raws[0], corpus="other", unit="0")
+    assert len(up(lake, stranger).branches) == 3
+
+
 def test_what_is_up_from_one_is_down_from_the_other(small: SmallLake) -> None:
     artifacts = small.lake.artifacts()
     above = {(a.key, n.artifact.key) for a in artifacts for n in up(small.lake, a).walk()}
@@ -141,6 +156,21 @@ def test_a_trace_of_nothing_says_what_is_missing(small: SmallLake) -> None:
     shutil.rmtree(small.named["checkpoint"].folder)
     with pytest.raises(ArtifactNotFound, match=f"name '{small.named['checkpoint'].digest}'"):
         trace(Warehouse(small.lake.root), small.predictions, "u1")
+
+
+def test_words_without_sound_are_traced_to_file_and_line(tmp_path: Path) -> None:
+    small = SmallLake(tmp_path / "lake")
+    silent = {"start_s": 0.0, "end_s": 0.0, "channel": "", "audio_id": "", "path": "lines.txt"}
+    rows = [
+        MAIN | silent | {"utterance_id": "t1", "attributes": {"line": "12"}},
+        MAIN | silent | {"utterance_id": "t2", "attributes": {"sentence": "3.1"}},
+        MAIN | silent | {"utterance_id": "t3", "attributes": {}},
+    ]
+    small.ingested("main", small.reading("main", rows))
+    for name, place in (("t1", "line 12"), ("t2", "sentence 3.1"), ("t3", "text only")):
+        first, *rest = uses(small.lake, name)
+        assert first.note == f"/corpora/main/lines.txt, {place}, sha256 {MAIN['recording_id']}"
+        assert sorted(hop.what for hop in rest) == ["labels", "utterances"], "the failures of others are not its own"
 
 
 def test_uses_names_every_artifact_with_a_row_about_an_utterance(small: SmallLake) -> None:

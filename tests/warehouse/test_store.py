@@ -177,6 +177,36 @@ def test_scratch_of_other_hosts_is_left_to_them(lake: Warehouse, monkeypatch: py
     assert [path.name for path in scratch_of(lake)] == sorted(names[1:])
 
 
+def test_scratch_of_no_process_is_left_alone(lake: Warehouse) -> None:
+    for name in ("my-own-notes", "notes", f"{socket.gethostname()}-x-0123"):
+        (lake.root / ".scratch" / name).mkdir(parents=True)
+    Warehouse(lake.root)
+    assert len(scratch_of(lake)) == 3
+
+
+def test_a_ref_killed_on_its_way_leaves_nothing_once_the_lake_is_opened_again(lake: Warehouse) -> None:
+    lake.set_ref("corpora/films", {"root": "/a"})
+    code = """
+        import os, sys, time
+        from warehouse import Warehouse
+        lake = Warehouse(sys.argv[1])
+        def wait(*_):
+            print("writing", flush=True)
+            time.sleep(60)
+        os.replace = wait
+        lake.set_ref("corpora/films", {"root": "/b"})
+    """
+    with python(code, lake.root) as process:
+        assert process.stdout is not None and process.stdout.readline() == "writing\n"
+        Warehouse(lake.root)
+        assert len(list((lake.root / "refs" / "corpora").iterdir())) == 2, "a living process is left alone"
+        process.kill()
+    assert len(list((lake.root / "refs" / "corpora").iterdir())) == 2
+    Warehouse(lake.root)
+    assert [p.name for p in (lake.root / "refs" / "corpora").iterdir()] == ["films.json"]
+    assert lake.ref("corpora/films") == {"root": "/a"}
+
+
 def test_is_running() -> None:
     assert store._is_running(os.getpid()) and store._is_running(1)
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -429,6 +459,15 @@ def test_what_duckdb_has_against_a_query_is_passed_on(lake: Warehouse, query: st
 def test_what_only_shows_while_it_runs_is_passed_on_too(lake: Warehouse) -> None:
     with pytest.raises(QueryFailed, match="Could not convert string 'x' to INT32"):
         lake.table("SELECT x::INT FROM (VALUES ('x')) t(x)")
+
+
+def test_a_question_to_a_lake_that_lost_a_file_says_so(lake: Warehouse) -> None:
+    table = pa.table({"utterance_id": ["u"], "part": ["test"], "label": ["sad"]})
+    artifact = lake.materialize(Request("split", "p", 1), lambda f: pq.write_table(table, f / "split.parquet"))
+    assert lake.table("FROM splits").num_rows == 1
+    artifact.path("split.parquet").unlink()
+    with pytest.raises(QueryFailed, match=r"the lake is damaged, see `emolake verify` \(IO Error: .*split\.parquet"):
+        lake.table("SELECT 1")
 
 
 @pytest.mark.parametrize(

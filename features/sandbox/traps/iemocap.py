@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from features.iemocap_counts import tally
+from features.releases.iemocap_counts import tally
 from features.sandbox.iemocap import plan
 
 _DIALOGUE = "Ses01F_impro01"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from features.releases.standard_folds import fold_of
 from features.sandbox.media import write_wav
 from features.sandbox.mosei import (
     AUDIO,
@@ -26,7 +27,6 @@ from features.sandbox.mosei import (
     plan,
     write_csd,
 )
-from features.standard_folds import fold_of
 
 OVERLAPPING = "100499"
 """A video of the sandbox whose segments overlap in order of time."""

@@ -1,0 +1,97 @@
+"""Whether subtitles belong to a soundtrack: the shift and stretch under which they cover its speech best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.voice_activity import FRAME_S
+
+MAX_OFFSET_S = 60.0
+TOLERANCE_S = 0.3
+"""A smaller shift is none: subtitles come a little before or after the voice by their maker's taste."""
+
+_PAL, _FILM, _NTSC = 25.0, 24.0, 24_000 / 1_001
+RATIOS = (1.0, _FILM / _NTSC, _PAL / _NTSC, _PAL / _FILM, _NTSC / _FILM, _NTSC / _PAL, _FILM / _PAL)
+"""Stretches that come of a film played at another frame rate than its subtitles were made for."""
+
+LEAST_MARGIN = 0.005
+MARGIN = 1.2
+"""How much better than at its own place a title must fit elsewhere before that is believed: MARGIN / number of cues,
+for chance does more with a few, and LEAST_MARGIN for a long film."""
+
+_BREATH_S = 0.2
+_MOST = round(MAX_OFFSET_S / FRAME_S)
+_OFFSETS = np.arange(-_MOST, _MOST + 1)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What the subtitles have at t is heard at t * ratio + offset_s. `score` is the correlation of subtitles and
+    speech there, -1 … 1, comparable between titles; `own_score` the same at the place where the subtitles are."""
+
+    offset_s: float
+    ratio: float
+    score: float
+    own_score: float
+
+    @property
+    def is_in_place(self) -> bool:
+        """Within TOLERANCE_S of where the subtitles are, unstretched."""
+        return self.ratio == 1.0 and abs(self.offset_s) <= TOLERANCE_S
+
+    def moved(self, seconds: float) -> float:
+        """Where a time of the subtitles is in the soundtrack, to the millisecond."""
+        return round(seconds * self.ratio + self.offset_s, 3)
+
+
+def align(spans_s: Sequence[tuple[float, float]], voice: np.ndarray) -> Alignment:
+    """The shift within MAX_OFFSET_S and the stretch of RATIOS under which cues and speech agree best.
+
+    Both are tracks of 0 and 1 at FRAME_S; every shift is tried at once by a Fourier transform, for each stretch. A
+    cue that touches the next one ends a breath before it, or titles whose cues leave no gap would have nothing to be
+    recognised by. Where the best place is hardly better (MARGIN) than where the subtitles are, they stay.
+
+    Args:
+        spans_s: of the cues that are speech.
+        voice: bool [n_frames], from `voice_activity`.
+    """
+    tracks = [_track(spans_s, ratio) for ratio in RATIOS]
+    own, *_ = scores = _correlations(tracks, voice)
+    near = abs(_OFFSETS) * FRAME_S <= TOLERANCE_S
+    margin = max(LEAST_MARGIN, MARGIN / max(1, len(spans_s)))
+    best, ratio = max(zip(scores, RATIOS, strict=True), key=lambda place: place[0].max())
+    if own.max() >= best.max() - margin / 4:  # two stretches of a short title differ by little
+        best, ratio = own, 1.0
+    if own[near].max() >= best.max() - margin:
+        best, ratio = np.where(near, own, -1.0), 1.0
+    place = int(best.argmax())
+    return Alignment(float(_OFFSETS[place] * FRAME_S), ratio, float(best[place]), float(own[near].max()))
+
+
+def _track(spans_s: Sequence[tuple[float, float]], ratio: float) -> np.ndarray:
+    """float64 [n_frames]: 1 where a cue is shown."""
+    spans_s = sorted(spans_s)
+    track = np.zeros(round(max((end for _, end in spans_s), default=0.0) * ratio / FRAME_S) + 1)
+    for position, (start_s, end_s) in enumerate(spans_s):
+        following_s = spans_s[position + 1][0] if position + 1 < len(spans_s) else end_s + 1
+        end_s = min(end_s, max(start_s, following_s - _BREATH_S))
+        track[max(0, round(start_s * ratio / FRAME_S)) : max(0, round(end_s * ratio / FRAME_S))] = 1
+    return track
+
+
+def _correlations(tracks: Sequence[np.ndarray], voice: np.ndarray) -> list[np.ndarray]:
+    """Pearson's correlation of each track and the voice at each of _OFFSETS, over the longer of both; outside nobody
+    speaks."""
+    size = 1 << (max(map(len, tracks)) + len(voice) + _MOST).bit_length()
+    heard, n_voiced = np.fft.rfft(voice.astype(float), size), float(voice.sum())
+    found = []
+    for track in tracks:
+        n_frames, n_shown = max(len(track), len(voice)), track.sum()
+        together = np.rint(np.fft.irfft(heard * np.fft.rfft(track, size).conj(), size)[_OFFSETS])
+        spread = n_shown * (n_frames - n_shown) * n_voiced * (n_frames - n_voiced)
+        flat = np.zeros(len(_OFFSETS))
+        found.append((n_frames * together - n_shown * n_voiced) / np.sqrt(spread) if spread > 0 else flat)
+    return found

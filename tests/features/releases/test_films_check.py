@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from features.check import Findings
+from features.corpora.films import Films
+from features.releases.films_check import ANOMALIES, KNOWN
+from features.sandbox.films import FOLDER
+from features.sandbox.traps.films import TRAPS, expected
+from features.subtitles.cue_fates import LEFT_OUT
+from warehouse.errors import MissingFolder
+
+EXPECTED = expected(seed=0, scale=0.1)
+
+
+@pytest.fixture
+def tree(small_sandbox: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_sandbox["films"], tmp_path / FOLDER))
+
+
+def test_a_clean_tree_has_nothing(small_sandbox: dict[str, Path]) -> None:
+    findings = Films().check(small_sandbox["films"], EXPECTED)
+    assert findings.is_clean
+    assert findings.anomalies == []
+    assert Films().published == {}
+
+
+PROBLEMS = {
+    "loose_file": "it lies in no folder of a title, and is not read",
+    "no_film": "no film lies in it (a .mkv, .mp4, .wav, …)",
+    "several_films": "it holds A Letter for Julia.mkv, Part two.mkv: give each a folder of its own",
+    "unpaired_subtitles": "its name does not begin with that of the film, 'A Letter for Julia', and it is not read",
+    "unreadable_film": "A Letter for Julia/A Letter for Julia.mkv cannot be decoded as audio (",
+    "no_subtitles": "no subtitles A Letter for Julia.srt or A Letter for Julia.en.srt stand beside A Letter for Julia/",
+    "picture_subtitles": ", and its own subtitles are no text (dvd",
+    "forced_subtitles": "no other subtitles are there",
+    "embedded_subtitles": "they are stream 2 (",
+    "unreadable_subtitles": "the subtitles are neither UTF-8, UTF-16 nor in a code page that can be told: save them",
+    "guessed_encoding": "it was decoded by utf-16-le",
+    "empty_subtitles": "A Letter for Julia/A Letter for Julia.en.srt holds no subtitle",
+    "wrong_language": "A Letter for Julia.de.srt should be in 'de', but its words are of 'en': find others, or name it",
+    "other_soundtrack": "does not fit the soundtrack: no speech is heard there; read with sync = 'off' if there is",
+    "out_of_sync": "is out of step with the soundtrack: it fits best at -5.0",
+    "missing_times": "1 cue (first: 2): cue 2 has no line of times",
+    "missing_end": "1 cue (first: 2): cue 2 has no end",
+    "malformed_times": "1 cue (first: 2): cue 2 has times that cannot be read ('00:OO:",
+    "reversed_times": " s, not after its start at ",
+    "outside": "1 cue (first: 8): cue 8 [3540.0, 3542.0] s passes the end of the soundtrack at ",
+    "missing_text": "1 cue (first: 2): a cue has no text",
+    "hidden_cue": "1 cue (first: 8): a cue ends when it starts",
+    "overlap": "2 cues (first: 2): cues of speech overlap",
+    "advert": "1 cue (first: 8): a cue is no part of the film",
+    "placed_text": "1 cue (first: 2): a cue is put at a place in the picture: a sign, not speech",
+    "bilingual": "1 cue (first: 2): cues have lines in a script that the language is not written in",
+    "rolling": "3 of 8 cues begin with the line before",
+    "scanner_letters": "1 cue (first: 2): a scanner read l for I",
+    "odd_index": "1 of 8 cues: indices are missing or do not rise",
+    "short_times": "1 of 8 cues: times are not written in full",
+    "entities": "1 cue (first: 2): letters are written as entities",
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_planted_trap_is_found_and_nothing_else(name: str, tree: Path) -> None:
+    TRAPS[name](tree)
+    findings = Films().check(tree, EXPECTED)
+    (anomaly,) = findings.anomalies
+    assert anomaly.name == name
+    assert PROBLEMS[name] in anomaly.problem
+    assert anomaly.known == (name in KNOWN)
+    assert str(tree) not in repr(findings)
+
+
+def test_every_anomaly_has_its_trap() -> None:
+    assert TRAPS.keys() == ANOMALIES.keys() == PROBLEMS.keys() == Films.anomalies.keys()
+    assert ANOMALIES.keys() >= KNOWN
+
+
+def counts_of(findings: Findings) -> dict[str, int]:
+    return {count.what: count.found for count in findings.counts}
+
+
+def test_the_counts_add_up(tree: Path) -> None:
+    for name in ("advert", "overlap", "outside", "missing_text"):
+        TRAPS[name](tree)
+    found = counts_of(Films().check(tree))
+    left_out = sum(found[f"left out, {reason}"] for reason in LEFT_OUT)
+    assert found["cues"] == found["utterances"] + found["failures"] + left_out == 27
+    assert (found["titles"], found["titles refused"], found["failures"]) == (3, 0, 1)
+    assert found["left out, advert, A Letter for Julia"] == found["left out, advert"] == 1
+    assert found["cues, A Letter for Julia"] == 11 and found["cues, The Blue Box"] == 8
+    assert found["ratio, millionths, The Blue Box"] == 1_000_000
+    assert abs(found["offset, ms, The Blue Box"]) < 300 < found["score, thousandths, The Blue Box"]
+    assert found["minutes of film"] >= 1
+
+
+def test_a_refused_title_gives_no_utterance_and_is_measured_all_the_same(tree: Path) -> None:
+    TRAPS["out_of_sync"](tree)
+    found = counts_of(Films().check(tree))
+    assert found["titles refused"] == found["titles refused, A Letter for Julia"] == 1
+    assert "utterances, A Letter for Julia" not in found
+    assert found["offset, ms, A Letter for Julia"] == pytest.approx(-5_000, abs=150)
+    corrected = Films(sync="correct").check(tree)
+    (anomaly,) = corrected.anomalies
+    assert (anomaly.name, anomaly.known) == ("out_of_sync", True)
+    assert anomaly.problem.startswith("moved by -5.0")
+    assert counts_of(corrected)["utterances, A Letter for Julia"] == 7
+
+
+def test_what_was_counted_differs_where_something_is_missing(tree: Path) -> None:
+    TRAPS["no_subtitles"](tree)
+    odd = {count.what: count.difference for count in Films().check(tree, EXPECTED).counts if count.difference}
+    assert odd == {"titles refused": 1, "cues": -8}
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(MissingFolder, match=r"the film folder is not at .*nowhere: make it, with one folder per title"):
+        Films().check(tmp_path / "nowhere")

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.check import Anomaly, Findings
+from features.corpora.meld import Meld
+from features.releases.meld_check import ANOMALIES, PUBLISHED
+from features.releases.meld_release import COLUMNS, FOLDERS
+from features.sandbox.media import write_film
+from features.sandbox.traps.meld import TRAPS, expected
+from warehouse.errors import MissingFolder
+
+SPLITS = tuple(FOLDERS)
+COUNTS = expected(seed=0, scale=0.1)
+
+
+@pytest.fixture(scope="module")
+def clean(small_sandbox: dict[str, Path]) -> Findings:
+    return Meld().check(small_sandbox["meld"], COUNTS)
+
+
+@pytest.fixture
+def tree(small_sandbox: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(small_sandbox["meld"], tmp_path / "MELD.Raw"))
+
+
+def added(findings: Findings, clean: Findings) -> list[Anomaly]:
+    return [anomaly for anomaly in findings.anomalies if anomaly not in clean.anomalies]
+
+
+def test_a_clean_tree_has_only_what_every_copy_has(clean: Findings) -> None:
+    assert clean.is_clean
+    assert [(a.name, a.where, a.known) for a in clean.anomalies] == [("clip_without_line", "dev, dia66_utt9", True)]
+    found = {count.what: count.found for count in clean.counts}
+    assert found["clips cut again, test"] == 1
+    assert found["clips, 5.1"] + found["clips, stereo"] == found["clips"]
+
+
+PROBLEMS = {
+    "missing_part": "'dev_splits_complete' is not there (looked 3 folders deep)",
+    "malformed_table": "its columns are ['Sr No.', 'Utterance', 'Speaker', 'Emotion', 'Sentiment', 'Dialogue_ID', "
+    "'Utterance', 'Season', 'Episode', 'StartTime', 'EndTime'], not ['Sr No.',",
+    "malformed_row": "line 2: '10:16.059' is no H:MM:SS,mmm time",
+    "duplicate_row": "is a second line for dia",
+    "unknown_emotion": "line 2 has the unknown emotion 'joyful'",
+    "unknown_sentiment": "line 2 has the unknown sentiment 'good'",
+    "broken_text": "its text holds the character U+0081",
+    "empty_interval": "its line runs from 60.0 to 60.0 s of the episode",
+    "missing_clip": "no such clip in train_splits",
+    "unreadable_clip": ".mp4 cannot be decoded as audio (Invalid data found when processing input)",
+    "no_sound": ".mp4 cannot be decoded as audio (it has no audio stream)",
+    "clip_without_line": "no line of train_sent_emo.csv names it",
+    "duration_mismatch": "s, its line 20.0 s",
+    "long_clip": "its clip lasts 31.0",
+    "bad_sound": "users reported faulty sound",
+    "out_of_step": "users reported that it holds other words",
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_planted_trap_is_found_and_nothing_else(name: str, tree: Path, clean: Findings) -> None:
+    TRAPS[name](tree)
+    findings = Meld().check(tree, COUNTS)
+    (anomaly,) = added(findings, clean)
+    assert anomaly.name == name
+    assert PROBLEMS[name] in anomaly.problem
+    assert anomaly.known == (name in ("bad_sound", "out_of_step"))
+    assert str(tree) not in repr(findings)
+
+
+def test_every_anomaly_has_its_trap() -> None:
+    assert TRAPS.keys() == ANOMALIES.keys() == PROBLEMS.keys()
+
+
+def test_what_a_trap_removes_is_missing_in_the_counts(tree: Path) -> None:
+    TRAPS["missing_clip"](tree)
+    findings = Meld().check(tree, COUNTS)
+    assert {count.what: count.difference for count in findings.counts if count.difference} == {
+        "clips": -1, "clips, train": -1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [None, b"no moov"])
+def test_the_clips_that_every_copy_lacks_are_known(tree: Path, clean: Findings, content: bytes | None) -> None:
+    TRAPS["out_of_step"](tree)  # renames a line and its clip
+    clip = tree / "train_splits" / "dia241_utt5.mp4"
+    table = tree / "train_sent_emo.csv"
+    table.write_bytes(table.read_bytes().replace(b",241,5,", b",125,3,"))
+    clip.unlink()
+    if content is not None:
+        clip.with_name("dia125_utt3.mp4").write_bytes(content)
+    (anomaly,) = added(Meld().check(tree, COUNTS), clean)
+    assert (anomaly.name, anomaly.known) == ("missing_clip" if content is None else "unreadable_clip", True)
+
+
+def test_times_that_are_no_interval_are_told_without_clips_too(tree: Path) -> None:
+    TRAPS["empty_interval"](tree)
+    for folder in FOLDERS.values():
+        shutil.rmtree(tree / folder)
+    names = Counter(anomaly.name for anomaly in Meld().check(tree, COUNTS).anomalies)
+    assert names == {"missing_part": 3, "empty_interval": 1}
+
+
+def test_without_csv_files_nothing_is_said_of_clips(tree: Path) -> None:
+    for split in SPLITS:
+        (tree / f"{split}_sent_emo.csv").unlink()
+    findings = Meld().check(tree, COUNTS)
+    assert [(a.name, a.where) for a in findings.anomalies] == [
+        ("missing_part", f"{split}_sent_emo.csv") for split in SPLITS
+    ]
+    assert {count.found for count in findings.counts} == {0}
+    with pytest.raises(MissingFolder, match="MELD is not at"):
+        Meld().check(tree / "nowhere")
+
+
+def test_findings_become_json(clean: Findings) -> None:
+    assert json.loads(json.dumps(clean.as_json()))["clean"] is True
+
+
+# -- the published size ----------------------------------------------------------------------------------------
+
+
+def full_size_rows(split: str) -> Iterator[list[str]]:
+    """Rows of our own with the published counts of a split: clips of one second, one after the other."""
+    n_rows, n_dialogues, n_speakers = (PUBLISHED[f"{what}, {split}"] for what in ("rows", "dialogues", "speakers"))
+    emotions = [
+        emotion
+        for emotion in ("neutral", "joy", "surprise", "anger", "sadness", "disgust", "fear")
+        for _ in range(PUBLISHED[f"{emotion}, {split}"])
+    ]
+    assert len(emotions) == n_rows
+    first = {"train": 0, "dev": 40, "test": 204}[split]  # so that the three share speakers: 304 in all
+    numbers: Counter[int] = Counter()
+    for position, emotion in enumerate(emotions):
+        dialogue = position % n_dialogues
+        dialogue += split == "train" and dialogue >= 60  # train has no dialogue 60
+        number = numbers[dialogue]
+        numbers[dialogue] += 1
+        sentiment = {"neutral": "neutral", "joy": "positive"}.get(emotion, "negative")
+        speaker = f"Speaker\xa0{first + position % n_speakers}’s  friend"
+        start, end = (
+            f"{s // 3600:0{1 + s % 2}d}:{s // 60 % 60:02d}:{s % 60:02d},500" for s in (position, position + 1)
+        )
+        yield [str(position), f"Line {position}…", speaker, emotion, sentiment, str(dialogue), str(number), "1", "1",
+               start, end]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All CSV files at their published size; test in the older encoding."""
+    root = tmp_path_factory.mktemp("MELD")
+    for split in SPLITS:
+        with open(root / f"{split}_sent_emo.csv", "w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([COLUMNS, *full_size_rows(split)])
+    older = root / "test_sent_emo.csv"
+    text = older.read_bytes().decode().replace("’", "\x92").replace("…", "\x85").replace("\r\n", "\n")
+    older.write_bytes(text.encode())
+    return root
+
+
+def test_the_published_counts_are_met_by_tables_of_the_published_size(full_size: Path) -> None:
+    findings = Meld().check(full_size)
+    differing = {count.what for count in findings.counts if count.difference}
+    assert differing == {"clips", "clips, train", "clips, dev", "clips, test"}, "there are none"
+    assert {count.what: count.found for count in findings.counts}["rows"] == 13_708
+    assert {anomaly.name for anomaly in findings.anomalies} == {"missing_part"}
+    assert [anomaly.where for anomaly in findings.anomalies] == [FOLDERS[split] for split in SPLITS]
+
+
+@pytest.mark.slow
+def test_a_tree_of_the_published_size_is_clean(full_size: Path, tmp_path: Path, read_all) -> None:
+    """One clip of a second under 13,706 names; the two that nobody has are missing here too."""
+    shutil.copytree(full_size, tmp_path, dirs_exist_ok=True)
+    template = tmp_path / "template.mp4"
+    write_film(template, np.zeros((48_000, 2), np.float32))
+    for split, folder in FOLDERS.items():
+        (tmp_path / folder).mkdir()
+        for row in full_size_rows(split):
+            name = f"dia{row[5]}_utt{row[6]}"
+            if (split, name) not in (("train", "dia125_utt3"), ("dev", "dia110_utt7")):
+                os.link(template, tmp_path / folder / f"{name}.mp4")
+    findings = Meld().check(tmp_path)
+    assert not [count for count in findings.counts if count.difference]
+    assert Counter(a.name for a in findings.anomalies) == {"missing_clip": 2, "bad_sound": 6, "out_of_step": 12}
+    assert findings.is_clean
+    rows = read_all(Meld(), tmp_path)
+    assert (len(rows.utterances), len(rows.failures)) == (13_706, 2)

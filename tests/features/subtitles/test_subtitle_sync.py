@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.subtitles.subrip import parse_srt
+from features.subtitles.subtitle_sync import RATIOS, TOLERANCE_S, align
+from features.voice_activity import FRAME_S, voice_of_file
+
+Spans = list[tuple[float, float]]
+
+
+@functools.cache
+def voice_of(path: Path) -> np.ndarray:
+    return voice_of_file(path)
+
+
+def dialogue(duration_s: float, choose: np.random.Generator) -> Spans:
+    """Cues of a film: some touch, some pauses are long."""
+    spans, at = [], choose.uniform(1, 10)
+    while at < duration_s - 10:
+        end = at + choose.uniform(0.8, 4.5)
+        spans.append((at, end))
+        at = end + choose.choice([0.0, choose.exponential(1.5), choose.exponential(20)], p=[0.4, 0.54, 0.06])
+    return spans
+
+
+def heard(spans: Spans, duration_s: float, choose: np.random.Generator) -> np.ndarray:
+    """What a poor detector makes of them: late and early, holes, music taken for speech, one frame in twenty wrong."""
+    n_frames = round(duration_s / FRAME_S)
+    active = np.zeros(n_frames, bool)
+    for start_s, end_s in spans:
+        start_s += choose.normal(0, 0.1)
+        end_s = start_s + (end_s - start_s) * choose.uniform(0.6, 1)
+        active[max(0, round(start_s / FRAME_S)) : round(end_s / FRAME_S)] = 1
+    for start in range(0, n_frames, 3_000):
+        if choose.random() < 0.3:
+            active[start : start + 3_000] = 1
+    return active ^ (choose.random(n_frames) < 0.05)
+
+
+def written(spans: Spans, offset_s: float, ratio: float) -> Spans:
+    """The times of subtitles that are heard at `spans` when moved by these; what would stand before 0 is lost."""
+    moved = [((start_s - offset_s) / ratio, (end_s - offset_s) / ratio) for start_s, end_s in spans]
+    return [span for span in moved if span[0] >= 0]
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("offset_s", [0.0, -55.0, 2.0, 40.0])
+def test_any_shift_and_stretch_of_a_film_is_found(offset_s: float, ratio: float) -> None:
+    choose = np.random.default_rng(int(ratio * 1_000 + offset_s + 60))
+    spans = dialogue(900, choose)
+    found = align(written(spans, offset_s, ratio), heard(spans, 900, choose))
+    assert found.ratio == ratio
+    assert found.offset_s == pytest.approx(offset_s, abs=0.3)
+    assert found.score > 0.25
+    assert found.is_in_place == (offset_s == 0 and ratio == 1)
+
+
+@pytest.mark.parametrize("duration_s", [40, 120, 600, 1_800])
+def test_subtitles_in_place_stay_whatever_their_length(duration_s: int) -> None:
+    for seed in range(4):
+        choose = np.random.default_rng(seed)
+        spans = dialogue(duration_s, choose)
+        found = align(written(spans, choose.uniform(-0.2, 0.2), 1), heard(spans, duration_s, choose))
+        assert found.is_in_place and found.score == found.own_score
+
+
+def test_subtitles_of_another_film_fit_nowhere() -> None:
+    choose = np.random.default_rng(0)
+    voice = heard(dialogue(2_000, choose), 2_000, choose)
+    assert align(dialogue(2_000, choose), voice).score < 0.15
+
+
+def test_scores_of_films_of_any_length_are_alike() -> None:
+    scores = []
+    for duration_s in (300, 1_200, 3_600):
+        choose = np.random.default_rng(7)
+        spans = dialogue(duration_s, choose)
+        scores.append(align(spans, heard(spans, duration_s, choose)).score)
+    assert max(scores) - min(scores) < 0.15
+
+
+@pytest.mark.parametrize("voice", [np.zeros(1_000, bool), np.ones(1_000, bool), np.zeros(0, bool)])
+def test_where_nothing_can_be_told_the_score_is_0(voice: np.ndarray) -> None:
+    found = align([(1.0, 2.0)], voice)
+    assert (found.score, found.is_in_place) == (0.0, True)
+    assert align([], voice).score == 0.0
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("offset_s", [0.0, 0.2, 1.0, -2.0, 5.0, -10.0, 20.0, -45.0])
+def test_the_real_pair_is_found_again(real: Path, offset_s: float, ratio: float) -> None:
+    """In 53 s some stretches differ by less than the tolerance from another with another shift: what counts is where
+    the cues come to lie."""
+    silence_s = max(0.0, offset_s) + 1
+    voice = np.pad(voice_of(real / "movie_like" / "p001.mp3"), (round(silence_s / FRAME_S), 100))
+    cues = parse_srt((real / "movie_like" / "sonnet001.srt").read_text())[1:]
+    spans = [(cue.times_s[0] + silence_s, cue.times_s[1] + silence_s) for cue in cues if cue.times_s]
+    subtitles = written(spans, offset_s, ratio)
+    assert len(subtitles) == 14
+    found = align(subtitles, voice)
+    for (written_s, _), (heard_s, _) in zip(subtitles, spans, strict=True):
+        assert found.moved(written_s) == pytest.approx(heard_s, abs=TOLERANCE_S + 0.05)
+
+
+def test_the_real_pair_is_in_place(real: Path) -> None:
+    voice = voice_of(real / "movie_like" / "p001.mp3")
+    cues = parse_srt((real / "movie_like" / "sonnet001.srt").read_text())[1:]
+    found = align([cue.times_s for cue in cues if cue.times_s], voice)
+    assert found.is_in_place and found.score > 0.3

@@ -1,0 +1,183 @@
+"""OpenSubtitles as rows: pieces of a Moses text, documents and what is aligned of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from features.corpora.opensubtitles import OpenSubtitles
+from features.sandbox import opensubtitles
+from features.sandbox.opensubtitles import ALIGNMENT, DOCUMENTS, FILMS, IDS, MOSES, TEXT
+from features.sandbox.traps.opensubtitles import DOCUMENT_TRAPS, MOSES_TRAPS
+from warehouse.errors import InvalidField, MalformedSource, MissingFolder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    opensubtitles.write(tmp_path)
+    return tmp_path
+
+
+def without_unit(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row | {"unit": ""} for row in rows]
+
+
+# -- a Moses text --------------------------------------------------------------------------------------------------
+
+
+def test_lines_say_where_they_stand(root: Path, read_all) -> None:
+    rows = read_all(OpenSubtitles(), root / MOSES)
+    lines = (root / MOSES / TEXT).read_text().splitlines()
+    assert len(rows.utterances) == opensubtitles.expected(MOSES)["lines, kept"] and not rows.failures
+    for row in rows.utterances:
+        assert lines[int(row["attributes"]["line"]) - 1] == row["verbatim"]
+        assert row["utterance_id"] == f"c-{int(row['attributes']['line']):08d}"
+        assert (row["path"], row["audio_id"], row["channel"], row["end_s"]) == (TEXT, "", "", 0.0)
+    assert len({row["text"] for row in rows.utterances}) == len(rows.utterances)
+    assert rows.labels == []
+
+
+def test_the_ids_tell_documents_and_turns(root: Path, read_all) -> None:
+    rows = read_all(OpenSubtitles(), root / MOSES).utterances
+    assert {row["dialogue_id"] for row in rows} == {name.replace("/", "-") for name in FILMS}
+    for document in FILMS:
+        turns = [row["turn"] for row in rows if row["dialogue_id"] == document.replace("/", "-")]
+        assert turns == sorted(set(turns))
+    (root / MOSES / IDS).unlink()
+    rows = read_all(OpenSubtitles(), root / MOSES).utterances
+    assert {(row["dialogue_id"], row["turn"]) for row in rows} == {("", 0)}
+
+
+@pytest.mark.parametrize("duplicates", ["drop", "keep"])
+@pytest.mark.parametrize("lines_per_unit", [1, 50, 241, 1000])
+def test_the_size_of_pieces_changes_no_row(root: Path, read_all, lines_per_unit: int, duplicates: Any) -> None:
+    pieces = OpenSubtitles(lines_per_unit=lines_per_unit, duplicates=duplicates)
+    assert len(pieces.units(root / MOSES)) == -(-241 // lines_per_unit)
+    whole = read_all(OpenSubtitles(duplicates=duplicates), root / MOSES)
+    assert without_unit(read_all(pieces, root / MOSES).utterances) == without_unit(whole.utterances)
+
+
+def test_duplicates_may_stay(root: Path, read_all) -> None:
+    counts = opensubtitles.expected(MOSES)
+    kept = read_all(OpenSubtitles(duplicates="keep"), root / MOSES).utterances
+    assert len(kept) == counts["lines, kept"] + counts["lines, duplicates"]
+    assert sum(row["text"] == "Yes." for row in kept) == counts["lines, duplicates"] + 1
+
+
+def test_evaluation_lines_are_left_out_and_part_of_every_unit(root: Path, read_all) -> None:
+    chosen = read_all(OpenSubtitles(), root / MOSES).utterances[7]
+    (root / MOSES / "test.txt").write_text(chosen["text"].upper().replace(",", "") + "\n")
+    reader = OpenSubtitles(without=("test.txt",))
+    assert all("test.txt" in paths for paths in reader.units(root / MOSES).values())
+    rows = read_all(reader, root / MOSES).utterances
+    assert chosen["utterance_id"] not in {row["utterance_id"] for row in rows}
+    assert len(rows) == opensubtitles.expected(MOSES)["lines, kept"] - 1
+    (root / MOSES / "test.txt").write_text("nothing of it\n")
+    assert chosen in read_all(reader, root / MOSES).utterances, "another list, another reading"
+    with pytest.raises(MissingFolder, match="the list of evaluation lines 'absent' is not at"):
+        OpenSubtitles(without=("absent",)).units(root / MOSES)
+
+
+def test_lines_that_cannot_be_read_are_failures(root: Path, read_all) -> None:
+    MOSES_TRAPS["not_utf8"](root / MOSES)
+    MOSES_TRAPS["malformed_ids"](root / MOSES)
+    for reader in (OpenSubtitles(), OpenSubtitles(duplicates="keep")):
+        reasons = [row["reason"] for row in read_all(reader, root / MOSES).failures]
+        assert reasons[0] == "line 1 of the .ids file is not two documents and two lists of sentences"
+        assert len(reasons) == 2 and reasons[1].endswith(" is not UTF-8")
+
+
+def test_unequal_numbers_of_lines_are_refused(root: Path) -> None:
+    MOSES_TRAPS["unequal_lines"](root / MOSES)
+    complaint = r"OpenSubtitles\.en-zh_cn\.zh_cn: it has 240 lines, but OpenSubtitles\.en-zh_cn\.en has 241: they"
+    with pytest.raises(MalformedSource, match=complaint):
+        OpenSubtitles().units(root / MOSES)
+
+
+def test_the_other_side_is_another_corpus(root: Path, read_all) -> None:
+    rows = read_all(OpenSubtitles(language="zh_cn"), root / MOSES).utterances
+    assert rows[0]["text"] == "第 0 行" and {row["language"] for row in rows} == {"zh-cn"}
+    assert rows[0]["dialogue_id"] == f"{FILMS[0]}9".replace("/", "-")
+
+
+# -- documents -----------------------------------------------------------------------------------------------------
+
+
+def test_documents_are_dialogues(root: Path, read_all) -> None:
+    reader = OpenSubtitles()
+    assert list(reader.units(root / DOCUMENTS)) == ["1968-62622-5157083", "1994-110912-3"]
+    rows = read_all(reader, root / DOCUMENTS)
+    assert len(rows.utterances) == opensubtitles.expected(DOCUMENTS)["sentences, kept"] and not rows.failures
+    first = rows.utterances[0]
+    assert (first["utterance_id"], first["text"], first["turn"]) == ("c-1968-62622-5157083-1", "Yes.", 0)
+    assert (first["dialogue_id"], first["attributes"]) == ("1968-62622-5157083", {"sentence": "1"})
+    moses = {row["text"] for row in read_all(OpenSubtitles(), root / MOSES).utterances}
+    assert {row["text"] for row in rows.utterances} == moses, "words that were cut apart are joined"
+
+
+def test_only_what_is_aligned(root: Path, read_all) -> None:
+    reader = OpenSubtitles(alignment=ALIGNMENT)
+    assert all(ALIGNMENT in paths for paths in reader.units(root / DOCUMENTS).values())
+    rows = read_all(reader, root / DOCUMENTS)
+    assert rows.utterances and not rows.failures
+    assert not [row for row in rows.utterances if int(row["attributes"]["sentence"]) % 5 == 0]
+    whole = read_all(OpenSubtitles(duplicates="keep"), root / DOCUMENTS).utterances
+    assert all(row in whole for row in rows.utterances)
+
+
+@pytest.mark.parametrize(
+    ("trap", "name", "reason"),
+    [
+        ("missing_document", "1968-62622-1", "1968/62622/1: the alignment names 1968/62622/1.xml, which is not there"),
+        ("missing_sentence", "1968-62622-5157083", "the alignment names sentence '900', which 1968/62622/5157083.xml"),
+        ("malformed_document", "1968-62622-5157083", "1968/62622/5157083: it cannot be unpacked (Compressed"),
+        ("declared_entity", "1968-63001-77", "1968/63001/77: it declares the entity 'a', which no document of OPUS"),
+    ],
+)
+def test_a_document_that_cannot_be_read_is_a_failure(root: Path, read_all, trap: str, name: str, reason: str) -> None:
+    clean = read_all(OpenSubtitles(alignment=ALIGNMENT, duplicates="keep"), root / DOCUMENTS).utterances
+    DOCUMENT_TRAPS[trap](root / DOCUMENTS)
+    rows = read_all(OpenSubtitles(alignment=ALIGNMENT, duplicates="keep"), root / DOCUMENTS)
+    (failure,) = rows.failures
+    assert failure["utterance_id"] == f"c-{name}" and reason in failure["reason"]
+    lost = {row["dialogue_id"] for row in clean} - {row["dialogue_id"] for row in rows.utterances}
+    assert len(lost) == 1, "its neighbours stay"
+
+
+def test_an_alignment_that_is_missing_or_broken(root: Path) -> None:
+    with pytest.raises(MissingFolder, match=r"the alignment 'en-fr\.xml' is not at .*: name it relative to the root"):
+        OpenSubtitles(alignment="en-fr.xml").units(root / DOCUMENTS)
+    DOCUMENT_TRAPS["malformed_alignment"](root / DOCUMENTS)
+    with pytest.raises(MalformedSource, match=r"en-zh_cn\.xml\.gz: a link of 1968/62622/5157083 has not two sides"):
+        OpenSubtitles(alignment=ALIGNMENT).units(root / DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"lines_per_unit": 0}, "field 'lines_per_unit' is 0, but must be at least 1"),
+        ({"without": ("a.txt", "../b.txt")}, r"field 'without' is '\.\./b\.txt', but must be a path below the root"),
+        ({"alignment": "/en-fr.xml"}, "field 'alignment' is '/en-fr.xml', but must be a path below the root"),
+    ],
+)
+def test_fields_that_cannot_be(fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidField, match=f"reader 'opensubtitles': {complaint}"):
+        OpenSubtitles(**fields)
+
+
+# -- what is where -------------------------------------------------------------------------------------------------
+
+
+def test_a_root_holds_one_of_the_layouts(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(MalformedSource, match=r"it holds OpenSubtitles\.en-zh_cn\.en and the documents of documents"):
+        OpenSubtitles().units(root)
+    with pytest.raises(MissingFolder, match=r"any text in 'fr' is not at .*: unpack OPUS's Moses text"):
+        OpenSubtitles(language="fr").units(root)
+    with pytest.raises(MissingFolder, match="OpenSubtitles is not at"):
+        OpenSubtitles().units(root / "nowhere")
+    shutil.rmtree(root / DOCUMENTS)
+    with pytest.raises(MalformedSource, match=r"a\.xml: it aligns documents, but OpenSubtitles\.en-zh_cn\.en is"):
+        OpenSubtitles(alignment="a.xml").units(root)
