@@ -89,7 +89,7 @@ def counts_sentences(protocol: str, counts: Sequence[Count]) -> list[str]:
 
 def as_json(counts: Sequence[Count]) -> list[dict[str, Any]]:
     """For `counts.json` beside a split."""
-    return [vars(count) | {"difference": count.difference} for count in counts]
+    return [count.as_json() for count in counts]
 
 
 def _signed(difference: int) -> str:

@@ -11,11 +11,13 @@ import io
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from flows.leakage import Leakage
+from flows.leakage_work import told, warned
 from models.metrics import bootstrap_interval, scores
 
 METRICS = ("accuracy", "uar", "wf1", "macro_f1")
@@ -34,6 +36,8 @@ def report_content(
     trace: Iterable[Mapping[str, Any]] = (),
     caveats: Iterable[str] = (),
     histories: Mapping[str, Mapping[str, str]] | None = None,
+    leakages: Mapping[str, Sequence[Leakage]] | None = None,
+    selections: Iterable[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything a report says, as JSON values.
 
@@ -48,7 +52,10 @@ def report_content(
         trace: the steps from one number to raw bytes: `what`, `key` and `note`, and `digest` where there is one.
         caveats: sentences that the reader must know.
         histories: model -> run -> the text of its history.csv.
+        leakages: model -> what the parts of each of its folds share.
+        selections: as `flows.select.selection_table` gives them.
     """
+    leaks = leakages or {}
     table = score_table(predictions, protocols)
     stamped = sorted({row["variant"] for row in table if row["selected_on"] == "test"})
     warnings = [f"Model '{name}' was selected on the test part: its numbers are test-selected." for name in stamped]
@@ -65,6 +72,7 @@ def report_content(
         "confusions": confusion_table(predictions, protocols),
         "corpora": corpus_table(utterances, labels),
         "durations": duration_counts(utterances),
+        "selections": [dict(one) for one in selections],
         "curves": [
             {"model": model, "runs": curves} for model, runs in (histories or {}).items() if (curves := _curves(runs))
         ],
@@ -73,7 +81,9 @@ def report_content(
             for row in sorted(failures, key=lambda row: (row["step"], row["utterance_id"], row["reason"]))
         ],
         "trace": [{"key": "", "digest": "", "note": ""} | dict(step) for step in trace],
-        "warnings": [*warnings, *caveats],
+        "leakage": [{"model": name, "folds": [one.as_json() for one in own]} for name, own in leaks.items()],
+        "shared": told(leaks),
+        "warnings": [*warnings, *warned(leaks), *caveats],
     }
 
 
@@ -173,7 +183,8 @@ def duration_counts(utterances: pa.Table, n_bins: int = 32) -> dict[str, Any]:
     """
     spans: dict[str, list[float]] = defaultdict(list)
     for row in utterances.select(("corpus", "start_s", "end_s")).to_pylist():
-        spans[row["corpus"]].append(row["end_s"] - row["start_s"])
+        if row["end_s"] > row["start_s"]:  # else it has no sound
+            spans[row["corpus"]].append(row["end_s"] - row["start_s"])
     everything = sorted(span for some in spans.values() for span in some)
     longest = everything[math.ceil(0.995 * len(everything)) - 1] if everything else 0.0
     width = next((w for w in (0.1, 0.25, 0.5, 1.0, 2.0, 5.0) if longest < w * n_bins), longest / (n_bins - 1) or 10.0)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from features import ingest
+from features.aligners import provided
 from features.extract import works as extract_works
 from features.inventory import column, failed, holding, ids_in, row_key, wanted_ids
-from features.plugin import FeatureSpec
+from features.plugin import FeatureSpec, RawFile
 from features.raw import RawDigests
 from flows import protocol
 from flows.doer import Doer, Waits
 from flows.pack import pack_text_works, pack_works
-from flows.recipe import TEXT, Recipe, plugin_of, step_of
-from flows.score import Fitted, metrics_work, report_work
+from flows.recipe import Recipe, plugin_of, step_of
+from flows.references import TEXT
+from flows.reporting import report_of
+from flows.score import Fitted
 from flows.select import selection_work
 from models.orders import fit_request, predict_request
 from warehouse import Warehouse
@@ -32,10 +35,11 @@ from warehouse.hashing import digest
 
 @dataclass(frozen=True)
 class Reading:
-    """A corpus as ingested now."""
+    """A corpus as ingested now. `units` has each unit's raw files, their record, and its utterances."""
 
     utterances: list[Artifact]
     labels: list[Artifact]
+    units: Mapping[str, tuple[Sequence[RawFile], Artifact, Artifact]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,16 @@ class Line:
         self.doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
         self._count_failures(read)
         kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
-        return Reading(kinds["utterances"], kinds["labels"])
+        whole = {
+            unit: (work.arguments["files"], artifact, utterances)
+            for (unit, (work, artifact)), utterances in zip(units.items(), kinds["utterances"], strict=True)
+        }
+        return Reading(kinds["utterances"], kinds["labels"], whole)
+
+    def corpora_of(self, model: str) -> Reading:
+        """All corpora of a model as one."""
+        own = [self.corpus(name) for name in self.recipe.models[model].corpora]
+        return Reading([a for one in own for a in one.utterances], [a for one in own for a in one.labels])
 
     def intervals(self) -> list[Artifact]:
         return self._once("align", self._intervals)
@@ -122,7 +135,17 @@ class Line:
         if entry is None:
             raise InvalidField(f"recipe '{self.recipe.name}'", "align", "must be given to align")
         plugin = plugin_of("align", entry, "the aligner")
+        if getattr(plugin, "is_shipped", False):
+            return [artifact for corpus in entry.corpora for artifact in self._shipped_intervals(corpus, plugin)]
         return self._rows("align", "intervals", step_of("align", entry), plugin, entry.corpora)
+
+    def _shipped_intervals(self, name: str, plugin: provided.Provided) -> list[Artifact]:
+        entry, reading = self.recipe.corpora[name], self.corpus(name)
+        reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
+        works = provided.works(self.warehouse.root, plugin, name, step, reader, self.roots[name], reading.units)
+        made = self.doer.step(f"align {name}", works)
+        self._count_failures(made)
+        return made
 
     def feature(self, name: str) -> Feature:
         return self._once(f"extract {name}", lambda: self._feature(name))
@@ -170,9 +193,12 @@ class Line:
         return self.doer.step(f"select {name}", [work])[0]
 
     def shards(self, model: str) -> dict[str, list[Artifact]]:
-        """Role -> the shards that a model reads."""
+        """Role -> the shards that a model reads, corpus by corpus."""
         entry = self.recipe.models[model]
-        return {role: self._shards(entry.corpus, source, entry.selection) for role, source in entry.inputs.items()}
+        return {
+            role: [shard for corpus in entry.corpora for shard in self._shards(corpus, source, entry.selection)]
+            for role, source in entry.inputs.items()
+        }
 
     def _shards(self, corpus: str, source: str, selection: str | None) -> list[Artifact]:
         chosen = f" ({selection})" if selection else ""
@@ -213,14 +239,7 @@ class Line:
 
     def _splits(self, model: str) -> dict[str, Artifact]:
         """Fold -> its split."""
-        entry = self.recipe.models[model]
-        rules = protocol.read_protocol(entry.protocol)
-        reader = self.recipe.corpora[entry.corpus].reader
-        if reader not in rules.readers:
-            readers = " or ".join(f"'{name}'" for name in rules.readers)
-            problem = f"is for the reader {readers}, but '{entry.corpus}' is read by '{reader}'"
-            raise InvalidField(f"model '{model}'", "protocol", problem)
-        corpus = self.corpus(entry.corpus)
+        entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
         folds = protocol.folds_of(rules, corpus.utterances)
         without = self._unpacked(model, corpus, chosen)
@@ -236,7 +255,7 @@ class Line:
         fitted = self.model(name)
         shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
         entry = self.recipe.models[name]
-        student, parts = entry.student, protocol.read_protocol(entry.protocol).judged_parts
+        student, parts = entry.student, self.recipe.protocol(name).judged_parts
         requests = [
             predict_request(student, fit.checkpoint.digest, shards=shards, split=fit.split.digest, parts=parts)
             for fit in fitted
@@ -245,23 +264,7 @@ class Line:
         return list(zip(fitted, made, strict=True))
 
     def report(self) -> Artifact:
-        return self._once("report", self._report)
-
-    def _report(self) -> Artifact:
-        entry = self.recipe.report
-        if entry is None:
-            raise InvalidField(f"recipe '{self.recipe.name}'", "report", "must be given to report")
-        predictions = [pair for name in entry.models for pair in self.predictions(name)]
-        rules = {name: protocol.read_protocol(self.recipe.models[name].protocol) for name in entry.models}
-        utterances = [artifact for name in self.recipe.corpora for artifact in self.corpus(name).utterances]
-        labels = [artifact for name in self.recipe.corpora for artifact in self.corpus(name).labels]
-        metrics = self.doer.step("score", [metrics_work(predictions, rules)])[0]
-        failures = list(self.failures.values())
-        root = self.warehouse.root
-        work = report_work(self.recipe, metrics, predictions, rules, utterances, labels, failures, root)
-        made = self.doer.step("report", [work])[0]
-        self.doer.remember(f"reports/{self.recipe.name}", {"artifact": made.key, "metrics": metrics.key})
-        return made
+        return self._once("report", lambda: report_of(self))
 
     # -- inside ------------------------------------------------------------------------------------------------
 
@@ -300,8 +303,8 @@ class Line:
     def _only_checkpoint(self, model: str) -> Artifact:
         """The checkpoint of a model that others start from or extract with."""
         entry = self.recipe.models[model]
-        rules = protocol.read_protocol(entry.protocol)
-        n_fits = len(protocol.folds_of(rules, self.corpus(entry.corpus).utterances)) * len(entry.seeds)
+        folds = protocol.folds_of(self.recipe.protocol(model), self.corpora_of(model).utterances)
+        n_fits = len(folds) * len(entry.seeds)
         if n_fits != 1:  # said before anything is fitted
             problem = (
                 f"has {n_fits} fits, so nothing can start from its checkpoint or extract with it: "
@@ -313,7 +316,7 @@ class Line:
     def _classes(self, model: str) -> list[str]:
         """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""
         entry = self.recipe.models[model]
-        own = protocol.read_protocol(entry.protocol).classes
+        own = self.recipe.protocol(model).classes
         if own or entry.selection is None:
             return own
         teacher = self.recipe.features[self.recipe.selections[entry.selection].logits.split(".")[0]].checkpoint

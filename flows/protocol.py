@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from features.check import Count
 from flows.counts import as_json, compared, counts_table
 from warehouse.artifact import Artifact, Request, Work
-from warehouse.errors import CountsDiffer, InvalidField, UnknownName
+from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
 from warehouse.tables import read_table, write_table
 
@@ -105,27 +105,40 @@ def protocol_names() -> list[str]:
     return sorted(path.stem for path in PROTOCOLS.glob("*.toml"))
 
 
-def read_protocol(name: str) -> Protocol:
-    """A protocol by the name of its file, with choices where it has options: 'iemocap4-loso5:dev=none,seed=3'.
+def read_protocol(name: str, folder: Path = Path()) -> Protocol:
+    """A protocol by name, with choices where it has options: 'iemocap4-loso5:dev=none,seed=3'.
 
-    Choices that differ from the defaults are in its id, in order of name: other choices are another protocol, whose
-    results are told apart.
+    The name is that of a shipped one, or the path of a TOML file: 'mine.toml:dev=none'. Choices that differ from the
+    defaults are in its id, in order of name: other choices are another protocol, whose results are told apart.
+
+    Args:
+        folder: what a path is relative to.
 
     Raises:
-        UnknownName; InvalidField.
+        UnknownName; MissingFolder; MalformedSource; InvalidField.
     """
     stem, _, chosen = name.partition(":")
-    if stem not in protocol_names():
+    if stem.endswith(".toml"):
+        path = folder / stem
+        if not path.is_file():
+            todo = "give a path relative to the recipe, or the name of a shipped one"
+            raise MissingFolder("the protocol", path, todo)
+    elif stem in protocol_names():
+        path = PROTOCOLS / f"{stem}.toml"
+    else:
         raise UnknownName("protocol", stem, protocol_names())
-    where = f"protocol '{stem}'"
+    where = f"protocol '{path.stem}'"
     try:
-        text = (PROTOCOLS / f"{stem}.toml").read_text(encoding="utf-8")
-        protocol = Protocol.model_validate(tomllib.loads(text))
+        protocol = Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as error:
+        raise MalformedSource(path, f"is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidField(where, ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
-    if protocol.id != stem:
-        raise InvalidField(where, "id", f"is '{protocol.id}', but the file is {stem}.toml")
+    if protocol.id != path.stem:
+        raise InvalidField(where, "id", f"is '{protocol.id}', but the file is {path.name}")
+    if path.parent != PROTOCOLS and path.stem in protocol_names():
+        raise InvalidField(where, "id", "is that of a shipped protocol: results of the two could not be told apart")
     return _with(protocol, _choices(protocol, chosen))
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.protocol import PROTOCOLS
+from flows.protocol import Protocol, read_protocol
+from flows.references import complaints
 from warehouse.catalog import build, plugin_class
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder, UnknownField, UnknownName
 
 RECIPES = Path(__file__).parent / "recipes"
-
-TEXT = "text"
-"""The one source that is no feature: the normalised transcript."""
-
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """What a recipe calls its corpora, features, selections and models: parts of SQL views' names and ids, so no '-'."""
@@ -53,8 +50,8 @@ class FeatureEntry(_Section):
 
 
 class SelectionEntry(_Section):
-    """Utterances that a teacher is sure of. `logits` is a source such as 'teacher.logits'; a class without a threshold
-    of its own takes `threshold`."""
+    """Utterances of one corpus that a teacher is sure of. `logits` is a source such as 'teacher.logits'; a class
+    without a threshold of its own takes `threshold`."""
 
     corpus: str
     logits: str
@@ -66,7 +63,8 @@ class ModelEntry(_Section):
     """One student to fit.
 
     Args:
-        corpus, protocol: what it learns from and how that is split; one fit per fold and seed.
+        corpus, protocol: what it learns from (several corpora as a list) and how that is split; one fit per fold and
+            seed.
         inputs: the student's role -> source: a feature, one output of it ('teacher.hidden'), or 'text'.
         objective: loss term -> weight.
         init: the model whose checkpoint it starts from.
@@ -74,7 +72,7 @@ class ModelEntry(_Section):
     """
 
     student: str
-    corpus: str
+    corpus: str | list[str]
     protocol: str
     inputs: dict[str, str]
     objective: dict[str, float] = {}
@@ -83,6 +81,10 @@ class ModelEntry(_Section):
     selection: str | None = None
     seeds: list[int] = [0]
     fields: dict[str, Any] = {}
+
+    @property
+    def corpora(self) -> list[str]:
+        return [self.corpus] if isinstance(self.corpus, str) else self.corpus
 
 
 class ReportEntry(_Section):
@@ -111,6 +113,11 @@ class Recipe(_Section):
     report: ReportEntry | None = None
     failures: FailuresEntry = FailuresEntry()
     text: str = ""  # the file itself, for the report
+    folder: Path = Path()  # where it lies: what its protocols' paths are relative to
+
+    def protocol(self, model: str) -> Protocol:
+        """The protocol of one of its models."""
+        return read_protocol(self.models[model].protocol, self.folder)
 
 
 _PLUGINS: dict[str, tuple[str, str]] = {
@@ -125,6 +132,7 @@ _ENTRIES: dict[str, type[_Section]] = {
     "corpora": CorpusEntry, "align": AlignEntry, "features": FeatureEntry, "selections": SelectionEntry,
     "models": ModelEntry, "report": ReportEntry, "failures": FailuresEntry,
 }  # fmt: skip
+_SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder"}
 _ONE = ("align", "report", "failures")  # sections that are one table, not one per name
 
 
@@ -158,14 +166,14 @@ def read_recipe(path: Path) -> Recipe:
         raise MalformedSource(path, f"is not TOML: {error}") from error
     where = f"recipe '{path.stem}'"
     for section, content in tree.items():
-        if section not in Recipe.model_fields or section == "text":
-            raise UnknownField(where, section, set(Recipe.model_fields) - {"text"})
+        if section not in _SECTIONS:
+            raise UnknownField(where, section, _SECTIONS)
         if section in _ENTRIES:
             tables = {"": content} if section in _ONE else content
             for name, table in tables.items():
                 _check_entry(section, table, f"{where} [{section}{'.' if name else ''}{name}]")
-    recipe = _typed(Recipe, tree | {"text": text}, where)
-    for complaint in _dangling(recipe):
+    recipe = _typed(Recipe, tree | {"text": text, "folder": path.parent}, where)
+    for complaint in complaints(recipe):
         raise InvalidField(where, *complaint)
     return recipe
 
@@ -203,73 +211,6 @@ def _typed(model: type[Any], value: Mapping[str, Any], where: str) -> Any:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise InvalidField(where, name, f"is wrong: {first['msg'].lower()}") from error
-
-
-def _dangling(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """(field, problem) of every reference to something that is not in the recipe."""
-    known: dict[str, Mapping[str, Any]] = {
-        "corpus": recipe.corpora,
-        "feature": recipe.features,
-        "model": recipe.models,
-        "selection": recipe.selections,
-    }
-
-    def missing(kind: str, name: str | None, place: str) -> Iterator[tuple[str, str]]:
-        if name is not None and name not in known[kind]:
-            yield place, f"names the {kind} '{name}', which the recipe does not have"
-
-    if recipe.align:
-        for name in recipe.align.corpora:
-            yield from missing("corpus", name, "align.corpora")
-    for name, feature in recipe.features.items():
-        for corpus in feature.corpora:
-            yield from missing("corpus", corpus, f"features.{name}.corpora")
-        yield from missing("model", feature.checkpoint, f"features.{name}.checkpoint")
-        reads = getattr(plugin_class("features.extractors", feature.extractor), "reads_checkpoint", False)
-        if reads != (feature.checkpoint is not None):
-            problem = "must name a model" if reads else "must not be given: this extractor loads none"
-            yield f"features.{name}.checkpoint", problem
-    for name, selection in recipe.selections.items():
-        yield from missing("corpus", selection.corpus, f"selections.{name}.corpus")
-        yield from missing("feature", selection.logits.split(".")[0], f"selections.{name}.logits")
-    for name, model in recipe.models.items():
-        yield from missing("corpus", model.corpus, f"models.{name}.corpus")
-        yield from missing("model", model.init, f"models.{name}.init")
-        yield from missing("selection", model.selection, f"models.{name}.selection")
-        if model.protocol.partition(":")[0] not in {p.stem for p in PROTOCOLS.glob("*.toml")}:
-            yield f"models.{name}.protocol", f"is '{model.protocol}', and there is no such file in flows/protocols"
-        for role, source in model.inputs.items():
-            if source != TEXT:
-                yield from missing("feature", source.split(".")[0], f"models.{name}.inputs.{role}")
-    for name in recipe.report.models if recipe.report else []:
-        yield from missing("model", name, "report.models")
-    yield from _cycles(recipe)
-
-
-def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    def needs(kind: str, name: str) -> Iterator[tuple[str, str]]:
-        if kind == "feature":
-            if recipe.features[name].checkpoint:
-                yield "model", str(recipe.features[name].checkpoint)
-        elif kind == "selection":
-            yield "feature", recipe.selections[name].logits.split(".")[0]
-        else:
-            model = recipe.models[name]
-            yield from (("feature", s.split(".")[0]) for s in model.inputs.values() if s != TEXT)
-            if model.init:
-                yield "model", model.init
-            if model.selection:
-                yield "selection", model.selection
-
-    def visit(kind: str, name: str, path: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
-        if (kind, name) in path:
-            yield f"models.{name}", "needs itself: " + " → ".join(n for _, n in [*path, (kind, name)])
-            return
-        for other in needs(kind, name):
-            yield from visit(*other, (*path, (kind, name)))
-
-    for name in recipe.models:
-        yield from visit("model", name, ())
 
 
 Section = Literal["corpora", "align", "features", "models"]

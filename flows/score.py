@@ -12,14 +12,16 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.leakage_work import differing_counts, read_leakage
 from flows.protocol import Protocol, describe
 from flows.recipe import Recipe
 from flows.report import html_report, report_content
+from flows.select import selection_table
 from models.metrics import scores
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.hashing import digest
-from warehouse.schema import LABELS, METRICS, PREDICTIONS, UTTERANCES
+from warehouse.schema import LABELS, METRICS, PREDICTIONS, SELECTION, UTTERANCES
 from warehouse.tables import read_table, write_rows
 
 VERSION = 1
@@ -79,15 +81,22 @@ def report_work(
     utterances: Sequence[Artifact],
     labels: Sequence[Artifact],
     failures: Sequence[Mapping[str, Any]],
+    leakages: Mapping[str, Sequence[Artifact]],
+    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]],
     lake: Path,
 ) -> Work:
-    """The work that writes `report.html` and `report.json`. Where and when change no byte."""
+    """The work that writes `report.html` and `report.json`. Where and when change no byte.
+
+    Args:
+        leakages: model -> the leakage of each of its folds.
+        selections: name -> a selection and the utterances it was chosen from.
+    """
     runs = _runs(predicted, rules)
     described = {name: dict(describe(protocol)) for name, protocol in rules.items()}
     remarks = recipe.report.remarks if recipe.report else []
     params = {
         "title": recipe.title, "recipe": recipe.text, "protocols": described, "runs": runs, "caveats": remarks,
-        "failures": digest(list(failures)),
+        "failures": digest(list(failures)), "selections": list(selections),
     }  # fmt: skip
     inputs = {
         "metrics": (metrics.digest,),
@@ -95,10 +104,15 @@ def report_work(
         "checkpoints": tuple(fit.checkpoint.digest for fit, _ in predicted),
         "utterances": tuple(a.digest for a in utterances),
         "labels": tuple(a.digest for a in labels),
+        "leakage": tuple(a.digest for own in leakages.values() for a in own),
+        "splits": tuple(fit.split.digest for fit, _ in predicted),
+        "selections": tuple(selection.digest for selection, _ in selections.values()),
     }
     arguments = params | {
         "predictions": [a for _, a in predicted], "checkpoints": [fit.checkpoint for fit, _ in predicted],
-        "utterances": utterances, "labels": labels, "failures": failures, "lake": lake,
+        "utterances": utterances, "labels": labels, "failures": failures, "leakages": leakages,
+        "splits": [(rules[fit.model].id, fit.split) for fit, _ in predicted], "selections": selections,
+        "lake": lake,
     }  # fmt: skip
     return Work(Request("report", "flows.report", VERSION, params, inputs), write_report, arguments)
 
@@ -107,7 +121,8 @@ def write_report(
     folder: Path, title: str, recipe: str, protocols: Mapping[str, Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]], caveats: Sequence[str], failures: Sequence[Mapping[str, Any]],
     predictions: Sequence[Artifact], checkpoints: Sequence[Artifact], utterances: Sequence[Artifact],
-    labels: Sequence[Artifact], lake: Path,
+    labels: Sequence[Artifact], leakages: Mapping[str, Sequence[Artifact]], splits: Sequence[tuple[str, Artifact]],
+    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]], lake: Path,
 ) -> None:  # fmt: skip
     """Writes the page and the same content as JSON."""
     histories: dict[str, dict[str, str]] = {}
@@ -120,13 +135,22 @@ def write_report(
     hops = lineage.trace(Warehouse(lake), predictions[0], first[0]) if first else []
     content = report_content(
         title=title, recipe=recipe, predictions=_together(runs, predictions), protocols=protocols,
-        utterances=pa.concat_tables(read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances),
-        labels=_classes(labels), failures=failures, trace=[vars(hop) for hop in hops], caveats=caveats,
-        histories=histories,
+        utterances=_uttered(utterances),
+        labels=_classes(labels), failures=failures, trace=[vars(hop) for hop in hops],
+        caveats=[*differing_counts(splits), *caveats],
+        histories=histories, leakages={name: [read_leakage(a) for a in own] for name, own in leakages.items()},
+        selections=[
+            selection_table(name, read_table(chosen.path("selection.parquet"), SELECTION), _uttered(own))
+            for name, (chosen, own) in selections.items()
+        ],
     )  # fmt: skip
     (folder / "report.html").write_text(html_report(content), encoding="utf-8")
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _uttered(utterances: Sequence[Artifact]) -> pa.Table:
+    return pa.concat_tables(read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances)
 
 
 def _runs(predicted: Predicted, rules: Mapping[str, Protocol]) -> list[dict[str, Any]]:

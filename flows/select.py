@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ def selection_work(
         needs: what the extractor is keyed by: 'text', 'audio' or 'pair'.
         threshold: of the classes that `thresholds` does not name.
 
-    Source: Li et al. 2021 (MCED), section 3.1.2; thresholds are the group's later ones, METHODS' recipe fields.
+    Source: Li et al. 2021 (MCED), section 3.1.2; the thresholds of its films are not told.
     """
     params = {"logits": list(names), "threshold": threshold, "thresholds": dict(thresholds), "needs": needs}
     inputs = {"utterances": tuple(a.digest for a in utterances), "features": tuple(a.digest for a in features)}
@@ -62,6 +64,33 @@ def write_selection(
     if not kept:
         raise NothingSelected(len(rows))
     write_rows(folder / "selection.parquet", kept, SELECTION)
+
+
+def selection_table(name: str, selection: pa.Table, utterances: pa.Table) -> dict[str, Any]:
+    """What a teacher chose of a corpus, whole and title by title: utterances, those chosen, their hours and classes.
+
+    Args:
+        selection: of SELECTION.
+        utterances: of UTTERANCES; those of the corpus it was chosen from.
+
+    Source: Li et al. 2021 tell the classes of their films so, in table 2.
+    """
+    label_of = dict(zip(*(selection.column(c).to_pylist() for c in ("utterance_id", "label")), strict=True))
+    titles: dict[str, list[tuple[str | None, float]]] = {}
+    for row in utterances.select(("unit", "utterance_id", "start_s", "end_s")).sort_by("unit").to_pylist():
+        span_s = row["end_s"] - row["start_s"]
+        titles.setdefault(row["unit"], []).append((label_of.get(row["utterance_id"]), span_s))
+    whole = _counted([one for own in titles.values() for one in own])
+    return {"selection": name, **whole, "titles": [{"title": title, **_counted(own)} for title, own in titles.items()]}
+
+
+def _counted(spans: Sequence[tuple[str | None, float]]) -> dict[str, Any]:
+    chosen = [(label, span_s) for label, span_s in spans if label is not None]
+    return {
+        "n_utterances": len(spans), "n_selected": len(chosen),
+        "hours": math.fsum(span_s for _, span_s in chosen) / 3600,
+        "classes": dict(sorted(Counter(label for label, _ in chosen).items())),
+    }  # fmt: skip
 
 
 def _salient(

@@ -10,6 +10,14 @@ from features import sandbox
 from tests.flows.small import Small, emolake, small_recipe
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the small lake go to one worker: it takes half a minute to build."""
+    for test in items:
+        if "small" in getattr(test, "fixturenames", ()):
+            test.add_marker(pytest.mark.xdist_group("small"))
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("small")

@@ -22,10 +22,12 @@ ORPHANS_S = 60.0
 
 @dataclass(frozen=True)
 class Moment:
-    """So many seconds after a file of the run is there."""
+    """So many seconds after a file of the run is there, but no later than another one is: a run may be faster than the
+    one that the seconds were counted on."""
 
     path: str
     delay_s: float
+    until: str
 
 
 class Running:
@@ -124,7 +126,8 @@ def moments(times: Sequence[tuple[float, str]], n: int, seed: int) -> list[Momen
     for number in range(n):
         at_s = start_s + length_s * (number + chance.random()) / n
         before_s, path = max(entry for entry in times if entry[0] <= at_s)
-        found.append(Moment(path, at_s - before_s))
+        _, until = min(entry for entry in times if entry[0] > at_s)
+        found.append(Moment(path, at_s - before_s, until))
     return found
 
 
@@ -145,7 +148,10 @@ def run_with_kills(arguments: Sequence[str], folder: Path, when: Sequence[Moment
     for number, moment in enumerate(when):
         running = Running(*arguments, cwd=folder)
         running.wait_for(lambda moment=moment: is_there(folder, moment.path))
-        time.sleep(moment.delay_s)
+        deadline = time.monotonic() + moment.delay_s
+        running.wait_for(lambda moment=moment, deadline=deadline: (
+            time.monotonic() >= deadline or is_there(folder, moment.until)
+        ))  # fmt: skip
         assert running.process.poll() is None, f"it ended before it could be killed: {running.complaint}"
         running.kill(group=number % 2 == 1)
         killed.append(running)

@@ -62,10 +62,32 @@ def test_check_exits_1_until_partial_is_said(small: Small, tmp_path: Path) -> No
     assert (clean.returncode, json.loads(clean.stdout)["clean"]) == (0, True)
 
 
+def test_what_nobody_published_is_shown_part_by_part(small: Small) -> None:
+    printed = small.cli("check", "films", str(small.roots["films"]))
+    assert printed.returncode == 0, printed.stderr
+    lines = [line.split("  ") for line in printed.stdout.splitlines()]
+    titles = sorted(path.name for path in small.roots["films"].iterdir())
+    assert [line[0].strip() for line in lines if line[0].strip() in titles] == titles
+    assert "every count" not in printed.stdout and printed.stdout.endswith("no anomaly\n")
+
+
 def test_a_reader_that_checks_nothing(small: Small, tmp_path: Path) -> None:
-    printed = small.cli("check", "films", str(tmp_path))
+    printed = small.cli("check", "table", str(tmp_path))
     assert printed.returncode == 1
-    assert "is 'films', but those that check are iemocap, meld, mosei" in printed.stderr
+    assert "is 'table', but those that check are emotionlines, films, iemocap, meld, mosei, " in printed.stderr
+
+
+def test_a_protocol_of_several_readers_is_asked_of_all_their_corpora(small: Small, tmp_path: Path) -> None:
+    protocol = tmp_path / "joint.toml"
+    text = 'id = "joint"\nreader = ["meld", "films"]\ntitle = "t"\ntest = "split = \'test\'"\n'
+    protocol.write_text(text, encoding="utf-8")
+    both, one = (
+        json.loads(small.cli("leakage", str(protocol), *chosen, "--json").stdout)[0]["parts"]
+        for chosen in ((), ("--corpus", "meld"))
+    )
+    count = "SELECT count(*) FROM utterances WHERE corpus IN ('meld', 'films') GROUP BY corpus = 'meld' ORDER BY ALL"
+    n = [row[0] for row in small.warehouse.sql(count).fetchall()]
+    assert sum(both.values()) == sum(n) and sum(one.values()) in n and both["test"] == one["test"]
 
 
 def _teacher(small: Small) -> str:

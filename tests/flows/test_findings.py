@@ -116,6 +116,12 @@ def test_every_utterance_is_in_one_bin(spans: list[tuple[str, float]]) -> None:
         assert found["counts"][corpus][bin_] > 0
 
 
+def test_words_without_sound_have_no_duration() -> None:
+    table = pa.table({"corpus": ["heard", "read", "read"], "start_s": [0.0, 0.0, 0.0], "end_s": [1.0, 0.0, 0.0]})
+    assert list(duration_counts(table)["counts"]) == ["heard"]
+    assert duration_counts(table.slice(1))["counts"] == {}
+
+
 def test_tables_follow_the_order_of_the_protocols() -> None:
     assert [row["variant"] for row in content_of()["scores"]] == ["plain"] * 3 + ["distilled"] * 3
 

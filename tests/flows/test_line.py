@@ -7,15 +7,18 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from features.inventory import column
 from flows.doer import Waits
 from flows.line import Line
 from flows.plan import plan
 from flows.recipe import Recipe, read_recipe
 from tests.flows.partly import Partly
 from tests.flows.small import Small
-from warehouse import Warehouse
+from warehouse import Artifact, Warehouse
 from warehouse.errors import EmolakeError, InvalidField, TooManyFailures
 
 
@@ -126,6 +129,81 @@ def test_failures_are_counted_over_all_steps(clips: dict[str, Path], tmp_path: P
     assert ("align" in made) == (allowed > 0), "a run stops where the failures are too many"
 
 
+def test_the_alignment_that_a_corpus_ships_serves_as_any_other(small: Small, tmp_path: Path) -> None:
+    """No sound is decoded for it, and the views hold its intervals."""
+    warehouse = Warehouse(tmp_path / "lake", create=True)
+    text = small.recipe.read_text(encoding="utf-8")
+    text = text.replace('aligner = "pocketsphinx"', 'aligner = "provided"')
+    text = text.replace('corpora = ["iemocap", "meld", "films"]', 'corpora = ["iemocap"]')
+    line = Line(recipe_of(tmp_path, text), warehouse, small.roots, Partly(warehouse, "record", "ingest", "align"))
+    line.align()
+    shipped = warehouse.table("SELECT tier, count(*) AS n FROM intervals GROUP BY ALL").to_pylist()
+    assert {row["tier"] for row in shipped} == {"word", "phone", "syllable"} and line.failures == {}
+    ids = warehouse.table("SELECT count(DISTINCT input_id) FROM intervals").column(0).to_pylist()
+    assert ids == warehouse.table("SELECT count(*) FROM utterances WHERE corpus = 'iemocap'").column(0).to_pylist()
+
+
+TWO = """
+name = "two"
+title = "Two corpora, one model"
+[corpora.here]
+reader = "table"
+file = "clips.csv"
+[corpora.there]
+reader = "table"
+file = "clips.csv"
+[models.reader]
+student = "text_encoder"
+task = "classify"
+corpus = ["here", "there"]
+protocol = "calm2.toml"
+inputs = { text = "text" }
+objective = { label = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 64 }
+"""
+CALM = """
+id = "calm2"
+reader = "table"
+title = "Two classes"
+test = "split = 'test'"
+[labels]
+calm = "calm"
+loud = "loud"
+[counts]
+calm = 4
+loud = 2
+"""
+
+
+def test_a_model_may_learn_from_several_corpora(tmp_path: Path) -> None:
+    roots = {name: tmp_path / name for name in ("here", "there")}
+    for name, root in roots.items():
+        root.mkdir()
+        lines = ["path,text,speaker,label,part"]
+        for number, label in enumerate(("calm", "calm", "loud")):
+            sound = np.full(1600, 0.01 * (number + len(name)), np.float32)
+            soundfile.write(root / f"{number}.wav", sound, 16_000)
+            lines.append(f"{number}.wav,words of {name} {number},s,{label},{('train', 'test', 'train')[number]}")
+        (root / "clips.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "calm2.toml").write_text(CALM, encoding="utf-8")
+    text = TWO.replace('file = "clips.csv"', 'file = "clips.csv"\nsplit = "part"')
+    warehouse = Warehouse(tmp_path / "lake", create=True)
+    doer = Partly(warehouse, "record", "ingest", "pack", "split")
+    line = Line(recipe_of(tmp_path, text), warehouse, roots, doer)
+    line.run()
+    assert [step.name for step in doer.steps if step.works] == ["fit reader"]
+    (work,) = doer.steps[-1].works
+    inputs = {a.digest: a for a in warehouse.artifacts()}
+    packed = [row for digest in work.request.inputs["shards:text"] for row in _ids(inputs[digest], "index.parquet")]
+    split = _ids(inputs[work.request.inputs["split"][0]], "split.parquet")
+    everybody = {f"{name}-{number}" for name in roots for number in range(3)}
+    assert sorted(packed) == split == sorted(everybody)
+
+
+def _ids(artifact: Artifact, file: str) -> list[str]:
+    return list(column(artifact.path(file), "utterance_id"))
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 DISTILLED = 'corpus = "meld"\nprotocol = "sandbox5-official"\ninit = "pretrained"'
@@ -135,7 +213,7 @@ DISTILLED = 'corpus = "meld"\nprotocol = "sandbox5-official"\ninit = "pretrained
     ("old", "new", "sentence"),
     [
         (DISTILLED, DISTILLED.replace("sandbox5-official", "sandbox4-loso5"),
-         "model 'distilled': field 'protocol' is for the reader 'iemocap', but 'meld' is read by 'meld'"),
+         "recipe 'small': field 'models.distilled.protocol' is for the reader 'iemocap', but 'meld' is read by 'meld'"),
         ('teacher_hidden = "teacher.hidden"', 'teacher_hidden = "teacher.hiden"',
          "recipe 'small': field 'teacher.hiden' names no output of feature 'teacher': "
          "use 'teacher.hidden', 'teacher.logits'"),

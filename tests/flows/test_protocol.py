@@ -13,7 +13,7 @@ from flows.findings import METRICS
 from flows.protocol import PROTOCOLS, Protocol, describe, folds_of, read_protocol, split_of, split_work
 from tests.flows.made import labels, numbers, utterance, utterances
 from warehouse import Artifact, Warehouse
-from warehouse.errors import CountsDiffer, InvalidField, UnknownName
+from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import SPLIT
 from warehouse.tables import read_table
 
@@ -117,6 +117,19 @@ def test_unknown_and_misnamed_protocols(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "c.toml").write_text('id = "c"\ntitle = "t"\nsplits = 3\n')
     with pytest.raises(InvalidField, match="protocol 'c': field 'reader' is wrong: field required"):
         read_protocol("c")
+
+
+def test_a_protocol_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('id = "mine"\nreader = "table"\ntitle = "t"\n[options.dev]\na = "1"\nb = "2"\n')
+    assert read_protocol("mine.toml:dev=b", tmp_path).id == "mine:dev=b"
+    with pytest.raises(MissingFolder, match=r"the protocol is not at .*yours\.toml: give a path relative"):
+        read_protocol("yours.toml", tmp_path)
+    (tmp_path / "yours.toml").write_text("id = ")
+    with pytest.raises(MalformedSource, match=r"yours\.toml: is not TOML"):
+        read_protocol("yours.toml", tmp_path)
+    (tmp_path / "meld7.toml").write_text('id = "meld7"\nreader = "meld"\ntitle = "t"\n')
+    with pytest.raises(InvalidField, match="'id' is that of a shipped protocol: results of the two"):
+        read_protocol("meld7.toml", tmp_path)
 
 
 # -- identity --------------------------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ def test_a_good_recipe(tmp_path: Path) -> None:
         ('{ vector = "vector" }', '{ vector = "vektor" }', InvalidField,
          "field 'models.linear.inputs.vector' names the feature 'vektor', which the recipe does not have"),
         ('models = ["linear"]', 'models = ["liner"]', InvalidField, "names the model 'liner'"),
-        ('protocol = "emodb4-loso6"', 'protocol = "emodb"', InvalidField, "is 'emodb', and there is no such file"),
+        ('protocol = "emodb4-loso6"', 'protocol = "emodb"', UnknownName, "no protocol 'emodb'"),
+        ('protocol = "emodb4-loso6"', 'protocol = "mine.toml"', MissingFolder, "the protocol is not at .*mine.toml"),
         ('inputs = {', 'init = "other"\ninputs = {', InvalidField, "names the model 'other'"),
         ('inputs = {', 'init = "linear"\ninputs = {', InvalidField, "needs itself: linear → linear"),
         ('inputs = {', 'selection = "salient"\ninputs = {', InvalidField, "names the selection 'salient'"),
@@ -93,6 +94,76 @@ def test_each_mistake_is_named_with_its_place(
     assert old in GOOD
     with pytest.raises(error, match=sentence):
         read_recipe(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+OWN = """
+id = "mine"
+title = "Clips of one lab"
+reader = "table"
+test = "split = 'test'"
+[labels]
+anger = "angry"
+"""
+
+
+def test_a_protocol_may_lie_beside_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(OWN, encoding="utf-8")
+    recipe = read_recipe(write(tmp_path, GOOD.replace("emodb4-loso6", "mine.toml")))
+    assert recipe.protocol("linear").classes == ["angry"]
+    assert "folder" not in recipe.text, "where a recipe lies is no part of it"
+
+
+FILMS = GOOD.replace("[report]", """[corpora.films]
+reader = "films"
+
+[models.other]
+student = "text_encoder"
+task = "mlm"
+corpus = "films"
+protocol = "films-unlabelled"
+inputs = { text = "text" }
+
+[features.teacher]
+extractor = "encoder"
+corpora = ["films"]
+checkpoint = "other"
+logits = true
+
+[selections.salient]
+corpus = "films"
+logits = "teacher.logits"
+threshold = 0.4
+
+[models.chosen]
+student = "text_encoder"
+task = "mlm"
+corpus = "films"
+selection = "salient"
+protocol = "films-unlabelled"
+inputs = { text = "text" }
+
+[report]""")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('corpus = "films"\nprotocol', 'corpus = ["films", "clips"]\nprotocol',
+         "'models.other.protocol' is for the reader 'films', but 'clips' is read by 'table'"),
+        ('corpus = "films"\nprotocol', 'corpus = ["film"]\nprotocol',
+         "'models.other.corpus' names the corpus 'film', which the recipe does not have"),
+        ('corpus = "films"\nselection', 'corpus = ["films", "films"]\nselection',
+         "'models.chosen.corpus' must be 'films', of which 'salient' selects"),
+        ("[features.wave]", '[align]\naligner = "provided"\ncorpora = ["films"]\n\n[features.wave]',
+         "'align.corpora' names 'films', whose reader 'films' knows of no alignment that is shipped"),
+    ],
+)  # fmt: skip
+def test_corpora_that_do_not_fit_are_refused_before_anything_is_done(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    assert old in FILMS and read_recipe(write(tmp_path, FILMS)).models["chosen"].corpora == ["films"]
+    with pytest.raises(InvalidField, match=sentence):
+        read_recipe(write(tmp_path, FILMS.replace(old, new, 1)))
 
 
 def test_recipe_path(tmp_path: Path) -> None:

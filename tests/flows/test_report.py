@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from flows.leakage import Leak, Leakage
 from flows.report import html_report, terminal_tables
 from tests.flows.reported import LABELLED, LOSO, content_of, prediction
 from warehouse.hashing import canonical_json
@@ -74,6 +76,27 @@ def test_same_content_same_bytes_and_the_page_needs_the_json_alone() -> None:
     assert page == html_report(json.loads(canonical_json(content)))
     for trace in (str(Path.cwd()), "Matplotlib", "python"):
         assert trace not in page
+
+
+def test_the_page_tells_what_the_parts_share_or_that_it_is_nothing() -> None:
+    shares = Leak("speaker", "test", "train", 3, 4, 1, 2, examples=(("acted/s",),))
+    found = Leakage("three-loso", "A", {"test": 4, "train": 9}, (shares,), "ab" * 32)
+    content = content_of(leakages={"plain": [found]})
+    sentence = "three-loso: 1 of 2 speakers of test are in train too, with 75 % of the test utterances (3)."
+    assert content["shared"] == [sentence] and content["warnings"][0] == sentence
+    assert sentence in html_report(content) and "share none of what was looked for" not in html_report(content)
+    nothing = html_report(content_of(leakages={"plain": [dataclasses.replace(found, leaks=())]}))
+    assert "Train, dev and test share none of what was looked for." in nothing
+    assert "<h2>Leakage</h2>" not in html_report(content_of()), "of what was not looked for nothing is said"
+
+
+def test_a_selection_is_shown_title_by_title() -> None:
+    whole = {"n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"angry": 10, "sad": 20}}
+    title = {"title": "Old <House>", "n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"sad": 30}}
+    page = _Page(html_report(content_of(selections=[whole | {"selection": "salient", "titles": [title]}])))
+    told = re.sub(r"\s+", "", page.words)
+    assert "Selection:salienttitleutteranceschosenhoursangrysad" in told
+    assert "alltitles40300.501020" in told and "Old<House>40300.50030" in told
 
 
 def test_a_model_selected_on_test_is_stamped() -> None:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
+from flows.leakage_work import leakage_work
 from flows.protocol import Protocol
 from flows.recipe import Recipe, ReportEntry
 from flows.score import Fitted, metrics_work, report_work
@@ -134,7 +135,12 @@ def reported(folder: Path, failures: Sequence[Mapping[str, Any]] = ()) -> Artifa
         name="made", title="Made & up", corpora={}, text="name = 'made'\n",
         report=ReportEntry(models=["one", "two"], remarks=["Nothing here was said by anybody."]),
     )  # fmt: skip
-    return lake.perform(report_work(recipe, metrics, runs, rules, [reading], [judged], failures, lake.root))
+    leakages: dict[str, list[Artifact]] = {}
+    for fit, _ in runs:
+        work = leakage_work(lake, "made", fit.fold, fit.split, fit.checkpoint, [reading])
+        leakages.setdefault(fit.model, []).append(lake.perform(work))
+    work = report_work(recipe, metrics, runs, rules, [reading], [judged], failures, leakages, {}, lake.root)
+    return lake.perform(work)
 
 
 def test_when_and_where_change_no_byte_of_a_report(tmp_path: Path) -> None:
@@ -161,3 +167,21 @@ def test_a_report_says_what_the_metrics_say(tmp_path: Path) -> None:
     assert "Nothing here was said by anybody." in content["warnings"]
     assert [hop["what"] for hop in content["trace"]] == ["prediction", "checkpoint", "shard"]
     assert [curve["model"] for curve in content["curves"]] == ["one", "two"]
+
+
+def test_a_report_says_what_the_parts_share_and_cites_what_says_so(tmp_path: Path) -> None:
+    artifact = reported(tmp_path)
+    content = json.loads(artifact.path("report.json").read_text(encoding="utf-8"))
+    lake = Warehouse(tmp_path / "lake")
+    digests = {a.digest for a in lake.artifacts("leakage")}
+    assert len(digests) == 2, "two models of the same splits, without teachers, share theirs"
+    assert set(artifact.request.inputs["leakage"]) == digests
+    assert [(one["model"], [fold["fold"] for fold in one["folds"]]) for one in content["leakage"]] == [
+        ("one", ["A", "B"]), ("two", ["A", "B"])
+    ]  # fmt: skip
+    (sentence,) = [told for told in content["shared"] if " speakers " in told]
+    assert sentence == (
+        "made, 2 folds: 1 of 1 speakers of test are in dev too, with 100 % of the test utterances (20)."
+    )
+    assert sentence not in content["warnings"], "nothing was learned from dev"
+    assert sentence in artifact.path("report.html").read_text(encoding="utf-8")

@@ -3,13 +3,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from flows.select import selection_work
+from flows.select import selection_table, selection_work
 from tests.flows.made import LOGITS, features, utterance, utterances
 from warehouse import Warehouse
 from warehouse.errors import NothingSelected
-from warehouse.schema import SELECTION, text_id
+from warehouse.schema import SELECTION, UTTERANCES, text_id
 from warehouse.tables import read_table
 
 
@@ -41,3 +42,24 @@ def test_choosing_nobody_is_an_error_with_a_way_out(lake: Warehouse) -> None:
     with pytest.raises(NothingSelected, match=r"sure of none of 3 utterances: fit it longer, or lower"):
         choose(lake, 0.99)
     assert lake.artifacts("selection") == []
+
+
+def test_what_was_chosen_is_counted_title_by_title() -> None:
+    rows = [
+        utterance("a", unit="The Blue Box", start_s=1.0, end_s=2.8), utterance("b", unit="The Blue Box"),
+        utterance("c", unit="The Blue Box", end_s=1.8), utterance("d", unit="Another"),
+    ]  # fmt: skip
+    labels = {"a": "sad", "c": "angry"}
+    chosen = [{"utterance_id": name, "label": label, "probability": 0.9} for name, label in labels.items()]
+    found = selection_table(
+        "salient", pa.Table.from_pylist(chosen, SELECTION), pa.Table.from_pylist(rows, UTTERANCES)
+    )  # fmt: skip
+    both = {"angry": 1, "sad": 1}
+    assert found == {
+        "selection": "salient", "n_utterances": 4, "n_selected": 2, "hours": pytest.approx(0.001), "classes": both,
+        "titles": [
+            {"title": "Another", "n_utterances": 1, "n_selected": 0, "hours": 0.0, "classes": {}},
+            {"title": "The Blue Box", "n_utterances": 3, "n_selected": 2, "hours": pytest.approx(0.001),
+             "classes": both},
+        ],
+    }  # fmt: skip

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from flows.leakage import leakage
-from flows.pack import pack_text_works, pack_works
-from flows.protocol import Protocol, split_work
+from flows.pack import pack_works
 from flows.teacher_texts import TEACHER_TEXTS, teacher_texts
-from tests.flows.made import LOGITS, features, labels, utterance, utterances
+from tests.flows.fits import checkpoint, corpus, split, text_shards
+from tests.flows.made import LOGITS, features
 from tests.flows.small import Small
 from warehouse import Artifact, Request, Warehouse
 from warehouse.schema import SPLIT, UTTERANCES, text_id
 from warehouse.tables import check_table, read_table
-
-RULES = Protocol(
-    id="p", reader="made", title="t", labels={"hap": "happy"}, test="split = 'test'", dev="split = 'dev'"
-)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,34 +28,6 @@ class Made:
 @pytest.fixture
 def lake(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "lake", create=True)
-
-
-def corpus(lake: Warehouse, name: str, n: int, **columns: Any) -> Artifact:
-    """`n` utterances in each part."""
-    rows = [
-        utterance(f"{name}-{part}{number}", corpus=name, split=part, **columns)
-        for part in ("train", "dev", "test") for number in range(n)
-    ]  # fmt: skip
-    return utterances(lake, rows, unit=name)
-
-
-def split(lake: Warehouse, reading: Artifact) -> Artifact:
-    ids = read_table(reading.path("utterances.parquet"), UTTERANCES).column("utterance_id").to_pylist()
-    return lake.perform(split_work(RULES, "all", ["all"], [reading], [labels(lake, dict.fromkeys(ids, "hap"))]))
-
-
-def checkpoint(
-    lake: Warehouse, split: Artifact, shards: Mapping[str, Sequence[Artifact]], init: Artifact | None = None
-) -> Artifact:
-    """A checkpoint as `models.orders` orders them; nothing is fitted."""
-    inputs = {f"shards:{role}": tuple(a.digest for a in own) for role, own in shards.items()}
-    inputs |= {"split": (split.digest,)} | ({"init": (init.digest,)} if init else {})
-    request = Request("checkpoint", "students.made", 1, {"seed": 0}, inputs)
-    return lake.materialize(request, lambda folder: (folder / "weights").write_text(request.key) and None)
-
-
-def text_shards(lake: Warehouse, reading: Artifact, keep: set[str] | None = None) -> list[Artifact]:
-    return [lake.perform(work) for work in pack_text_works([reading], keep)]
 
 
 def read_from(lake: Warehouse, made: Artifact) -> dict[str, set[str]]:

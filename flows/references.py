@@ -1,0 +1,108 @@
+"""What the parts of a recipe refer to must be there, must fit, and must not need itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from warehouse.catalog import plugin_class
+
+if TYPE_CHECKING:
+    from flows.recipe import AlignEntry, Recipe
+
+TEXT = "text"
+"""The one source that is no feature: the normalised transcript."""
+
+
+def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """(field, problem) of references to what the recipe does not have, or to what does not fit. The first counts:
+    what is looked at later trusts that what was looked at before is there."""
+    known: dict[str, Mapping[str, Any]] = {
+        "corpus": recipe.corpora,
+        "feature": recipe.features,
+        "model": recipe.models,
+        "selection": recipe.selections,
+    }
+
+    def missing(kind: str, name: str | None, place: str) -> Iterator[tuple[str, str]]:
+        if name is not None and name not in known[kind]:
+            yield place, f"names the {kind} '{name}', which the recipe does not have"
+
+    if recipe.align:
+        for name in recipe.align.corpora:
+            yield from missing("corpus", name, "align.corpora")
+        yield from _unaligned(recipe, recipe.align)
+    for name, feature in recipe.features.items():
+        for corpus in feature.corpora:
+            yield from missing("corpus", corpus, f"features.{name}.corpora")
+        yield from missing("model", feature.checkpoint, f"features.{name}.checkpoint")
+        reads = getattr(plugin_class("features.extractors", feature.extractor), "reads_checkpoint", False)
+        if reads != (feature.checkpoint is not None):
+            problem = "must name a model" if reads else "must not be given: this extractor loads none"
+            yield f"features.{name}.checkpoint", problem
+    for name, selection in recipe.selections.items():
+        yield from missing("corpus", selection.corpus, f"selections.{name}.corpus")
+        yield from missing("feature", selection.logits.split(".")[0], f"selections.{name}.logits")
+    for name, model in recipe.models.items():
+        yield from _misread(recipe, name)
+        yield from missing("model", model.init, f"models.{name}.init")
+        yield from missing("selection", model.selection, f"models.{name}.selection")
+        for role, source in model.inputs.items():
+            if source != TEXT:
+                yield from missing("feature", source.split(".")[0], f"models.{name}.inputs.{role}")
+    for name in recipe.report.models if recipe.report else []:
+        yield from missing("model", name, "report.models")
+    yield from _cycles(recipe)
+
+
+def _unaligned(recipe: Recipe, align: AlignEntry) -> Iterator[tuple[str, str]]:
+    """Corpora that ship no alignment, where the aligner takes what is shipped."""
+    if not getattr(plugin_class("features.aligners", align.aligner), "is_shipped", False):
+        return
+    for name in align.corpora:
+        reader = recipe.corpora[name].reader
+        if not hasattr(plugin_class("features.corpora", reader), "intervals"):
+            problem = f"names '{name}', whose reader '{reader}' knows of no alignment that is shipped"
+            yield "align.corpora", problem
+
+
+def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
+    """Corpora of a model that are not there, or that its protocol or its selection is not made for."""
+    model = recipe.models[name]
+    readers = recipe.protocol(name).readers
+    for corpus in model.corpora:
+        if corpus not in recipe.corpora:
+            yield f"models.{name}.corpus", f"names the corpus '{corpus}', which the recipe does not have"
+        elif (reader := recipe.corpora[corpus].reader) not in readers:
+            made_for = " or ".join(f"'{reader}'" for reader in readers)
+            problem = f"is for the reader {made_for}, but '{corpus}' is read by '{reader}'"
+            yield f"models.{name}.protocol", problem
+    chosen = recipe.selections.get(model.selection or "")
+    if chosen and model.corpora != [chosen.corpus]:
+        yield f"models.{name}.corpus", f"must be '{chosen.corpus}', of which '{model.selection}' selects"
+
+
+def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    def needs(kind: str, name: str) -> Iterator[tuple[str, str]]:
+        if kind == "feature":
+            if recipe.features[name].checkpoint:
+                yield "model", str(recipe.features[name].checkpoint)
+        elif kind == "selection":
+            yield "feature", recipe.selections[name].logits.split(".")[0]
+        else:
+            model = recipe.models[name]
+            yield from (("feature", s.split(".")[0]) for s in model.inputs.values() if s != TEXT)
+            if model.init:
+                yield "model", model.init
+            if model.selection:
+                yield "selection", model.selection
+
+    def visit(kind: str, name: str, path: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+        if (kind, name) in path:
+            yield f"models.{name}", "needs itself: " + " → ".join(n for _, n in [*path, (kind, name)])
+            return
+        for other in needs(kind, name):
+            yield from visit(*other, (*path, (kind, name)))
+
+    for name in recipe.models:
+        yield from visit("model", name, ())
