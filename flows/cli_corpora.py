@@ -20,14 +20,15 @@ from warehouse.catalog import build, names, plugin_class
 from warehouse.errors import ArtifactNotFound, InvalidField
 
 ProtocolName = Annotated[str, typer.Argument(help="Name of a protocol, with options as in iemocap4-loso5:dev=none.")]
-CorpusName = Annotated[
-    str | None, typer.Option("--corpus", help="An ingested corpus (default: the only one of the protocol's reader).")
+CorpusNames = Annotated[
+    list[str] | None,
+    typer.Option("--corpus", help="An ingested corpus (default: the only one of each of the protocol's readers)."),
 ]
 
 
 @command("emolake check iemocap /corpora/IEMOCAP_full_release")
 def check(
-    reader: Annotated[str, typer.Argument(help="Reader of the corpus: iemocap, meld, mosei.")],
+    reader: Annotated[str, typer.Argument(help="Reader of the corpus: iemocap, meld, mosei, films, xed, …")],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.", exists=True, file_okay=False)],
     partial: Annotated[bool, typer.Option("--partial", help="Exit 0 although something is missing or odd.")] = False,
     expected: Annotated[Path | None, typer.Option("--expected", help="JSON of other counts to check against.")] = None,
@@ -42,13 +43,30 @@ def check(
     if as_json:
         print_json(found.as_json())
     else:
-        rows = [vars(count) | {"difference": count.difference} for count in found.counts]
-        odd = [row for row in rows if row["difference"]]
-        print_rows(odd, ["what", "expected", "found", "difference"], False, none="every count is as published")
-        anomalies = [vars(anomaly) for anomaly in found.anomalies]
-        print_rows(anomalies, ["name", "where", "problem", "known"], False, none="no anomaly")
+        _print_findings(found)
     if not found.is_clean and not partial:
         raise typer.Exit(1)
+
+
+def _print_findings(found: Findings) -> None:
+    """Counts that are not as published, those nobody published (one line per group), and anomalies."""
+    published = [count.as_json() for count in found.counts if count.expected is not None]
+    if published:
+        odd = [row for row in published if row["difference"]]
+        print_rows(odd, ["what", "expected", "found", "difference"], False, none="every count is as published")
+    groups: dict[str, dict[str, Any]] = {}
+    for count in found.counts:
+        if count.expected is None and count.group:
+            row = groups.setdefault(count.group, {"part": count.group})
+            row[count.what.removesuffix(f", {count.group}")] = count.found
+    own = [vars(count) for count in found.counts if count.expected is None and not count.group and count.found]
+    if own:
+        print_rows(own, ["what", "found"], False)
+    if groups:
+        columns = list(dict.fromkeys(name for row in groups.values() for name in row))
+        print_rows([dict.fromkeys(columns) | row for row in groups.values()], columns, False)
+    anomalies = [vars(anomaly) for anomaly in found.anomalies]
+    print_rows(anomalies, ["name", "where", "problem", "known"], False, none="no anomaly")
 
 
 @command("emolake protocols")
@@ -61,7 +79,7 @@ def protocols_(as_json: Json = False) -> None:
 
 
 @command("emolake split iemocap4-loso5")
-def split(protocol: ProtocolName, corpus: CorpusName = None, lake: Lake = None, as_json: Json = False) -> None:
+def split(protocol: ProtocolName, corpus: CorpusNames = None, lake: Lake = None, as_json: Json = False) -> None:
     """Print a protocol's counts per fold, part, class and speaker, and how they differ from the expected."""
     rules = protocols.read_protocol(protocol)
     utterances, labels = _read(warehouse_of(lake), rules, corpus)
@@ -77,7 +95,7 @@ def split(protocol: ProtocolName, corpus: CorpusName = None, lake: Lake = None, 
 @command("emolake leakage iemocap4-loso5 --teacher 3f2a81")
 def leakage(
     protocol: ProtocolName,
-    corpus: CorpusName = None,
+    corpus: CorpusNames = None,
     teacher: Annotated[list[str] | None, typer.Option("--teacher", help="A text teacher's checkpoint.")] = None,
     lake: Lake = None,
     as_json: Json = False,
@@ -105,16 +123,20 @@ def _options(options: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{name}={'|'.join(alternatives)}" for name, alternatives in options.items())
 
 
-def _read(warehouse: Warehouse, rules: protocols.Protocol, corpus: str | None) -> tuple[list[Artifact], list[Artifact]]:
-    """The utterances and labels of the corpus a protocol is asked of."""
+def _read(
+    warehouse: Warehouse, rules: protocols.Protocol, corpora: list[str] | None
+) -> tuple[list[Artifact], list[Artifact]]:
+    """The utterances and labels of the corpora a protocol is asked of."""
     refs = warehouse.refs("corpora")
-    fitting = {name for name, ref in refs.items() if ref["reader"].rpartition(".")[2] in rules.readers}
-    if corpus is None and len(fitting) != 1:
-        known = ", ".join(sorted(fitting)) or "none"
+    fitting = {name: ref["reader"].rpartition(".")[2] for name, ref in sorted(refs.items())}
+    fitting = {name: reader for name, reader in fitting.items() if reader in rules.readers}
+    if not corpora and (not fitting or len(set(fitting.values())) < len(fitting)):
+        known = ", ".join(fitting) or "none"
         raise InvalidField("emolake", "--corpus", f"must be given: corpora of this protocol's reader are {known}")
-    name = corpus or fitting.pop()
-    if name not in refs:
-        raise ArtifactNotFound(f"corpora/{name}")
-    kinds = ([warehouse.with_digest(d)[0] for d in refs[name][kind]] for kind in ("utterances", "labels"))
-    utterances, labels = kinds
+    utterances, labels = [], []
+    for name in corpora or fitting:
+        if name not in refs:
+            raise ArtifactNotFound(f"corpora/{name}")
+        utterances += [warehouse.with_digest(digest)[0] for digest in refs[name]["utterances"]]
+        labels += [warehouse.with_digest(digest)[0] for digest in refs[name]["labels"]]
     return utterances, labels

@@ -217,8 +217,9 @@ def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Tab
     """Dict rows as an aligned table, numbers to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        numeric = all(isinstance(row[name], (int, float, Decimal)) for row in rows)
-        table.add_column(name, justify="right" if numeric and rows else "left", overflow="fold")
+        cells = [row[name] for row in rows if row[name] is not None]
+        numeric = bool(cells) and all(isinstance(cell, (int, float, Decimal)) for cell in cells)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns))
     return table

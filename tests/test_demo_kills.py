@@ -43,9 +43,11 @@ def _short_phases(times: list[tuple[float, str]]) -> list[Moment]:
     the start of Prefect, which follows the lake's first file, and the report, which follows the metrics."""
     chance = random.Random(SEED)
     metrics_s, metrics = next((at_s, path) for at_s, path in times if "/metrics/" in path)
-    report_s = next(at_s for at_s, path in times if "/report/" in path)
+    report_s, report = next((at_s, path) for at_s, path in times if "/report/" in path)
+    first = next(path for _, path in times if path.startswith("lake/artifacts/"))
+    spoken = chance.choice([path for _, path in times if path.startswith("sandbox/")])
     return [
-        Moment(chance.choice([path for _, path in times if path.startswith("sandbox/")]), 0.0),
-        Moment("lake/lake.json", chance.uniform(0, 5)),
-        Moment(metrics, chance.uniform(0, report_s - metrics_s)),
+        Moment(spoken, 0.0, first),
+        Moment("lake/lake.json", chance.uniform(0, 5), first),
+        Moment(metrics, chance.uniform(0, report_s - metrics_s), report),
     ]
