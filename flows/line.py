@@ -162,7 +162,9 @@ class Line:
             plugin = plugin_of("features", entry, where, weights=checkpoint.digest)
             outputs = plugin.outputs(checkpoint.folder)
         artifacts = self._rows(f"extract {name}", "features", step, plugin, entry.corpora, checkpoint)
-        self.doer.remember(f"features/{name}", {"plugin_key": row_key(step, plugin)})
+        hops_s = {output: spec.hop_s for output, spec in outputs.items() if spec.level == "frame" and spec.hop_s}
+        known = {"plugin_key": row_key(step, plugin), "needs": plugin.needs, "hops_s": hops_s}
+        self.doer.remember(f"features/{name}", known)
         return Feature(step, plugin, outputs, artifacts)
 
     def _rows(

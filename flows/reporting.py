@@ -52,7 +52,9 @@ def _leakages(line: Line, fitted: Sequence[Fitted]) -> dict[str, list[Artifact]]
         )
         for fit in fits
     ]  # fmt: skip
+    different = {work.request.key: work for work in works}  # models of the same splits, without teachers, share theirs
+    made = dict(zip(different, line.doer.step("leakage", list(different.values())), strict=True))
     found: dict[str, list[Artifact]] = {}
-    for fit, artifact in zip(fits, line.doer.step("leakage", works), strict=True):
-        found.setdefault(fit.model, []).append(artifact)
+    for fit, work in zip(fits, works, strict=True):
+        found.setdefault(fit.model, []).append(made[work.request.key])
     return found

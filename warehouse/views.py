@@ -3,9 +3,10 @@
 artifacts, inputs, plugins         what exists, what each was made from, and by which aligner or extractor
 raw_files                          the raw files of every corpus as last ingested
 utterances, labels                 the corpora as last ingested
-intervals                          words and phones; join by pair_id(audio_id, text_id) = input_id
+intervals                          words, phones, syllables; join by pair_id(audio_id, text_id) = input_id
 features                           which artifact holds which row of which extractor
 features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
+means_<name>[_<output>]            its frames' means over every word, phone and syllable of every aligner
 failures                           what could not be treated, by which step, and why
 splits, selections, predictions, metrics
 """
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from warehouse import schema
+from warehouse import functions, schema
 from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH, short_digest
 
@@ -33,6 +34,7 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     artifacts = warehouse.artifacts()
     _artifact_views(connection, artifacts)
     _pair_id(connection)
+    functions.register(connection)
 
     corpora = warehouse.refs("corpora")
     current = {
@@ -63,6 +65,9 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
         own = [a for a in of("features") if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
         if own:
             _rows_view(connection, f"features_{name}", own, "features.parquet", None)
+            for output, hop_s in ref.get("hops_s", {}).items():
+                view = f"means_{name}" if len(ref["hops_s"]) == 1 else f"means_{name}_{output}"
+                _means_view(connection, view, f"features_{name}", output, hop_s, ref["needs"])
 
 
 def _artifact_views(connection: duckdb.DuckDBPyConnection, artifacts: Iterable[Artifact]) -> None:
@@ -120,6 +125,31 @@ def _rows_view(
         first = f"SELECT input_id, min(artifact) FROM {owned} GROUP BY input_id, plugin_key"
         rows = f"WITH own AS ({rows}) SELECT {more} FROM {owned} WHERE (input_id, artifact) IN ({first})"
     connection.execute(f'CREATE VIEW "{name}" AS {rows}')
+
+
+def _means_view(
+    connection: duckdb.DuckDBPyConnection, name: str, features: str, output: str, hop_s: float, needs: str
+) -> None:
+    """A view over frames and intervals: a new alignment costs no extraction. A segment outside the frames has NULL."""
+    key = "pair_id(audio_id, text_id)" if needs == "pair" else f"{needs}_id"
+    cell = ", ".join(f'"{output}{part}"' for part in ("", "_shape", "_dtype"))
+    connection.execute(f"""
+        CREATE VIEW "{name}" AS
+        WITH spans AS (
+            SELECT input_id, step AS aligner, plugin_key, tier, count(*) AS n,
+                   list(symbol ORDER BY position) AS symbols,
+                   list(start_s ORDER BY position) AS starts, list(end_s ORDER BY position) AS ends
+            FROM intervals GROUP BY ALL
+        ), pooled AS (
+            SELECT utterance_id, aligner, plugin_key, tier, n, symbols, starts, ends,
+                   means_over({cell}, {hop_s!r}, starts, ends) AS means
+            FROM utterances JOIN "{features}" AS frames ON frames.input_id = {key}
+            JOIN spans ON spans.input_id = pair_id(audio_id, text_id)
+        )
+        SELECT utterance_id, aligner, plugin_key, tier, unnest(range(n)) AS position, unnest(symbols) AS symbol,
+               unnest(starts) AS start_s, unnest(ends) AS end_s, unnest(means) AS mean
+        FROM pooled
+    """)
 
 
 def _quote(text: str) -> str:

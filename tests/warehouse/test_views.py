@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake, utter
 from warehouse import Request, Warehouse, schema, views
 from warehouse.hashing import short_digest
 from warehouse.schema import pair_id
+from warehouse.tables import array_cells, array_columns, write_rows
 
 EMPTY_TOO = {
     "raw_files": schema.FILES, "utterances": schema.UTTERANCES, "labels": schema.LABELS, "intervals": schema.INTERVALS,
@@ -44,7 +46,7 @@ def test_a_view_has_the_same_columns_in_an_empty_lake(lake: Warehouse, small: Sm
 
 
 def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse) -> None:
-    named = {word for word in re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2]) if word != "features_"}
+    named = set(re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2])) - {"features_", "means_"}
     there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
     assert there == {*EMPTY_TOO, "artifacts", "inputs", "plugins", "features"} and there <= named
 
@@ -59,6 +61,45 @@ def test_a_row_that_two_runs_answered_counts_once(lake: Warehouse) -> None:
     lake.set_ref("features/made", {"plugin_key": short_digest(plugin)})
     assert sorted(column(lake, "SELECT input_id FROM features_made")) == ["a", "b", "c"]
     assert sorted(column(lake, "SELECT input_id FROM features")) == ["a", "b", "c"]
+
+
+def test_means_are_over_the_frames_of_every_aligners_segments(lake: Warehouse) -> None:
+    utterance = dict.fromkeys(schema.UTTERANCES.names, "") | {
+        "utterance_id": "u", "start_s": 0.0, "end_s": 0.4, "audio_id": "sound", "text_id": "words", "turn": 0,
+        "attributes": [],
+    }  # fmt: skip
+    read = lake.materialize(
+        Request("utterances", "made", 1, {}),
+        lambda folder: write_rows(folder / "utterances.parquet", [utterance], schema.UTTERANCES),
+    )
+    lake.set_ref("corpora/made", {"raw": [], "utterances": [read.digest], "labels": []})
+    frames = np.arange(80, dtype=np.float32).reshape(40, 2)
+    plugin = {"step": "extractors.made", "version": 1, "fields": {}}
+    row = pa.Table.from_pylist([{"input_id": "sound"} | array_cells("frames", frames)])
+    row = row.cast(pa.schema([("input_id", pa.string()), *array_columns("frames")]))
+    lake.materialize(
+        Request("features", "extractors.made", 1, {"plugin": plugin}),
+        lambda folder: pq.write_table(row, folder / "features.parquet"),
+    )
+    ref = {"plugin_key": short_digest(plugin), "needs": "audio", "hops_s": {"frames": 0.01}}
+    lake.set_ref("features/lld", ref)
+    for aligner, ends in (("one", (0.1, 0.4)), ("other", (0.2, 0.9))):
+        segments = [
+            {"input_id": schema.pair_id("sound", "words"), "tier": "word", "position": n, "symbol": "AB"[n],
+             "start_s": (0.0, ends[0])[n], "end_s": ends[n], "score": None}
+            for n in range(2)
+        ]  # fmt: skip
+        lake.materialize(
+            Request("intervals", f"aligners.{aligner}", 1, {"plugin": {"step": aligner}}),
+            lambda folder, rows=segments: write_rows(folder / "intervals.parquet", rows, schema.INTERVALS),
+        )
+    found = lake.table("SELECT aligner, symbol, mean FROM means_lld ORDER BY aligner, position").to_pylist()
+    assert found == [
+        {"aligner": "aligners.one", "symbol": "A", "mean": frames[:10].mean(axis=0).tolist()},
+        {"aligner": "aligners.one", "symbol": "B", "mean": frames[10:].mean(axis=0).tolist()},
+        {"aligner": "aligners.other", "symbol": "A", "mean": frames[:20].mean(axis=0).tolist()},
+        {"aligner": "aligners.other", "symbol": "B", "mean": None},
+    ], "the other aligner's last segment lies outside the frames"
 
 
 def test_artifacts_and_inputs_are_the_manifests(small: SmallLake) -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from features.pooling import OVERRUN_S, mean_over
 from warehouse.errors import IntervalOutside
+from warehouse.pooling import OVERRUN_S, mean_over
 
 HOPS_S = st.sampled_from([0.005, 0.01, 0.02])
 
