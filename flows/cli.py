@@ -274,4 +274,4 @@ def verify(lake: Lake = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-from flows import cli_corpora  # noqa: E402, F401  (registers its commands, after these)
+from flows import cli_corpora, cli_features  # noqa: E402, F401  (register their commands, after these)

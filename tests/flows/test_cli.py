@@ -26,7 +26,7 @@ from warehouse import Warehouse
 
 COMMANDS = (
     "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show", "sql", "lineage", "why", "verify",
-    "check", "protocols", "split", "leakage",
+    "check", "protocols", "split", "leakage", "features", "failures",
 )  # fmt: skip
 VERBS = ("ingest", "align", "extract", "pack", "run")
 
