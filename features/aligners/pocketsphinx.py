@@ -11,6 +11,7 @@ import numpy as np
 
 from features.plugin import Clip, Interval, Needs, normalised_words
 from features.pronunciation import pronounce
+from features.syllables import syllables
 from warehouse.errors import Untreatable
 
 if TYPE_CHECKING:
@@ -29,11 +30,12 @@ SCORE_UNIT = 1024 * math.log(1.0001)
 
 @dataclass(frozen=True)
 class PocketSphinx:
-    """Words and phones of an English clip.
+    """Words, phones and syllables of an English clip.
 
     Two passes over the same sound: the first finds the words, the silences between them and the pronunciation that
     fits best; the second, held to those words, finds their phones. Silences and noises are gaps between intervals.
-    Words are those of `normalised_words`, phones those of the model (ARPAbet without stress).
+    Words are those of `normalised_words`, phones those of the model (ARPAbet without stress), syllables those of
+    `features.syllables`.
 
     A word that the dictionary lacks is said as `features.pronunciation` guesses. Its score, and those of its phones,
     is None. Other scores are log likelihoods per frame, in nats, relative to the best model that the search had
@@ -61,7 +63,7 @@ class PocketSphinx:
 
     beam: float = 1e-120
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "pair"
 
     def load(self, device: str) -> Callable[[Clip], list[Interval]]:
@@ -110,7 +112,7 @@ def _align(decoder: Decoder, guessed: set[str], clip: Clip) -> list[Interval]:
         known = _base(word.name) not in guessed
         words_found.append(_interval("word", symbol, word, known))
         phones_found += [_interval("phone", phone.name, phone, known) for phone in phones]
-    return words_found + phones_found
+    return words_found + phones_found + syllables(words_found, phones_found)
 
 
 def _decode(decoder: Decoder, pcm: bytes) -> None:
