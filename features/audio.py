@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ HEADERLESS = frozenset({"aac", "ac3", "eac3", "dts", "amr"})
 """Formats, by FFmpeg's names, of bare frames: their stated duration is a guess from the first bit rates."""
 
 _BLOCK = 1 << 20  # samples read from a plain file at once
+
+_WRITTEN = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")  # Matroska's tag of a duration, to the nanosecond
 
 
 @dataclass(frozen=True)
@@ -205,6 +208,8 @@ def _probe_container(path: Path) -> AudioStream:
             if not container.streams.audio:
                 raise UnreadableAudio(path, "it has no audio stream")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise UnreadableAudio(path, "its sound is in no format that is known")
             return AudioStream(_header_duration_s(container, stream), stream.rate, stream.codec_context.channels)
     except (av.error.FFmpegError, OSError) as error:
         raise _unreadable(path, error) from error
@@ -222,9 +227,8 @@ def _header_duration_s(container, stream) -> float:  # type: ignore[no-untyped-d
     start_s = float((stream.start_time or 0) * stream.time_base) - offset_s
     if stream.duration is not None:
         return start_s + float(stream.duration * stream.time_base)
-    if (written := stream.metadata.get("DURATION")) is not None:  # HH:MM:SS.nnnnnnnnn
-        hours, minutes, seconds = written.split(":")
-        return min(start_s + int(hours) * 3600 + int(minutes) * 60 + float(seconds), whole_s)
+    if written := _WRITTEN.fullmatch(stream.metadata.get("DURATION", "")):
+        return min(start_s + int(written[1]) * 3600 + int(written[2]) * 60 + float(written[3]), whole_s)
     return whole_s
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from features.plugin import RawFile
-from warehouse.errors import DiskFull, SourceChanged
+from warehouse.errors import DiskFull, MalformedSource, SourceChanged, UnreadableDigests
 from warehouse.hashing import digest, file_digest
 from warehouse.schema import FILES
 from warehouse.tables import write_rows
@@ -27,10 +27,10 @@ class RawDigests:
 
     def __init__(self, lake: Path) -> None:
         self._lake = lake
-        path = lake / ".cache" / "raw.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
-        with self._saying_disk_full():
+        self._path = lake / ".cache" / "raw.sqlite"
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._database = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
+        with self._saying_what_is_wrong():
             # Not waiting for the disk: what a crash of the machine takes is hashed again.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
@@ -43,7 +43,9 @@ class RawDigests:
 
         Raises:
             SourceChanged: the file is gone.
+            MalformedSource: its name is not UTF-8.
             DiskFull: its digest could not be remembered.
+            UnreadableDigests: the database is damaged.
         """
         return self.raw_files(root, [path])[path]
 
@@ -58,10 +60,11 @@ class RawDigests:
         return found
 
     def _raw_files(self, root: Path, paths: Sequence[str], progress: Callable[[int], None]) -> dict[str, RawFile]:
-        places = {path: os.path.join(root, path) for path in paths}
+        places = {path: _utf8(os.path.join(root, path)) for path in paths}
         question = "SELECT path, stamp, sha256 FROM raw WHERE path BETWEEN ? AND ?"
         span = min(places.values()), max(places.values())
-        known = {place: (stamp, sha256) for place, stamp, sha256 in self._database.execute(question, span)}
+        with self._saying_what_is_wrong():
+            known = {place: (stamp, sha256) for place, stamp, sha256 in self._database.execute(question, span)}
         found: dict[str, RawFile] = {}
         new: list[tuple[str, str, str]] = []
         kept_at = time.monotonic()
@@ -88,7 +91,7 @@ class RawDigests:
     def _keep(self, new: list[tuple[str, str, str]]) -> None:
         """Remembers digests, in one short transaction: another process may be waiting to write its own."""
         if new:
-            with self._saying_disk_full():
+            with self._saying_what_is_wrong():
                 self._database.executemany("INSERT OR REPLACE INTO raw VALUES (?, ?, ?)", new)
             new.clear()
 
@@ -96,14 +99,25 @@ class RawDigests:
         self._database.close()
 
     @contextmanager
-    def _saying_disk_full(self) -> Iterator[None]:
+    def _saying_what_is_wrong(self) -> Iterator[None]:
         try:
             with self._database:
                 yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFull(self._lake, "the digests of raw files") from error
+            if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise UnreadableDigests(self._path, str(error)) from error
             raise
+
+
+def _utf8(place: str) -> str:
+    try:
+        place.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(place).decode("utf-8", "replace")
+        raise MalformedSource(shown, "its name is not UTF-8: rename it") from error
+    return place
 
 
 def files_digest(files: Iterable[RawFile]) -> str:

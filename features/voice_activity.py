@@ -21,6 +21,7 @@ MODE = 2
 """How strict the detector is, 0 … 3."""
 
 _FRAME = round(FRAME_S * RATE_HZ)
+_AT_ONCE = 6_000  # frames: made whole numbers a minute at a time, or a film would fill memory several times over
 _HEAD = 8
 _KEPT_IN: ContextVar[Path | None] = ContextVar("_KEPT_IN", default=None)
 
@@ -38,10 +39,12 @@ def voice_activity(wave: np.ndarray) -> np.ndarray:
     detector = webrtcvad.Vad(MODE)
     n_frames = len(wave) // _FRAME
     active = np.zeros(n_frames, bool)
-    whole = np.rint(np.clip(wave[: n_frames * _FRAME], -1, 1) * 32_767).astype("<i2").tobytes()
-    for number in range(n_frames):
-        start = number * 2 * _FRAME
-        active[number] = detector.is_speech(whole[start : start + 2 * _FRAME], RATE_HZ)
+    for first in range(0, n_frames, _AT_ONCE):
+        last = min(first + _AT_ONCE, n_frames)
+        whole = np.rint(np.clip(wave[first * _FRAME : last * _FRAME], -1, 1) * 32_767).astype("<i2").tobytes()
+        for number in range(first, last):
+            start = (number - first) * 2 * _FRAME
+            active[number] = detector.is_speech(whole[start : start + 2 * _FRAME], RATE_HZ)
     return active
 
 

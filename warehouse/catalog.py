@@ -77,8 +77,12 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
 
 
 def identity(step: str, plugin: Any) -> dict[str, Any]:
-    """The list that a plug-in's key is the digest of: its file, version and fields."""
-    fields = {f.name: getattr(plugin, f.name) for f in dataclasses.fields(plugin)}
+    """The list that a plug-in's key is the digest of: its file, version and fields.
+
+    A plug-in with `identity_fields()` says itself what stands for its fields: for the path of a file its digest.
+    """
+    own = getattr(plugin, "identity_fields", None)
+    fields = own() if own else {f.name: getattr(plugin, f.name) for f in dataclasses.fields(plugin)}
     return {"step": step, "version": plugin.version, "fields": fields}
 
 

@@ -281,3 +281,33 @@ class DeclaredEntity(Untreatable):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"it declares the entity '{name}', which no document of OPUS does: it is not read")
+
+
+class UnreadableDigests(EmolakeError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"what is remembered of raw files in {path} cannot be read ({why}): delete that file, and they are "
+            "hashed again"
+        )
+
+
+class UnreadableRef(EmolakeError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} cannot be read ({why}): delete it, and the next run writes it again")
+
+
+class MfaMissing(EmolakeError):
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the Montreal Forced Aligner is not at hand ({why}): install it in an environment of its own, with "
+            "`pixi install --manifest-path infra/mfa/pixi.toml` or `micromamba create --file "
+            "infra/mfa/environment.yml`, and set EMOLAKE_MFA to the 'mfa' in its bin folder"
+        )
+
+
+class MfaFailed(EmolakeError):
+    def __init__(self, why: str, log: Path) -> None:
+        super().__init__(
+            f"{why} on whatever it was given: its own words are in {log}; nothing is recorded of these clips, "
+            "so mend it (`mfa version`, the model, memory) and run the same command again"
+        )

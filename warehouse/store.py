@@ -30,7 +30,15 @@ import pyarrow as pa
 
 from warehouse import views
 from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit, read_artifact
-from warehouse.errors import AmbiguousReference, ArtifactNotFound, DiskFull, NewerFormat, NotALake, QueryFailed
+from warehouse.errors import (
+    AmbiguousReference,
+    ArtifactNotFound,
+    DiskFull,
+    NewerFormat,
+    NotALake,
+    QueryFailed,
+    UnreadableRef,
+)
 from warehouse.hashing import canonical_json
 from warehouse.migrations import migrate
 from warehouse.schema import FORMAT, check_id
@@ -164,9 +172,13 @@ class Warehouse:
     # -- refs --------------------------------------------------------------------------------------------------
 
     def ref(self, name: str) -> dict[str, Any] | None:
-        """What a name points at now; None when there is no such name."""
+        """What a name points at now; None when there is no such name.
+
+        Raises:
+            UnreadableRef: it is damaged.
+        """
         path = self._ref_path(name)
-        return json.loads(path.read_bytes()) if path.is_file() else None
+        return _read_ref(path) if path.is_file() else None
 
     def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
         """Points a name at something else, atomically; writes nothing when it points there already."""
@@ -175,9 +187,13 @@ class Warehouse:
                 _write_atomically(self._ref_path(name), value)
 
     def refs(self, group: str) -> dict[str, dict[str, Any]]:
-        """The refs of one group, such as 'corpora', by their last name."""
+        """The refs of one group, such as 'corpora', by their last name.
+
+        Raises:
+            UnreadableRef: one is damaged.
+        """
         paths = sorted((self.root / "refs" / group).glob("*.json"))
-        return {path.stem: json.loads(path.read_bytes()) for path in paths}
+        return {path.stem: _read_ref(path) for path in paths}
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -271,6 +287,16 @@ def _format(marker: Path) -> int:
         found = None
     if type(found) is not int or found < 1:
         raise NotALake(marker.parent, f"its {marker.name} does not state a format")
+    return found
+
+
+def _read_ref(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UnreadableRef(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, dict):
+        raise UnreadableRef(path, "it holds no JSON object")
     return found
 
 

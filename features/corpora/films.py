@@ -103,13 +103,11 @@ class Films:
         return read_title(root, paths, rules, self.language, self.sync, self.min_sync_score, voice)
 
     def _utterances(self, title: Title, corpus: str, unit: str, film: RawFile) -> Iterator[dict[str, Any]]:
-        scenes = _scenes(title.fates, self.scene_gap_s)
-        n_before: dict[int, int] = {}
+        places = _places(title.fates, self.scene_gap_s)
         for fate in title.fates:
             if not fate.is_utterance or fate.cue.times_s is None:
                 continue
-            scene = scenes[fate.cue.number]
-            turn = n_before[scene] = n_before.get(scene, -1) + 1
+            scene, turn = places[fate.cue.number]
             yield utterance_row(
                 utterance_id=make_id(corpus, unit, f"{fate.cue.number:04d}"),
                 corpus=corpus,
@@ -139,13 +137,20 @@ def _attributes(title: Title, fate: Fate) -> Mapping[str, str]:
     return attributes
 
 
-def _scenes(fates: Sequence[Fate], gap_s: float) -> dict[int, int]:
-    """Cue number -> scene, in order of time; every cue counts, also those that are no utterances."""
-    scenes: dict[int, int] = {}
-    scene, spoken_until_s = 0, None
-    for (start_s, end_s), number in sorted((f.cue.times_s, f.cue.number) for f in fates if f.cue.times_s):
+def _places(fates: Sequence[Fate], gap_s: float) -> dict[int, tuple[int, int]]:
+    """Cue number of each utterance -> its scene and turn, in order of time, whatever that of the file is.
+
+    Cues that are no utterances hold a scene together too, but for failures, whose times mean nothing, and for what
+    nobody in the film says or does: adverts and signs.
+    """
+    places: dict[int, tuple[int, int]] = {}
+    scene, turn, spoken_until_s = 0, 0, None
+    shown = {f.cue.number: f for f in fates if not f.problem and f.left_out not in ("advert", "placed")}
+    for (start_s, end_s), number in sorted((f.cue.times_s, n) for n, f in shown.items() if f.cue.times_s):
         if spoken_until_s is not None and start_s - spoken_until_s > gap_s:
-            scene += 1
-        scenes[number] = scene
+            scene, turn = scene + 1, 0
+        if shown[number].is_utterance:
+            places[number] = scene, turn
+            turn += 1
         spoken_until_s = max(end_s, spoken_until_s or end_s)
-    return scenes
+    return places

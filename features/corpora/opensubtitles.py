@@ -74,8 +74,12 @@ class OpenSubtitles:
             _check_lengths(text)
             own = [path.relative_to(root).as_posix() for path in (text.text, *text.aligned)]
             _, starts = moses.line_starts(text.text, self.lines_per_unit)
+            if not starts:
+                raise MalformedSource(text.text.name, "it has no line: unpack OPUS's archive again")
             return {_piece(number, self.lines_per_unit): [*own, *self.without] for number in range(len(starts))}
         there = opus_xml.documents(folder)
+        if not there:
+            raise MissingFolder(f"any document in '{self.language}'", folder, "unpack OPUS's archive again")
         names = self._links(root) if self.alignment else there
         listed = [self.alignment] if self.alignment else []
         return {

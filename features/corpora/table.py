@@ -19,6 +19,7 @@ from warehouse.schema import make_id
 
 _STEP = "corpora.table"
 _UNIT = "table"
+_LATEST_S = 1e9  # thirty years: what is behind that is no time in a recording, and may be too large to round
 _TEXTS = ("text", "speaker", "label", "split", "dialogue", "session", "language", "id")
 
 
@@ -114,6 +115,8 @@ class Table:
         Raises:
             MissingFolder, MalformedSource.
         """
+        if posixpath.isabs(self.file) or posixpath.normpath(self.file).split("/")[0] == "..":
+            raise MalformedSource(self.file, "the table must lie below the root of the corpus, named relative to it")
         is_audformat = audformat.is_audformat(root, self.file)
         number = 0
         for number, row in enumerate(self._annotated(root) if is_audformat else self._plain(root), start=1):
@@ -177,7 +180,7 @@ def _seconds(cell: str, column: str, name: str, number: int) -> float | None:
     if not cell:
         return None
     value = _number(cell)
-    if value is None:
+    if value is None or abs(value) > _LATEST_S:
         raise MalformedSource(name, f"row {number} has '{cell}' in column '{column}', which must hold seconds")
     return value
 

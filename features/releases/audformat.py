@@ -9,6 +9,7 @@ Source: https://audeering.github.io/audformat/data-format.html
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ Key = tuple[str, float | None, float | None]
 _SECTIONS = ("tables", "misc_tables", "schemes", "splits")
 _PARTS = ("train", "dev", "test")  # audformat's fourth type of split is 'other'
 _REFERENCE = re.compile(r"(?:(?P<table>[^:]+):)?(?P<column>[^/]+)(?:/(?P<attribute>.+))?")
-_SPAN = re.compile(r"(?=.)(?:(-?\d+) days?)?(?:(?:^|(?<=[ys]) )\+?(\d+):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?")
+_SPAN = re.compile(r"(?=.)(?:(-?\d{1,9}) days?)?(?:(?:^|(?<=[ys]) )\+?(\d{1,9}):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?")
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def _text(cell: Any, column: _Column) -> str:
 
 def _seconds(cell: Any, column: str, file: str) -> float | None:
     """Seconds of a time as Parquet ('duration') or CSV ('0 days 00:00:01.5') keeps it; None is not stated."""
-    if isinstance(cell, float):
+    if isinstance(cell, float) and math.isfinite(cell):
         return cell
     text = cell_text(cell)
     if text in ("", "NaT"):

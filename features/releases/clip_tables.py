@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,36 @@ def read_cells(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
             if line.strip():
                 yield _object(line, name, number)
         return
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if form == ".tsv" else ",")
-    n_columns = len(reader.fieldnames or ())
-    for row in reader:
-        if None in row or None in row.values():
-            raise MalformedSource(name, f"line {reader.line_num} has not {n_columns} cells")
-        yield row
+    # Strict, because a quotation mark that is never closed would else take the rows after it into its cell.
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if form == ".tsv" else ",", strict=True)
+    try:
+        columns = reader.fieldnames or ()
+        _refuse_alike(columns, name)
+        for row in reader:
+            if None in row or None in row.values():
+                raise MalformedSource(name, f"line {reader.line_num} has not {len(columns)} cells")
+            yield row
+    except csv.Error as error:
+        todo = "a cell with a quotation mark is written in such marks, the marks inside doubled"
+        problem = f"line {reader.line_num + 1} cannot be split into cells ({error}): {todo}"
+        raise MalformedSource(name, problem) from error
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as text; '' is a cell that says nothing.
+    """A cell as text; '' is a cell that says nothing: an empty one, null, or a number that is none (NaN).
 
     Example:
         >>> cell_text(" happy "), cell_text(None), cell_text(0)
         ('happy', '', '0')
     """
-    return "" if cell is None else str(cell).strip()
+    return "" if cell is None or cell != cell else str(cell).strip()
+
+
+def _refuse_alike(columns: Sequence[str], name: str) -> None:
+    """Columns without a name may be many: nobody asks for them."""
+    for column, n_times in Counter(columns).items():
+        if column and n_times > 1:
+            raise MalformedSource(name, f"it has two columns '{column}': which is meant, it does not say")
 
 
 def _read_parquet(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
@@ -65,6 +80,7 @@ def _read_parquet(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as stream:
+            _refuse_alike(stream.schema_arrow.names, name)
             for batch in stream.iter_batches():
                 # Python's own timedelta ends at the microsecond: nanoseconds would be refused or lost.
                 columns = {
@@ -74,8 +90,10 @@ def _read_parquet(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
                 }  # fmt: skip
                 for number in range(batch.num_rows):
                     yield {column: cells[number] for column, cells in columns.items()}
-    except pa.ArrowInvalid as error:
-        raise MalformedSource(name, f"it is no Parquet file ({error})") from error
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the machine's fault: pyarrow's own have no number
+        raise MalformedSource(name, f"it is no Parquet file ({' '.join(str(error).split())})") from error
 
 
 def _seconds(durations: Any) -> list[float | None]:
@@ -88,7 +106,7 @@ def _seconds(durations: Any) -> list[float | None]:
 def _object(line: str, name: str, number: int) -> Mapping[str, Any]:
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedSource(name, f"line {number} is no JSON ({error})") from error
     if not isinstance(found, dict):
         raise MalformedSource(name, f"line {number} is no JSON object")

@@ -154,8 +154,9 @@ def _judge(title: Title, rules: Rules, sync: Sync, min_score: float, voice: Call
         problem = f"{title.source} should be in '{title.language}', but {against}: find others, or name it rightly"
         _faulty(title, "wrong_language", problem)
     title.fates = by_text(title.cues, title.language)
-    shown_s = [fate.cue.times_s for fate in title.fates if fate.is_speech and fate.cue.times_s]
-    shown_s = [span for span in shown_s if span[0] < title.duration_s + MAX_OFFSET_S]
+    latest_s = title.duration_s + MAX_OFFSET_S  # a mistyped end must not be looked for, hours behind the film
+    spans_s = [fate.cue.times_s for fate in title.fates if fate.is_speech and fate.cue.times_s]
+    shown_s = [(start_s, min(end_s, latest_s)) for start_s, end_s in spans_s if start_s < latest_s]
     if sync != "off" and shown_s and title.fault is None:
         try:
             active = voice(title.media)

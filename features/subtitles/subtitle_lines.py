@@ -107,7 +107,7 @@ def evaluation_lines(root: Path, paths: Iterable[str]) -> frozenset[str]:
         if not (root / path).is_file():
             raise MissingFolder(f"the list of evaluation lines '{path}'", root / path, "name it relative to the corpus")
         try:
-            lines = (root / path).read_bytes().decode("utf-8-sig").splitlines()
+            lines = (root / path).read_bytes().decode("utf-8-sig").replace("\r", "\n").split("\n")
         except UnicodeDecodeError as error:
             raise MalformedSource(path, f"it is not UTF-8 ({error.reason} at byte {error.start})") from error
         found.update(_words(line) for line in lines)

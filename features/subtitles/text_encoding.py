@@ -47,7 +47,8 @@ def decoded(raw: bytes, language: str = "") -> Decoded:
     A code page of the language is taken when what it gives can be that language: letters of its script, and in Latin
     script few accented ones; of two such, the one that looks better to charset-normalizer. Without such a page it
     judges the look of the text under each page of PAGES; Windows-1252 stands where it fits as well as the best. Two
-    pages that fit equally well and give different text are a refusal, not a choice.
+    pages that fit equally well and give different text are a refusal, not a choice; and so is UTF-8 with a few broken
+    letters, which a code page would turn into text that looks like none.
 
     Args:
         language: what the text should be in, if anything says so.
@@ -61,11 +62,14 @@ def decoded(raw: bytes, language: str = "") -> Decoded:
     """
     for mark, encoding in _BOMS:
         if raw.startswith(mark):
+            if mark == codecs.BOM_UTF8:
+                _refuse_broken_utf8(raw)
             return Decoded(raw.decode(encoding, "replace"), encoding)
     if encoding := _wide(raw):
         return Decoded(raw.decode(encoding, "replace"), encoding, is_guess=True)
     if (text := _strictly(raw, "utf-8")) is not None:
         return Decoded(text, "utf-8")
+    _refuse_broken_utf8(raw)
     own = PAGES.get(language.partition("-")[0].casefold(), ())
     fitting = [page for page in own if (text := _strictly(raw, page)) is not None and _can_be(text, language)]
     if len(fitting) > 1:
@@ -80,6 +84,21 @@ def _strictly(raw: bytes, encoding: str) -> str | None:
         return raw.decode(encoding)
     except UnicodeDecodeError:
         return None
+
+
+def _refuse_broken_utf8(raw: bytes) -> None:
+    """Bytes of most of whose letters beyond ASCII are UTF-8: in code pages few pairs of letters look like that."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+        n_broken = text.count("\ufffd")
+        n_whole = sum(ord(char) > 127 for char in text) - n_broken
+        if n_whole > 2 * n_broken or raw.startswith(codecs.BOM_UTF8):
+            letters = "1 broken letter" if n_broken == 1 else f"{n_broken} broken letters"
+            raise Untreatable(
+                f"the subtitles are UTF-8 with {letters}, the first at byte {error.start}: save them as UTF-8 again"
+            ) from error
 
 
 def _wide(raw: bytes) -> str:

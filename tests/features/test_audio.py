@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -307,3 +308,25 @@ def test_suffixes_in_capitals(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", noise(100), RATE_HZ)
     shutil.copy(tmp_path / "a.wav", tmp_path / "B.WAV")
     assert probe(tmp_path / "B.WAV") == probe(tmp_path / "a.wav")
+
+
+def replaced(path: Path, pattern: bytes, by: bytes) -> None:
+    """Writes other bytes of the same number over the one place that matches."""
+    raw = path.read_bytes()
+    (found,) = re.finditer(pattern, raw)
+    path.write_bytes(raw[: found.start()] + by.ljust(len(found[0]))[: len(found[0])] + raw[found.end() :])
+
+
+@pytest.mark.parametrize("written", [b"N/A", b"1:2", b"aa:bb:cc"])
+def test_a_duration_that_is_none(tmp_path: Path, written: bytes) -> None:
+    write_pcm(tmp_path / "a.mkv", [(0, noise(RATE_HZ))], RATE_HZ)
+    replaced(tmp_path / "a.mkv", rb"00:00:0\d\.\d+", written)
+    assert probe(tmp_path / "a.mkv").duration_s == pytest.approx(1.0)
+
+
+def test_sound_of_an_unknown_format(tmp_path: Path) -> None:
+    write_pcm(tmp_path / "a.mkv", [(0, noise(RATE_HZ))], RATE_HZ)
+    replaced(tmp_path / "a.mkv", rb"A_PCM/INT/LIT", b"A_XXX/INT/LIT")
+    for ask in (probe, decode):
+        with pytest.raises(UnreadableAudio, match=r"a\.mkv .*its sound is in no format that is known"):
+            ask(tmp_path / "a.mkv")

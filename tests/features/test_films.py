@@ -44,7 +44,7 @@ def film(tmp_path: Path) -> Make:
 
 def srt(*cues: tuple[float, float, str]) -> str:
     def clock(seconds: float) -> str:
-        return f"00:00:{int(seconds):02d},{round(seconds % 1 * 1000):03d}"
+        return f"00:{int(seconds) // 60:02d}:{int(seconds) % 60:02d},{round(seconds % 1 * 1000):03d}"
 
     return "\n".join(f"{n}\n{clock(a)} --> {clock(b)}\n{text}\n" for n, (a, b, text) in enumerate(cues, 1))
 
@@ -252,10 +252,20 @@ def test_a_long_pause_starts_a_new_dialogue(film: Make, read_all) -> None:
     cues = [(0, 2), (9.9, 12), (13, 13.5), (21.4, 24), (32.1, 34), (2, 4)]
     rows = read_all(UNHEARD, film(*((a, b, "Some words.") for a, b in cues))).utterances
     assert [(row["start_s"], row["dialogue_id"][-1], row["turn"]) for row in rows] == [
-        (0.0, "0", 0), (9.9, "0", 1), (21.4, "0", 2), (32.1, "1", 0), (2.0, "0", 3)
+        (0.0, "0", 0), (9.9, "0", 2), (21.4, "0", 3), (32.1, "1", 0), (2.0, "0", 1)
     ]  # fmt: skip
     wide = read_all(Films(scene_gap_s=9, sync="off"), film(*((a, b, "Some words.") for a, b in cues))).utterances
     assert {row["dialogue_id"][-1] for row in wide} == {"0"}
+
+
+@pytest.mark.parametrize(
+    "other", [(0, 90, "Its end is mistyped."), (0, 59, "{\\pos(1,1)}A sign."), (0, 59, "Subtitles by nobody")]
+)
+def test_what_is_no_part_of_the_film_holds_no_dialogue_together(
+    film: Make, read_all, other: tuple[float, float, str]
+) -> None:
+    rows = read_all(UNHEARD, film(other, (1, 3, "Some words."), (30, 33, "Some words."))).utterances
+    assert [row["dialogue_id"] for row in rows] == ["Film-000", "Film-001"]
 
 
 @pytest.mark.parametrize(

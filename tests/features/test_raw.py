@@ -8,7 +8,7 @@ import pytest
 
 from features import raw
 from features.raw import RawDigests
-from warehouse.errors import DiskFull, SourceChanged
+from warehouse.errors import DiskFull, MalformedSource, SourceChanged, UnreadableDigests
 
 
 @pytest.fixture
@@ -124,3 +124,21 @@ def test_a_full_disk_is_named(tree: Path, tmp_path: Path) -> None:
         (tree / f"{number}.txt").touch()
     with pytest.raises(DiskFull, match="while 'the digests of raw files' was written"):
         digests.raw_files(tree, [f"{number}.txt" for number in range(300)])
+
+
+def test_a_name_that_is_not_utf8(tree: Path, tmp_path: Path) -> None:
+    path = os.fsdecode(b"caf\xe9.wav")
+    (tree / path).write_bytes(b"third")
+    with pytest.raises(MalformedSource, match=r"tree/caf.\.wav: its name is not UTF-8: rename it"):
+        RawDigests(tmp_path).raw_files(tree, ["a.txt", path])
+
+
+@pytest.mark.parametrize("start", [0, 200])
+def test_damaged_digests_are_told(tree: Path, tmp_path: Path, start: int) -> None:
+    digests = RawDigests(tmp_path)
+    digests.raw_files(tree, ["a.txt"])
+    digests.close()
+    path = tmp_path / ".cache" / "raw.sqlite"
+    path.write_bytes(path.read_bytes()[:start] + b"\xff" * (path.stat().st_size - start))
+    with pytest.raises(UnreadableDigests, match=r"raw\.sqlite cannot be read \(.+\): delete that file, and they are"):
+        RawDigests(tmp_path).raw_files(tree, ["a.txt"])

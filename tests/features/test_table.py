@@ -145,6 +145,7 @@ def test_other_mistakes(clips: Path, read_all) -> None:
     refused("c.csv", b"path,n\ntwo.wav,1\na/one.wav,1\n", "row 2 is a second utterance 'c-1': ids must differ", id="n")
     refused("c.csv", b"path,at\ntwo.wav,soon\n", "row 1 has 'soon' in column 'at', which must", start_s="at")
     refused("c.csv", b"path,at\ntwo.wav,nan\n", "row 1 has 'nan' in column 'at'", start_s="at")
+    refused("c.csv", b"path,at\ntwo.wav,1e307\n", "row 1 has '1e307' in column 'at'", start_s="at")
     refused("c.csv", b"path,at\ntwo.wav\n", "line 2 has not 2 cells")
     refused("c.csv", b"path\n\xff\n", "it is not UTF-8")
     refused("c.jsonl", b"{'path'}\n", "line 1 is no JSON")
@@ -156,3 +157,10 @@ def test_other_mistakes(clips: Path, read_all) -> None:
     refused("c.csv", b"path\n", "field `path` must name the column of media files", path="")
     with pytest.raises(MissingFolder, match=r"the table 'none.csv' is not at"):
         Table("none.csv").units(clips)
+
+
+@pytest.mark.parametrize("file", ["{}/clips.csv", "../clips.csv", "a/../../clips.csv"])
+def test_a_table_outside_the_root_is_refused(clips: Path, file: str) -> None:
+    write(clips / "clips.csv", ROWS)
+    with pytest.raises(MalformedSource, match=r"clips\.csv: the table must lie below the root of the corpus"):
+        Table(file.format(clips), **NAMES).units(clips / "a")

@@ -37,6 +37,15 @@ def test_the_same_samples_give_the_same_bits(real: Path) -> None:
     np.testing.assert_array_equal(first, again)
 
 
+def test_a_long_recording_is_taken_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    wave = np.random.default_rng(0).normal(0, 0.4, RATE_HZ * 3 + 77).astype(np.float32)
+    wave[RATE_HZ : 2 * RATE_HZ] = 0
+    whole = voice_activity.voice_activity(wave)
+    monkeypatch.setattr(voice_activity, "_AT_ONCE", 7)
+    np.testing.assert_array_equal(voice_activity.voice_activity(wave), whole)
+    assert 0 < whole.sum() < len(whole)
+
+
 @pytest.fixture
 def noise(tmp_path: Path) -> Path:
     path = tmp_path / "noise.wav"

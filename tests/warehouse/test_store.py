@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NoReturn
@@ -27,6 +28,7 @@ from warehouse.errors import (
     NotALake,
     QueryFailed,
     UnreadableManifest,
+    UnreadableRef,
 )
 from warehouse.lineage import verify
 
@@ -379,6 +381,15 @@ def test_refs_move_and_are_listed_by_group(lake: Warehouse) -> None:
     assert lake.ref("corpora/films") == {"root": "/b", "utterances": ["d1"]}
     assert lake.refs("corpora") == {"A b": {"root": "/c"}, "films": {"root": "/b", "utterances": ["d1"]}}
     assert sorted(p.name for p in (lake.root / "refs" / "corpora").iterdir()) == ["A b.json", "films.json"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\xff"])
+def test_a_damaged_ref_is_told(lake: Warehouse, content: str) -> None:
+    lake.set_ref("corpora/films", {"root": "/a"})
+    (lake.root / "refs" / "corpora" / "films.json").write_text(content, encoding="latin-1")
+    for ask in (partial(lake.ref, "corpora/films"), partial(lake.refs, "corpora")):
+        with pytest.raises(UnreadableRef, match=r"refs/corpora/films\.json cannot be read \(.+\): delete it, and"):
+            ask()
 
 
 def test_a_ref_that_does_not_move_is_not_written(lake: Warehouse) -> None:

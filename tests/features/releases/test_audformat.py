@@ -285,6 +285,7 @@ def test_a_reference_that_leads_nowhere_says_what_there_is(
         ("db.emotion.train.csv", "emotion", "mood", r"row 1 has no column 'emotion' \(there are: 'file', 'start'"),
         ("db.emotion.train.csv", "0 days 00:00:00.000000", "noon", "'noon' in column 'start' is no time, such as '0"),
         ("db.emotion.test.csv", "0 days 00:00:00.100000", "0.1", "'0.1' in column 'start' is no time"),
+        ("db.emotion.test.csv", "0 days 00:00:00.100000", f"{'9' * 400} days", "'9+ days' in column 'start' is"),
         ("db.files.csv", "wav/two.wav", "wav/one.wav", "row 2 is a second row of 'wav/one.wav'"),
         ("db.files.csv", "3", "4", "'4' in column 'speaker' is no label of its scheme"),
         ("db.yaml", "labels: people", "labels: ../people", "there is no '../people' in its misc_tables"),

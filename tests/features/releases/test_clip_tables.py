@@ -45,6 +45,7 @@ def test_durations_are_seconds_to_the_nanosecond(unit: str, tmp_path: Path) -> N
 
 def test_numbers_and_truths_are_texts() -> None:
     assert [cell_text(cell) for cell in (True, 1, 1.0, 0.1, None, " a ")] == ["True", "1", "1.0", "0.1", "", "a"]
+    assert cell_text(float("nan")) == ""
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,30 @@ def test_numbers_and_truths_are_texts() -> None:
         ("t.csv", b"a\n\xff\n", r"it is not UTF-8 \(invalid start byte at byte 2\)"),
         ("t.jsonl", b"{}\n{\n", "line 2 is no JSON"),
         ("t.jsonl", b"3\n", "line 1 is no JSON object"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is no JSON"),
         ("t.parquet", b"PAR1", "it is no Parquet file"),
+        ("t.parquet", b"PAR1" + b"\x11" * 500 + b"\x10\0\0\0PAR1", "it is no Parquet file"),
+        ("t.tsv", b'a\tb\n1\t"Oh no\n2\tyes\n3\tok\n', "line 2 cannot be split into cells .*marks inside doubled"),
+        ("t.tsv", b'a\tb\n1\t"Well," she said\n', "line 2 cannot be split into cells"),
+        ("t.csv", b'a,b\n1,"' + b"x" * 200_000 + b'"\n', "line 2 cannot be split into cells"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "it has two columns 'a'"),
     ],
 )
 def test_what_is_no_table_is_refused(name: str, raw: bytes, problem: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(MalformedSource, match=f"^x/{name}: .*{problem}"):
         list(read_cells(tmp_path / name, f"x/{name}"))
+
+
+def test_two_parquet_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(MalformedSource, match=r"^t\.parquet: it has two columns 'a'"):
+        list(read_cells(tmp_path / "t.parquet", "t.parquet"))
+
+
+def test_columns_without_a_name_may_be_many(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,,\n1,,\n")
+    assert list(read_cells(tmp_path / "t.csv", "t.csv")) == [{"a": "1", "": ""}]
 
 
 def test_a_table_that_is_not_there_is_asked_for(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def test_a_file_that_is_none(raw: bytes, problem: str) -> None:
         ("text", "malformed_row", "it has not the texts speaker, utterance, emotion, annotation"),
         (GOOD | {"annotation": 1310000}, "malformed_row", "it has not the texts"),
         ({"speaker": "Clara"}, "malformed_row", "it has not the texts"),
+        (GOOD | {"utterance": "a \ud83d b"}, "malformed_row", "its utterance holds half of a character"),
+        (GOOD | {"speaker": "\udc00"}, "malformed_row", "its speaker holds half of a character"),
         (GOOD | {"emotion": "happy"}, "unknown_emotion", "its emotion is the unknown 'happy'"),
         (GOOD | {"annotation": "131000"}, "malformed_votes", "its votes '131000' are not one digit for each of 7"),
         (GOOD | {"annotation": "131000²"}, "malformed_votes", "its votes '131000²'"),

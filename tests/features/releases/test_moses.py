@@ -57,6 +57,7 @@ def test_the_pair_with_the_language_is_found(tmp_path: Path) -> None:
     (deep / "OpenSubtitles.en-zh_cn.zh_cn").unlink()
     alone = find_moses(tmp_path, "en")
     assert alone is not None and [path.suffix for path in alone.aligned] == [".ids"]
+    (tmp_path / "OpenSubtitles.de-en.en").mkdir()  # as some tools unpack: a folder is no text
     (tmp_path / "OpenSubtitles.en-fr.en").touch()
     with pytest.raises(MalformedSource, match=r"it holds 2 texts in 'en' \(OpenSubtitles.en-fr.en, OpenSubtitles.en-z"):
         find_moses(tmp_path, "en")
@@ -71,6 +72,7 @@ def test_the_pair_with_the_language_is_found(tmp_path: Path) -> None:
         (b"en/1968/62/51.xml.gz\tzh_cn/1968/62/47.xml.gz\t\t6", None),
         (b"en/1968/62/51.xml.gz\tzh_cn/1968/62/47.xml.gz\t0\t6", None),
         (b"fr/1968/62/51.xml.gz\tzh_cn/1968/62/47.xml.gz\t7\t6", None),
+        (b"en/1968/62/51.xml.gz\tzh_cn/1968/62/47.xml.gz\t" + b"9" * 5000 + b"\t6", None),
         (b"\xff\t\t\t", None),
     ],
 )

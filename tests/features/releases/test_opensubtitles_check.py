@@ -67,6 +67,16 @@ def test_every_anomaly_has_its_trap() -> None:
     assert MOSES_TRAPS.keys() | DOCUMENT_TRAPS.keys() == ANOMALIES.keys() == PROBLEMS.keys()
 
 
+def test_what_is_there_and_empty_is_missing(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "xml" / "en" / "1968" / "1").mkdir(parents=True)
+    (anomaly,) = OpenSubtitles().check(tmp_path).anomalies
+    assert (anomaly.name, anomaly.problem) == ("missing_part", "its folder holds no document")
+    shutil.rmtree(tmp_path / "xml")
+    (tmp_path / "OpenSubtitles.de-en.en").touch()
+    (anomaly,) = OpenSubtitles().check(tmp_path).anomalies
+    assert (anomaly.name, anomaly.problem) == ("missing_part", "it has no line")
+
+
 def test_the_published_count_is_that_of_one_text(root: Path, tmp_path: Path) -> None:
     (found,) = [c for c in OpenSubtitles().check(root / MOSES).counts if c.difference]
     assert (found.what, found.expected, found.found) == ("lines", PUBLISHED["lines"], 241)

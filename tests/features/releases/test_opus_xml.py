@@ -49,6 +49,9 @@ def test_sentences_with_and_without_words(tmp_path: Path) -> None:
         (b"<document><s id='1'>\xff</s></document>", "it is not well-formed XML (not well-formed"),
         (b"<html></html>", "it begins with <html>, not with <document>"),
         (b"<document><s>a</s></document>", "sentence 1 has no id"),
+        (b"<document><s id='1'>a<s id='2'>b</s></s></document>", "sentence 1 holds another one"),
+        (b"<?xml version='1.0' encoding='x'?><document/>", "it is in an encoding that cannot be read (unknown enc"),
+        (b"<?xml version='1.0' encoding='gbk'?><document/>", "it is in an encoding that cannot be read (multi-byte"),
         (b"<document><s id='1'>a</s><s id='1'>b</s></document>", "it has 2 sentences of id '1'"),
     ],
 )

@@ -10,8 +10,10 @@ import soundfile
 
 from features.sandbox.media import CONTAINER_RATE_HZ, write_film
 from features.sandbox.traps.films import remux
+from features.subtitles import film_titles
 from features.subtitles.cue_fates import Rules
 from features.subtitles.film_titles import Fault, Title, cues_of, read_title
+from features.subtitles.subtitle_sync import MAX_OFFSET_S, Alignment, align
 from features.voice_activity import FRAME_S
 from warehouse.errors import UnreadableAudio
 
@@ -215,3 +217,17 @@ def test_the_real_film_with_a_stream_of_its_own(real: Path, tmp_path: Path) -> N
     first, second = title.fates
     assert (first.cue.times_s, first.text) == ((1.0, 3.0), "Line 1")
     assert second.problem == "cue 1 [3.024, 5.024] s passes the end of the soundtrack at 4.967 s"
+
+
+def test_a_mistyped_end_is_not_looked_for_in_the_soundtrack(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[float] = []
+
+    def seen(spans_s: list[tuple[float, float]], voice: np.ndarray) -> Alignment:
+        looked_at.extend(end_s for _, end_s in spans_s)
+        return align(spans_s, voice)
+
+    monkeypatch.setattr(film_titles, "align", seen)
+    mistyped = "\n\n99\n00:00:58,000 --> 999:00:59,000\nIts end is mistyped.\n"
+    title = read(srt(TIMES) + mistyped)
+    assert title.fault is None and [fate.flaw for fate in title.fates if fate.problem] == ["outside"]
+    assert max(looked_at) == 60.0 + MAX_OFFSET_S

@@ -63,6 +63,8 @@ def test_lines_that_are_evaluated_on_are_left_out_whatever_their_marks(tmp_path:
     assert lines == {"I'M NOT SURE", "SO"}
     assert judged("- i'm not sure?!", lines)[0] == Fate.EVALUATION
     assert judged("I'm not so sure.", lines)[0] == judged("...?", lines)[0] == Fate.KEPT
+    (tmp_path / "meld.txt").write_bytes("Not\u2028so\r\nfast\x85 now\n".encode())
+    assert evaluation_lines(tmp_path, ["meld.txt"]) == {"NOT SO", "FAST NOW"}, "lines as in a Moses text"
     (tmp_path / "meld.txt").write_bytes(b"caf\xe9")
     with pytest.raises(MalformedSource, match=r"meld\.txt: it is not UTF-8 \(unexpected end of data at byte 3\)"):
         evaluation_lines(tmp_path, ["meld.txt"])

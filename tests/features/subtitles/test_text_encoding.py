@@ -75,3 +75,11 @@ def test_bytes_of_no_encoding() -> None:
 def test_pages_that_fit_equally_well_are_not_chosen_between() -> None:
     with pytest.raises(Untreatable, match=r"may be in cp932 or cp949: save them as UTF-8, or put the language into"):
         decoded(LINES["ja"].encode("cp932"))
+
+
+@pytest.mark.parametrize("language", ["", "en", "de"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_utf8_with_a_broken_byte_is_no_code_page(language: str, mark: bytes) -> None:
+    raw = mark + "We didn’t see him there yesterday, did we?\n".encode() * 20 + b"Voil\xe0, my friend.\n"
+    with pytest.raises(Untreatable, match=r"are UTF-8 with 1 broken letter, the first at byte \d+: save them as UTF-8"):
+        decoded(raw, language)
