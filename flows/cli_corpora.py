@@ -17,7 +17,7 @@ from flows.protocol_tables import count_rows, list_protocols, split_table
 from flows.teacher_texts import teacher_texts
 from warehouse import Artifact, Warehouse
 from warehouse.catalog import build, names, plugin_class
-from warehouse.errors import ArtifactNotFound, InvalidField
+from warehouse.errors import ArtifactNotFound, InvalidField, MalformedSource
 
 ProtocolName = Annotated[str, typer.Argument(help="Name of a protocol, with options as in iemocap4-loso5:dev=none.")]
 CorpusNames = Annotated[
@@ -39,13 +39,23 @@ def check(
     plugin = build("features.corpora", reader, {}, f"reader '{reader}'") if reader in checked else None
     if plugin is None:
         raise InvalidField("emolake check", "reader", f"is '{reader}', but those that check are {', '.join(checked)}")
-    found: Findings = plugin.check(root, json.loads(expected.read_text()) if expected else None)
+    found: Findings = plugin.check(root, _read_counts(expected) if expected else None)
     if as_json:
         print_json(found.as_json())
     else:
         _print_findings(found)
     if not found.is_clean and not partial:
         raise typer.Exit(1)
+
+
+def _read_counts(path: Path) -> dict[str, int]:
+    try:
+        counts = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise MalformedSource(path, f"it is no JSON ({error})") from error
+    if not isinstance(counts, dict) or not all(type(n) is int for n in counts.values()):
+        raise MalformedSource(path, 'it is no JSON object of whole numbers, such as {"utterances": 10}')
+    return counts
 
 
 def _print_findings(found: Findings) -> None:
@@ -134,9 +144,13 @@ def _read(
         known = ", ".join(fitting) or "none"
         raise InvalidField("emolake", "--corpus", f"must be given: corpora of this protocol's reader are {known}")
     utterances, labels = [], []
-    for name in corpora or fitting:
+    for name in dict.fromkeys(corpora or fitting):
         if name not in refs:
             raise ArtifactNotFound(f"corpora/{name}")
+        if name not in fitting:
+            readers = " or ".join(f"'{reader}'" for reader in rules.readers)
+            problem = f"is '{name}', but protocol '{rules.id}' is for the reader {readers}"
+            raise InvalidField("emolake", "--corpus", problem)
         utterances += [warehouse.with_digest(digest)[0] for digest in refs[name]["utterances"]]
         labels += [warehouse.with_digest(digest)[0] for digest in refs[name]["labels"]]
     return utterances, labels

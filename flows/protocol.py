@@ -129,9 +129,7 @@ def read_protocol(name: str, folder: Path = Path()) -> Protocol:
         raise UnknownName("protocol", stem, protocol_names())
     where = f"protocol '{path.stem}'"
     try:
-        protocol = Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except tomllib.TOMLDecodeError as error:
-        raise MalformedSource(path, f"is not TOML: {error}") from error
+        protocol = Protocol.model_validate(read_toml(path)[1])
     except ValidationError as error:
         first = error.errors()[0]
         raise InvalidField(where, ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
@@ -140,6 +138,21 @@ def read_protocol(name: str, folder: Path = Path()) -> Protocol:
     if path.parent != PROTOCOLS and path.stem in protocol_names():
         raise InvalidField(where, "id", "is that of a shipped protocol: results of the two could not be told apart")
     return _with(protocol, _choices(protocol, chosen))
+
+
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """A TOML file: its text, and what it says.
+
+    Raises:
+        MalformedSource: it is not UTF-8, or not TOML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise MalformedSource(path, f"is not UTF-8 ({error.reason} at byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise MalformedSource(path, f"is not TOML: {error}") from error
 
 
 def _choices(protocol: Protocol, chosen: str) -> dict[str, str]:

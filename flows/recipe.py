@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.protocol import Protocol, read_protocol
+from flows.protocol import Protocol, read_protocol, read_toml
 from flows.references import complaints
 from warehouse.catalog import build, plugin_class
-from warehouse.errors import InvalidField, MalformedSource, MissingFolder, UnknownField, UnknownName
+from warehouse.errors import InvalidField, MissingFolder, UnknownField, UnknownName
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -56,7 +55,7 @@ class SelectionEntry(_Section):
     corpus: str
     logits: str
     threshold: float = Field(gt=0, lt=1)
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}
 
 
 class ModelEntry(_Section):
@@ -157,19 +156,18 @@ def read_recipe(path: Path) -> Recipe:
     """Reads and checks a recipe: names, types, every plug-in's own fields, and that what is referred to exists.
 
     Raises:
-        MalformedSource: not TOML. UnknownField, InvalidField, UnknownName: each with the place and the nearest name.
+        MalformedSource: not UTF-8, or not TOML.
+        UnknownField, InvalidField, UnknownName: each with the place and the nearest name.
     """
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise MalformedSource(path, f"is not TOML: {error}") from error
+    text, tree = read_toml(path)
     where = f"recipe '{path.stem}'"
     for section, content in tree.items():
         if section not in _SECTIONS:
             raise UnknownField(where, section, _SECTIONS)
         if section in _ENTRIES:
             tables = {"": content} if section in _ONE else content
+            if not isinstance(tables, dict):
+                raise InvalidField(where, section, "must be a table")
             for name, table in tables.items():
                 _check_entry(section, table, f"{where} [{section}{'.' if name else ''}{name}]")
     recipe = _typed(Recipe, tree | {"text": text, "folder": path.parent}, where)
@@ -187,6 +185,8 @@ def _check_entry(section: str, table: dict[str, Any], where: str) -> None:
         room, naming = _PLUGINS[section]
         if naming not in table:
             raise InvalidField(where, naming, "must be given")
+        if not isinstance(table[naming], str):
+            raise InvalidField(where, naming, "must be text")
         plugin = plugin_class(room, table[naming])
         own = {name: table.pop(name) for name in list(table) if name not in entry.model_fields}
         fields = {field.name for field in dataclasses.fields(plugin)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warehouse.catalog import plugin_class
@@ -43,6 +44,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, selection in recipe.selections.items():
         yield from missing("corpus", selection.corpus, f"selections.{name}.corpus")
         yield from missing("feature", selection.logits.split(".")[0], f"selections.{name}.logits")
+        yield from _thresholds_of_nothing(recipe, name)
     for name, model in recipe.models.items():
         yield from _misread(recipe, name)
         yield from missing("model", model.init, f"models.{name}.init")
@@ -52,7 +54,27 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield from missing("feature", source.split(".")[0], f"models.{name}.inputs.{role}")
     for name in recipe.report.models if recipe.report else []:
         yield from missing("model", name, "report.models")
+        if not recipe.protocol(name).labels and recipe.models[name].selection is None:
+            yield "report.models", f"names '{name}', but no class is told by its protocol or by a teacher's selection"
+    yield from _uncounted(recipe)
     yield from _cycles(recipe)
+
+
+def _uncounted(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Lists that name nothing, or something twice: what was done twice would count twice in every number."""
+    lists: dict[str, Sequence[Any]] = {f"features.{name}.corpora": one.corpora for name, one in recipe.features.items()}
+    for name, model in recipe.models.items():
+        lists |= {f"models.{name}.corpus": model.corpora, f"models.{name}.seeds": model.seeds}
+    if recipe.align:
+        lists["align.corpora"] = recipe.align.corpora
+    if recipe.report:
+        lists["report.models"] = recipe.report.models
+    for place, own in lists.items():
+        if not own:
+            yield place, "must name at least one"
+        for one, n_times in Counter(own).items():
+            if n_times > 1:
+                yield place, f"names {one!r} {n_times} times"
 
 
 def _unaligned(recipe: Recipe, align: AlignEntry) -> Iterator[tuple[str, str]]:
@@ -64,6 +86,16 @@ def _unaligned(recipe: Recipe, align: AlignEntry) -> Iterator[tuple[str, str]]:
         if not hasattr(plugin_class("features.corpora", reader), "intervals"):
             problem = f"names '{name}', whose reader '{reader}' knows of no alignment that is shipped"
             yield "align.corpora", problem
+
+
+def _thresholds_of_nothing(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
+    """Thresholds of classes that the teacher does not tell: they would be passed over."""
+    selection = recipe.selections[name]
+    teacher = recipe.features[selection.logits.split(".")[0]].checkpoint
+    classes = recipe.protocol(teacher).classes if teacher else []
+    for one in selection.thresholds:
+        if classes and one not in classes:
+            yield f"selections.{name}.thresholds", f"names '{one}', but '{teacher}' tells {', '.join(classes)}"
 
 
 def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:

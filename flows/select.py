@@ -47,8 +47,10 @@ def write_selection(
     """Writes `selection.parquet`, ordered by utterance id.
 
     Raises:
-        NothingSelected: the teacher is sure of none.
+        NothingSelected: the teacher is sure of none, or there is none.
     """
+    if not features:
+        raise NothingSelected(0)
     connection = duckdb.connect()
     read = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     connection.register("utterances", pa.concat_tables(read))

@@ -34,7 +34,7 @@ ANOMALIES: Mapping[str, str] = {
     "missing_part": "a split's file is not there",
     "joint_file": f"EmotionX-2019's {JOINT}, the three splits in one: whoever trains on it reads MELD's test text",
     "malformed_file": "a file is not UTF-8, no JSON, or no list of dialogues",
-    "malformed_row": "an utterance has not its four texts",
+    "malformed_row": "an utterance has not its four texts, or half of a character in one",
     "empty_dialogue": "a dialogue without an utterance",
     "unknown_emotion": "an emotion that is none of the seven, nor 'non-neutral'",
     "malformed_votes": "the votes are not seven digits",

@@ -24,6 +24,9 @@ N_RATERS = 5
 DEPTH = 3
 
 _CELLS = ("speaker", "utterance", "emotion", "annotation")
+_HALF = re.compile("[\ud800-\udfff]")
+"""What an escape of JSON may say, and no UTF-8 can."""
+
 _VOTES = re.compile(r"[0-9]{7}")
 
 
@@ -119,6 +122,8 @@ def _line(dialogue: int, number: int, cells: Any) -> Line | Fault:
     name = line_name(dialogue, number)
     if not isinstance(cells, Mapping) or not all(isinstance(cells.get(cell), str) for cell in _CELLS):
         return Fault("malformed_row", name, f"it has not the texts {', '.join(_CELLS)}")
+    if broken := next((cell for cell in _CELLS if _HALF.search(cells[cell])), None):
+        return Fault("malformed_row", name, f"its {broken} holds half of a character")
     if cells["emotion"] not in (*CLASSES, UNDECIDED):
         return Fault("unknown_emotion", name, f"its emotion is the unknown '{cells['emotion']}'")
     if not _VOTES.fullmatch(cells["annotation"]):

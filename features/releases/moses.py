@@ -19,6 +19,7 @@ DEPTH = 3
 
 _LANGUAGE = r"[a-z]{2,3}(?:_[A-Za-z]+)?"
 _NAME = re.compile(rf"OpenSubtitles\.(?P<one>{_LANGUAGE})-(?P<other>{_LANGUAGE})\.(?P<side>{_LANGUAGE})")
+_SENTENCE = re.compile(r"0*[1-9][0-9]{0,8}")
 _BLOCK = 1 << 20
 _NEWLINE = ord("\n")
 
@@ -53,7 +54,7 @@ def find_moses(root: Path, language: str) -> Moses | None:
     pairs = {}
     for path in walk(root, DEPTH, closed=YEARS):
         match = _NAME.fullmatch(path.name)
-        if match and match["side"] == language and language in (match["one"], match["other"]):
+        if match and match["side"] == language and language in (match["one"], match["other"]) and path.is_file():
             pairs[path] = match["other" if language == match["one"] else "one"]
     if len(pairs) > 1:
         names = ", ".join(sorted(path.name for path in pairs))
@@ -110,6 +111,6 @@ def origin_of(line: bytes, language: str) -> Origin | None:
     for document, sentences in (cells[::2], cells[1::2]):
         first = sentences.partition(" ")[0]
         own, _, name = document.partition("/")
-        if own == language and name and first.isascii() and first.isdecimal() and int(first):
+        if own == language and name and _SENTENCE.fullmatch(first):
             return Origin(document_name(name), int(first))
     return None

@@ -22,7 +22,7 @@ PUBLISHED: Mapping[str, int] = {"lines": 11_203_286}
 PUBLISHED_TEXT = "OpenSubtitles.en-zh_cn.en"
 
 ANOMALIES: Mapping[str, str] = {
-    "missing_part": "there is neither a Moses text nor a folder of documents in the language",
+    "missing_part": "there is neither a Moses text nor a folder of documents in the language, or it is empty",
     "two_layouts": "a Moses text and documents lie side by side: the same lines twice",
     "unequal_lines": "what is aligned by line number has another number of lines",
     "malformed_ids": "a line of the .ids file is not two documents and two lists of sentences",
@@ -86,6 +86,8 @@ def _text(text: Moses, language: str, evaluation: frozenset[str], found: Counter
                 broken.append(at)
             yield fate, said
 
+    if not n_lines:
+        yield Anomaly("missing_part", name, "it has no line")
     fates = fates_of(judgements(), n_lines)
     _count(fates, found, "lines")
     yield from _some_lines("not_utf8", name, np.flatnonzero(fates == Fate.NOT_UTF8).tolist(), "are not UTF-8")
@@ -135,6 +137,8 @@ def _documents(
         except Untreatable as error:
             yield Anomaly(_fault(error, "malformed_alignment"), where, str(error))
     there = opus_xml.documents(folder)
+    if not there:
+        yield Anomaly("missing_part", language, "its folder holds no document")
     found["documents"] = len(there)
     found["films"] = len({name.rpartition("/")[0] for name in there})
     for where, documents in wanted.items():

@@ -98,6 +98,8 @@ def sentences(path: Path) -> list[Sentence]:
             raise Untreatable(f"it begins with <{name}>, not with <document>")
         depth.append(name)
         if name == "s":
+            if "s" in depth[:-1]:
+                raise Untreatable(f"sentence {len(found) + 1} holds another one")
             if "id" not in attributes:
                 raise Untreatable(f"sentence {len(found) + 1} has no id")
             ids.append(attributes["id"])
@@ -181,6 +183,8 @@ def _parse(
             while block := stream.read(_BLOCK):
                 parser.Parse(block, False)
             parser.Parse(b"", True)
+    except (LookupError, ValueError) as error:  # Python's, of encodings that expat does not know itself
+        raise Untreatable(f"it is in an encoding that cannot be read ({error})") from error
     except expat.ExpatError as error:
         raise Untreatable(f"it is not well-formed XML ({error})") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

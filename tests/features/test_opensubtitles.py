@@ -168,6 +168,16 @@ def test_fields_that_cannot_be(fields: dict[str, Any], complaint: str) -> None:
         OpenSubtitles(**fields)
 
 
+def test_what_is_empty_is_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "xml" / "en" / "1968" / "1").mkdir(parents=True)
+    with pytest.raises(MissingFolder, match=r"any document in 'en' is not at .*en: unpack OPUS's archive again"):
+        OpenSubtitles().units(tmp_path)
+    shutil.rmtree(tmp_path / "xml")
+    (tmp_path / TEXT).touch()
+    with pytest.raises(MalformedSource, match=r"OpenSubtitles\.en-zh_cn\.en: it has no line: unpack OPUS's archive"):
+        OpenSubtitles().units(tmp_path)
+
+
 # -- what is where -------------------------------------------------------------------------------------------------
 
 

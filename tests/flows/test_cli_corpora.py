@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.flows.small import Small, emolake
 
 
@@ -46,6 +48,24 @@ def test_a_corpus_that_is_not_clear_or_not_there(small: Small, tmp_path: Path) -
     assert "--corpus" in none.stderr and "corpora of this protocol's reader are none" in none.stderr
     unknown = small.cli("split", "meld7", "--corpus", "melt")
     assert unknown.returncode == 1 and "'corpora/melt'" in unknown.stderr
+
+
+def test_a_corpus_of_another_reader_is_refused_and_one_named_twice_counts_once(small: Small) -> None:
+    wrong = small.cli("split", "meld7", "--corpus", "films")
+    assert wrong.returncode == 1
+    assert "field '--corpus' is 'films', but protocol 'meld7' is for the reader 'meld'" in wrong.stderr
+    once, twice = (small.cli("split", "meld7", *["--corpus", "meld"] * n, "--json").stdout for n in (1, 2))
+    assert once == twice != ""
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("{", "it is no JSON (Expecting"), ("[1]", "it is no JSON object"), ('{"a": "1"}', "of whole numbers, such")],
+)
+def test_counts_that_are_none(small: Small, tmp_path: Path, content: str, sentence: str) -> None:
+    (tmp_path / "counts.json").write_text(content)
+    printed = small.cli("check", "meld", str(small.roots["meld"]), "--expected", str(tmp_path / "counts.json"))
+    assert printed.returncode == 1 and sentence in printed.stderr and "counts.json" in printed.stderr
 
 
 def test_check_exits_1_until_partial_is_said(small: Small, tmp_path: Path) -> None:

@@ -92,3 +92,17 @@ def test_texts(lake: Warehouse) -> None:
     (artifact,) = [lake.perform(work) for work in pack_text_works(rows)]
     reader = ShardReader(artifact.folder)
     assert list(reader) == ["a"] and reader.text("a") == "good day"
+
+
+def test_a_work_carries_its_own_texts_only(lake: Warehouse) -> None:
+    """A unit of fifty thousand lines is two hundred works, and each is sent to another process."""
+    works = pack_text_works(corpus(lake, ("a", "b", "c")))
+    assert [set(work.arguments["texts"].values()) for work in works] == [{"a", "b"}, {"c"}]
+
+
+def test_lines_without_sound_are_packed_many_to_a_shard_whatever_field_is_packed(lake: Warehouse) -> None:
+    silent = [utterance(name, text=name, audio_id="") for name in "abcde"]
+    rows = [utterances(lake, silent, unit="silent")]
+    made = [features(lake, {text_id(name): (0, 0) for name in "abcde"})]
+    (text,), (frames,) = [lake.perform(w) for w in pack_text_works(rows)], packed(lake, rows, made, "frames")
+    assert list(ShardReader(text.folder)) == list(ShardReader(frames.folder)) == list("abcde")

@@ -82,6 +82,14 @@ def test_a_good_recipe(tmp_path: Path) -> None:
          "field 'features.wave.checkpoint' must not be given: this extractor loads none"),
         ('extractor = "waveform"', 'extractor = "encoder"', InvalidField,
          "field 'features.wave.checkpoint' must name a model"),
+        ('reader = "table"', "reader = 3", InvalidField, r"\[corpora.clips\]: field 'reader' must be text"),
+        ('inputs = {', "seeds = []\ninputs = {", InvalidField, "field 'models.linear.seeds' must name at least one"),
+        ('inputs = {', "seeds = [1, 2, 1]\ninputs = {", InvalidField, "'models.linear.seeds' names 1 2 times"),
+        ('models = ["linear"]', "models = []", InvalidField, "field 'report.models' must name at least one"),
+        ('models = ["linear"]', 'models = ["linear", "linear"]', InvalidField,
+         "field 'report.models' names 'linear' 2 times"),
+        ('corpora = ["clips"]\nfeature_set', 'corpora = []\nfeature_set', InvalidField,
+         "field 'features.vector.corpora' must name at least one"),
         ('title = "A small one"', "title = 3", InvalidField, "recipe 'small': field 'title' is wrong"),
         ('name = "small"', "name = ", MalformedSource, "is not TOML"),
         ("[features.wave]", "[features.my-wave]", InvalidField,
@@ -94,6 +102,20 @@ def test_each_mistake_is_named_with_its_place(
     assert old in GOOD
     with pytest.raises(error, match=sentence):
         read_recipe(write(tmp_path, GOOD.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "sentence"),
+    [
+        (b'name = "caf\xe9"', MalformedSource, r"small\.toml: is not UTF-8 \(invalid continuation byte at byte 11\)"),
+        (b'name = "a"\ntitle = "b"\ncorpora = ["clips"]', InvalidField, "field 'corpora' must be a table"),
+        (b'name = "a"\ntitle = "b"\nmodels = 3', InvalidField, "field 'models' must be a table"),
+    ],
+)
+def test_what_is_no_recipe_at_all(tmp_path: Path, content: bytes, error: type[EmolakeError], sentence: str) -> None:
+    (tmp_path / "small.toml").write_bytes(content)
+    with pytest.raises(error, match=sentence):
+        read_recipe(tmp_path / "small.toml")
 
 
 OWN = """
@@ -156,6 +178,13 @@ inputs = { text = "text" }
          "'models.chosen.corpus' must be 'films', of which 'salient' selects"),
         ("[features.wave]", '[align]\naligner = "provided"\ncorpora = ["films"]\n\n[features.wave]',
          "'align.corpora' names 'films', whose reader 'films' knows of no alignment that is shipped"),
+        ('threshold = 0.4', 'threshold = 0.4\nthresholds = { angry = 1.5 }',
+         "field 'thresholds.angry' is wrong: input should be less than 1"),
+        ('checkpoint = "other"\nlogits = true\n\n[selections.salient]\n',
+         'checkpoint = "linear"\nlogits = true\n\n[selections.salient]\nthresholds = { hapy = 0.3 }\n',
+         "'selections.salient.thresholds' names 'hapy', but 'linear' tells angry, happy"),
+        ('[report]\nmodels = ["linear"]', '[report]\nmodels = ["other"]',
+         "'report.models' names 'other', but no class is told by its protocol or by a teacher's selection"),
     ],
 )  # fmt: skip
 def test_corpora_that_do_not_fit_are_refused_before_anything_is_done(

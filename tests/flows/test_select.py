@@ -41,6 +41,8 @@ def test_a_class_may_have_its_own_threshold(lake: Warehouse) -> None:
 def test_choosing_nobody_is_an_error_with_a_way_out(lake: Warehouse) -> None:
     with pytest.raises(NothingSelected, match=r"sure of none of 3 utterances: fit it longer, or lower"):
         choose(lake, 0.99)
+    with pytest.raises(NothingSelected, match="sure of none of 0 utterances"):
+        lake.perform(selection_work([utterances(lake, [])], [], LOGITS.names, "text", 0.5, {}))
     assert lake.artifacts("selection") == []
 
 
