@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 import threading
@@ -25,6 +26,8 @@ from models.plugin import Progress
 from warehouse import Request, Warehouse
 from warehouse.errors import EmolakeError, InvalidField, MalformedSource, UnknownName
 
+MOST_FILES = 65_536
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns its exit code."""
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    hold_many_files()
     if os.environ.get("EMOLAKE_PARENT_PIPE") == "1":
         threading.Thread(target=_follow_parent, daemon=True).start()
     try:
@@ -46,6 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def hold_many_files() -> None:
+    """Lifts this process's limit of open files as far as it may: each shard that a fit reads stays open as a map."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def run(lake: Path, path: Path, device: str = "cpu", n_processes: int = 1) -> None:

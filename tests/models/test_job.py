@@ -143,3 +143,16 @@ def test_predictions_are_a_job_too(lake: TinyLake, tmp_path: Path, capfd: pytest
     artifact = lake.warehouse.find(request)
     assert artifact is not None and artifact.files.keys() == {"predictions.parquet"}
     assert json.loads(capfd.readouterr().out.splitlines()[-1])["digest"] == artifact.digest
+
+
+def test_a_job_may_hold_more_files_open_than_the_usual_limit() -> None:
+    code = (
+        "import resource\n"
+        "from models.job import MOST_FILES, hold_many_files\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))\n"
+        "hold_many_files()\n"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE) == (min(hard, MOST_FILES), hard))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert (done.stdout, done.stderr) == ("True\n", "")
