@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from features.audio import decode_many
 from features.inventory import holding, input_id, row_identity, treated
-from features.plugin import Clip, FeatureSpec
+from features.plugin import Clip, FeatureSpec, Interval
 from features.raw import RawDigests
 from features.rows import interval_rows
 from warehouse import Warehouse
@@ -50,7 +50,7 @@ def works(
     roots: Mapping[str, Path],
     device: str = "cpu",
     checkpoint: Path | None = None,
-    batch_s: float = BATCH_S,
+    batch_s: float | None = None,
 ) -> list[Work]:
     """The works whose artifacts would hold every row that these utterances want and the lake has not.
 
@@ -62,12 +62,13 @@ def works(
         utterances: 'utterances' artifacts; a batch never crosses from one to the next.
         roots: corpus -> folder of its raw files.
         checkpoint: folder of the checkpoint, for plug-ins that read one.
-        batch_s: seconds of audio per artifact.
+        batch_s: seconds of audio per artifact; the plug-in's own, or else BATCH_S, where none is given.
 
     Raises:
         NothingToHear: the plug-in needs sound, and a corpus has none at all.
     """
     kind = "intervals" if step.startswith("aligners.") else "features"
+    limit_s: float = getattr(plugin, "batch_s", BATCH_S) if batch_s is None else batch_s
     present = treated(warehouse, kind, step, plugin)
     seen = {""}  # no row is about sound that is not there
     found = []
@@ -80,7 +81,7 @@ def works(
             if row["input_id"] not in seen:
                 seen.add(row["input_id"])
                 wanted.append(row)
-        for batch in _batches(wanted, batch_s):
+        for batch in _batches(wanted, limit_s):
             missing = [row for row in batch if row["input_id"] not in present]
             if not missing:
                 continue
@@ -165,17 +166,16 @@ def write_intervals(
     device: str, checkpoint: Path | None,
 ) -> None:  # fmt: skip
     """Answers one batch of an aligner: `intervals.parquet` and `failures.parquet`."""
-    align = plugin.load(device)
+    many = getattr(plugin, "aligns_many", False)
+    align = plugin.load(device, lake) if many else plugin.load(device)
     clips, failures = _clips(lake, step, plugin.needs, rows, roots)
+    answers = zip(clips, align(clips), strict=True) if many else _one_by_one(align, clips)
     found: list[dict[str, Any]] = []
-    for clip in clips:
-        try:
-            intervals = align(clip)
-        except Exception as error:
-            _let_pass(error)
-            failures.append(_failure(clip.input_id, rows, step, error))
+    for clip, answer in answers:
+        if isinstance(answer, Exception):
+            failures.append(_failure(clip.input_id, rows, step, answer))
         else:
-            found += interval_rows(clip.input_id, intervals)
+            found += interval_rows(clip.input_id, answer)
     write_rows(folder / "intervals.parquet", found, INTERVALS)
     write_rows(folder / "failures.parquet", failures, FAILURES)
 
@@ -244,6 +244,20 @@ def _waves(root: Path, path: str, rows: Sequence[Mapping[str, Any]], channel: st
         if len(rows) == 1:
             return [UnreadableAudio(path, error.why) if isinstance(error, UnreadableAudio) else error]
         return [wave for row in rows for wave in _waves(root, path, [row], channel)]
+
+
+def _one_by_one(
+    align: Callable[[Clip], Sequence[Interval]], clips: Sequence[Clip]
+) -> Iterator[tuple[Clip, Sequence[Interval] | Exception]]:
+    """Each clip with its intervals or the exception it caused."""
+    for clip in clips:
+        try:
+            answer = align(clip)
+        except Exception as error:
+            _let_pass(error)
+            yield clip, error
+        else:
+            yield clip, answer
 
 
 def _guarded(

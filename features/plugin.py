@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from warehouse.errors import Untreatable
+
 RATE_HZ = 16_000
 """The one sampling rate of everything that hears: recordings are resampled to it when decoded."""
 
@@ -101,7 +103,10 @@ class Corpus(Protocol):
 
 class Aligner(Protocol):
     """`load(device)(clip)` returns the clip's intervals, tiers in order, or raises Untreatable with the reason.
-    One that is marked `is_shipped` takes what the corpus brings and has no `load` (`features.aligners.provided`)."""
+    One that is marked `is_shipped` takes what the corpus brings and has no `load` (`features.aligners.provided`).
+    One that is marked `aligns_many` has `load(device, lake)(clips)`, which answers each clip, in order, with its
+    intervals or the Untreatable that says why it has none; it may work below the lake's `.scratch`, and what it raises
+    stops the run (`features.aligners.mfa`). Its `batch_s`, if it has one, is how many seconds it likes at once."""
 
     version: ClassVar[int]
     needs: ClassVar[Needs]
@@ -122,6 +127,21 @@ class Extractor(Protocol):
     def outputs(self) -> Mapping[str, FeatureSpec]: ...
 
     def load(self, device: str) -> Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]]: ...
+
+
+def heard(clip: Clip) -> np.ndarray:
+    """The clip's wave, of which there is some, and all of it finite numbers.
+
+    Raises:
+        Untreatable: no sound at all, or what is no sound.
+    """
+    if clip.wave is None or not len(clip.wave):
+        raise Untreatable("the clip is empty: it lasts 0.000 s")
+    finite = np.isfinite(clip.wave)
+    if not finite.all():
+        first_s = int(finite.argmin()) / RATE_HZ
+        raise Untreatable(f"{(~finite).sum()} samples of the clip are not finite (first: at {first_s:.3f} s)")
+    return clip.wave
 
 
 def normalised_words(text: str) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs
+from features.opensmile_engine import Engine, completed, configuration, only
+from features.plugin import Clip, FeatureSpec, Needs, heard
 from warehouse.errors import InvalidField, Untreatable
 
 HOP_S = 0.01
@@ -37,7 +38,7 @@ class OpenSmile:
     Raises:
         InvalidField: deltas of a set of the GeMAPS family.
         Untreatable: the clip is too short for one frame (under 25 ms for IS09, 60 ms for ComParE_2016 and the GeMAPS
-            family, some 70 ms for IS10 to IS12), or a feature is not finite.
+            family, some 70 ms for IS10 to IS12), or the sound or a feature is not finite.
 
     Source: F. Eyben, M. Wöllmer, B. Schuller, "openSMILE", ACM Multimedia 2010. We differ from its Python wrapper in
         that full scale is +32767 (the wrapper wraps +1.0 round to -32768), and in that a short clip is an error (there,
@@ -65,39 +66,32 @@ class OpenSmile:
         return {"frames": FeatureSpec("frame", ("frame", "dim"), len(names), hop_s=HOP_S, names=names)}
 
     def load(self, device: str) -> Callable[[Sequence[Clip]], list[dict[str, np.ndarray]]]:
-        smile = _smile(self.feature_set, self.level)
+        engine = _engine(self.feature_set, self.level)
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
-            return [self._row(_frames(smile, clip, self.feature_set)) for clip in clips]
+            return [row(clip) for clip in clips]
+
+        def row(clip: Clip) -> dict[str, np.ndarray]:
+            frames = engine.frames(heard(clip))
+            if not len(frames):
+                told = f"the clip lasts {clip.duration_s:.3f} s, too short for one frame of {self.feature_set}"
+                raise Untreatable(told)
+            finite = np.isfinite(frames).all(axis=0)
+            if not finite.all():
+                n_bad, first = (~finite).sum(), engine.names[finite.argmin()]
+                raise Untreatable(f"{n_bad} features of {self.feature_set} are not finite (first: {first})")
+            return {"vector": frames[0]} if self.level == "functionals" else {"frames": frames}
 
         return extract
 
-    def _row(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        return {"vector": frames[0]} if self.level == "functionals" else {"frames": frames}
 
-
-def _smile(feature_set: str, level: str) -> Any:
+def _engine(feature_set: str, level: str) -> Engine:
     import opensmile
 
-    warnings.filterwarnings("ignore", "Feature set '.*' is deprecated", UserWarning)  # the recipe has chosen
-    return opensmile.Smile(opensmile.FeatureSet[feature_set], _LEVELS[level], loglevel=0)
+    path = Path(opensmile.__file__).parent / "core" / "config" / f"{opensmile.FeatureSet[feature_set].value}.conf"
+    return Engine(only(completed(configuration(path)), _LEVELS[level]), _LEVELS[level])
 
 
 @functools.cache
 def _names(feature_set: str, level: str) -> tuple[str, ...]:
-    return tuple(_smile(feature_set, level).feature_names)
-
-
-def _frames(smile: Any, clip: Clip, feature_set: str) -> np.ndarray:
-    """One pass of openSMILE: float32 [frame, dim]."""
-    if clip.wave is None or not len(clip.wave):
-        raise Untreatable("the clip is empty: it lasts 0.000 s")
-    wave = np.clip(clip.wave, -1, 32_767 / 32_768)
-    warnings.filterwarnings("ignore", "Segment too short", UserWarning)  # told below
-    frames = smile(wave, RATE_HZ)[0].T
-    if np.isnan(frames).all():
-        raise Untreatable(f"the clip lasts {clip.duration_s:.3f} s, too short for one frame of {feature_set}")
-    if not np.isfinite(frames).all():
-        bad = [name for name, ok in zip(smile.feature_names, np.isfinite(frames).all(axis=0), strict=True) if not ok]
-        raise Untreatable(f"{len(bad)} features of {feature_set} are not finite (first: {bad[0]})")
-    return np.ascontiguousarray(frames, dtype=np.float32)
+    return _engine(feature_set, level).names

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs
-from warehouse.errors import Untreatable
+from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs, heard
 
 FULL_SCALE = 32_768
 """What an int16 wave is to be divided by."""
@@ -26,7 +25,7 @@ class Waveform:
         dtype: how the signal is stored; only 'float32' keeps it exactly.
 
     Raises:
-        Untreatable: the clip holds no sound at all.
+        Untreatable: the clip holds no sound at all, or values that are not finite.
 
     Example:
         >>> hear = Waveform().load("cpu")
@@ -46,8 +45,7 @@ class Waveform:
         return lambda clips: [{"wave": self._stored(clip)} for clip in clips]
 
     def _stored(self, clip: Clip) -> np.ndarray:
-        if clip.wave is None or not len(clip.wave):
-            raise Untreatable("the clip is empty: it lasts 0.000 s")
+        wave = heard(clip)
         if self.dtype == "int16":
-            return np.rint(clip.wave * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-        return clip.wave.astype(self.dtype)
+            return np.rint(wave * FULL_SCALE).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return wave.astype(self.dtype)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import _ctypes
 import ctypes
 import itertools
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from features.ctrl_c import ctrl_c_waits
 
 RATE_HZ = 22_050
 """What espeak-ng's formant synthesiser speaks at."""
@@ -94,7 +93,7 @@ def speak(text: str, voice: Voice) -> Speech:
             position += 1
         return 0
 
-    with _ONE_AT_A_TIME, _ctrl_c_waits():
+    with _ONE_AT_A_TIME, ctrl_c_waits():
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         try:
             callback = _CALLBACK(collect)
@@ -111,22 +110,6 @@ def speak(text: str, voice: Voice) -> Speech:
             library.espeak_Terminate()
             _ctypes.dlclose(library._handle)
     return _timed(text, np.concatenate(parts), events)
-
-
-@contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
-    """Puts Ctrl-C off until here: an exception inside a function that C calls is printed and lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is ever interrupted
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def _timed(text: str, wave: np.ndarray, events: list[tuple[int, int, float, str]]) -> Speech:

@@ -1,10 +1,15 @@
-"""Laws of every aligner: a new file of `features/aligners` is tested by existing."""
+"""Laws of every aligner: a new file of `features/aligners` is tested by existing.
+
+MFA is a program of another environment: a stand-in takes its place here, so its laws are those of everything around
+it, and `tests/features/mfa/test_real_mfa.py` has those of the program itself.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -12,6 +17,7 @@ import pytest
 
 from features.plugin import RATE_HZ, Clip, Interval, Needs, normalised_words
 from features.sandbox.voices import MEN, WOMEN, resampled, say
+from tests.features.mfa.stand_in import write_stand_in
 from warehouse import catalog
 from warehouse.errors import UnknownField, Untreatable
 
@@ -19,6 +25,7 @@ ROOM = "features.aligners"
 NAMES = catalog.names(ROOM)
 HEARING = [name for name in NAMES if not getattr(catalog.plugin_class(ROOM, name), "is_shipped", False)]
 """The others take what a corpus brings: they have no `load`, and tests of their own."""
+OF_MANY = [name for name in HEARING if getattr(catalog.plugin_class(ROOM, name), "aligns_many", False)]
 SENTENCES = (
     "The train leaves at seven, as usual.",
     "I can't believe that Zbrik took 12 tickets!",
@@ -40,23 +47,54 @@ def clips() -> list[Clip]:
     return found
 
 
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """Name of an aligner -> the aligner, with the fields that it cannot do without."""
+    words = {word for text in (*SENTENCES, "hello there") for word in normalised_words(text)}
+    stand_in = write_stand_in(tmp_path_factory.mktemp("contract") / "mfa", sorted(words))
+    fields = {"mfa": {"acoustic_model": str(stand_in.model), "dictionary": str(stand_in.dictionary)}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMOLAKE_MFA", str(stand_in.command))
+        yield lambda name: catalog.build(ROOM, name, fields.get(name, {}), "the contract")
+
+
 @pytest.fixture(scope="module", params=HEARING)
-def plugin(request: pytest.FixtureRequest) -> Any:
-    return catalog.build(ROOM, request.param, {}, "the contract")
+def plugin(request: pytest.FixtureRequest, build: Callable[[str], Any]) -> Any:
+    return build(request.param)
 
 
 @pytest.fixture(scope="module")
-def align(plugin: Any) -> Align:
-    return plugin.load("cpu")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lake")
+
+
+def loaded(plugin: Any, lake: Path) -> Align:
+    """The aligner for one clip at a time, whether or not it answers many."""
+    if not getattr(plugin, "aligns_many", False):
+        return plugin.load("cpu")
+    align = plugin.load("cpu", lake)
+
+    def align_one(clip: Clip) -> Sequence[Interval]:
+        [answer] = align([clip])
+        if isinstance(answer, Untreatable):
+            raise answer
+        return answer
+
+    return align_one
+
+
+@pytest.fixture(scope="module")
+def align(plugin: Any, lake: Path) -> Align:
+    return loaded(plugin, lake)
 
 
 def test_the_folder_has_aligners() -> None:
-    assert "pocketsphinx" in HEARING
+    assert {"mfa", "pocketsphinx"} <= set(HEARING)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_identity_is_canonical_and_frozen(name: str) -> None:
-    plugin = catalog.build(ROOM, name, {}, "the contract")
+def test_identity_is_canonical_and_frozen(name: str, build: Callable[[str], Any]) -> None:
+    plugin = build(name)
     assert type(plugin).__dataclass_params__.frozen
     assert type(plugin).__doc__
     assert plugin.needs in get_args(Needs)
@@ -96,16 +134,31 @@ def test_phones_fill_the_words(align: Align, clips: list[Clip]) -> None:
         assert within == len(phones)
 
 
-def test_a_clip_is_aligned_the_same_whatever_came_before(plugin: Any, clips: list[Clip]) -> None:
-    fresh = [list(plugin.load("cpu")(clip)) for clip in clips]
-    align = plugin.load("cpu")
+def test_a_clip_is_aligned_the_same_whatever_came_before(plugin: Any, lake: Path, clips: list[Clip]) -> None:
+    fresh = [list(loaded(plugin, lake)(clip)) for clip in clips]
+    align = loaded(plugin, lake)
     for order in ((3, 1, 0, 2), (0, 0, 2, 3), (2, 1, 1, 3)):
         for position in order:
             assert list(align(clips[position])) == fresh[position]
 
 
-def test_a_failure_leaves_no_trace(plugin: Any, clips: list[Clip]) -> None:
-    align = plugin.load("cpu")
+@pytest.mark.parametrize("name", OF_MANY)
+def test_a_clip_is_aligned_the_same_in_any_company(
+    name: str, build: Callable[[str], Any], lake: Path, clips: list[Clip]
+) -> None:
+    plugin = build(name)
+    align, alone = plugin.load("cpu", lake), loaded(plugin, lake)
+    bad = Clip("short", np.zeros(320, np.float32), "hello there")
+    expected = {clip.input_id: list(alone(clip)) for clip in clips}
+    for order in ((0, 1, 2, 3), (3, 1, 0)):
+        *answers, refused = align([*(clips[n] for n in order), bad])
+        assert [list(answer) for answer in answers] == [expected[clips[n].input_id] for n in order]
+        assert isinstance(refused, Untreatable)
+    assert align([]) == []
+
+
+def test_a_failure_leaves_no_trace(plugin: Any, lake: Path, clips: list[Clip]) -> None:
+    align = loaded(plugin, lake)
     before = list(align(clips[0]))
     for bad in (Clip("short", clips[0].wave[:320], clips[0].text), Clip("empty", clips[0].wave, "")):  # type: ignore[index]
         with pytest.raises(Untreatable):
@@ -125,8 +178,10 @@ def test_a_clip_too_short_for_its_words_is_untreatable(align: Align, n_samples: 
         align(Clip("e", np.zeros(n_samples, np.float32), "hello there"))
 
 
-def test_nothing_appears_on_the_terminal(plugin: Any, clips: list[Clip], capfd: pytest.CaptureFixture[str]) -> None:
-    align = plugin.load("cpu")
+def test_nothing_appears_on_the_terminal(
+    plugin: Any, lake: Path, clips: list[Clip], capfd: pytest.CaptureFixture[str]
+) -> None:
+    align = loaded(plugin, lake)
     align(clips[0])
     with pytest.raises(Untreatable):
         align(Clip("e", np.zeros(320, np.float32), "hello there"))

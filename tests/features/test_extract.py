@@ -125,6 +125,29 @@ class Halves:
         return align
 
 
+@dataclasses.dataclass(frozen=True)
+class HalvesOfMany(Halves):
+    """The same, of many clips at once."""
+
+    version: ClassVar[int] = 2
+    aligns_many: ClassVar[bool] = True
+    batch_s: ClassVar[float] = 3.0
+    calls: ClassVar[list[tuple[Path, int]]] = []
+
+    def load(self, device: str, lake: Path) -> Callable[[Sequence[Clip]], Any]:  # type: ignore[override]
+        def align(clips: Sequence[Clip]) -> list[Sequence[Interval] | Untreatable]:
+            self.calls.append((lake, len(clips)))
+            one, answers = Halves().load(device), []
+            for clip in clips:
+                try:
+                    answers.append(one(clip))
+                except Untreatable as error:
+                    answers.append(error)
+            return answers[: -1 if "lost" in [clip.text for clip in clips] else None]
+
+        return align
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "raw"
@@ -429,3 +452,30 @@ def test_extract_names_its_mistakes(lake: Warehouse, root: Path) -> None:
         extract(lake, "waveform", ["linse"])
     with pytest.raises(UnknownField, match="extractor 'waveform': no field 'dtyp'; did you mean 'dtype'"):
         extract(lake, "waveform", ["lines"], dtyp="int16")
+
+
+# -- aligners of many clips ------------------------------------------------------------------------------------
+
+
+def test_an_aligner_of_many_clips_writes_what_one_of_single_clips_writes(lake: Warehouse, root: Path) -> None:
+    _write(root / "texts.txt", TEXTS | {"b": ""})
+    HalvesOfMany.calls.clear()
+    one, many = make(lake, root, Halves()), make(lake, root, HalvesOfMany(), batch_s=240.0)
+    assert HalvesOfMany.calls == [(lake.root, 5)]
+    assert [pq.read_table(a.path("intervals.parquet")) for a in one] == [
+        pq.read_table(a.path("intervals.parquet")) for a in many
+    ]
+    assert [row["reason"] for row in failed(many)] == ["the transcript is empty"]
+
+
+def test_it_may_say_how_many_seconds_it_likes_at_once(lake: Warehouse, root: Path) -> None:
+    utterances, _ = read_in(lake, root)
+    assert len(works(lake, "aligners.y", HalvesOfMany(), utterances, {"lines": root})) == 3
+    assert len(works(lake, "aligners.y", Halves(), utterances, {"lines": root})) == 1
+    assert len(works(lake, "aligners.y", HalvesOfMany(), utterances, {"lines": root}, batch_s=240.0)) == 1
+
+
+def test_one_that_forgets_a_clip_is_stopped(lake: Warehouse, root: Path) -> None:
+    _write(root / "texts.txt", TEXTS | {"c": "lost"})
+    with pytest.raises(ValueError, match="shorter than argument 1"):
+        make(lake, root, HalvesOfMany(), batch_s=240.0)

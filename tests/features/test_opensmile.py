@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,18 @@ import pytest
 import soundfile
 
 from features.extractors.opensmile import OpenSmile
+from features.opensmile_engine import Engine
 from features.plugin import RATE_HZ, Clip
-from warehouse.catalog import build
+from warehouse.catalog import build, plugin_key
 from warehouse.errors import InvalidField, Untreatable
 
 WITH_DELTAS = ("ComParE_2016", "emobase", "IS09", "IS10", "IS11", "IS12", "IS13")
+EVERY = [
+    (feature_set, level)
+    for feature_set in opensmile.FeatureSet.__members__
+    for level in ("lld_and_deltas", "lld", "functionals")
+    if level != "lld_and_deltas" or "GeMAPS" not in feature_set
+]
 
 
 @functools.cache
@@ -72,11 +78,58 @@ def test_names_are_those_of_opensmile() -> None:
     assert (functionals.level, functionals.dim) == ("utterance", 88)
 
 
-@pytest.mark.parametrize("feature_set", ["GeMAPS", "eGeMAPSv01b", "IS09", "emobase"])
-@pytest.mark.parametrize("level", ["lld", "functionals"])
-def test_every_family_has_descriptors_and_functionals(feature_set: str, level: str) -> None:
+@pytest.mark.filterwarnings("ignore:Feature set .* is deprecated:UserWarning", "ignore:Segment too short:UserWarning")
+@pytest.mark.parametrize(("feature_set", "level"), EVERY)
+def test_numbers_are_those_of_the_package_for_every_set_and_one_clip_after_the_other(
+    feature_set: str, level: str
+) -> None:
+    read = {"lld_and_deltas": "lld;lld_de", "lld": "lld", "functionals": "func"}[level]
+    smile = opensmile.Smile(opensmile.FeatureSet[feature_set], read, loglevel=0)
+    [(output, spec)] = OpenSmile(feature_set, level).outputs().items()  # type: ignore[arg-type]
+    assert spec.names == tuple(smile.feature_names)
+    extract = OpenSmile(feature_set, level).load("cpu")  # type: ignore[arg-type]
+    for wave in (hum(12_000), np.zeros(4_000, np.float32), hum(400), hum(2_000)[::-1].copy(), hum(12_000)):
+        expected = smile(wave, RATE_HZ)[0].T
+        if np.isnan(expected).all():
+            with pytest.raises(Untreatable, match="too short for one frame of"):
+                extract([Clip("a", wave)])
+        else:
+            found = extract([Clip("a", wave)])[0][output]
+            assert np.array_equal(found, expected if output == "frames" else expected[0])
+
+
+@pytest.mark.parametrize(
+    ("feature_set", "level", "dim"),
+    [
+        ("ComParE_2016", "lld", 65), ("ComParE_2016", "lld_and_deltas", 130), ("ComParE_2016", "functionals", 6_373),
+        ("eGeMAPSv02", "lld", 25), ("eGeMAPSv02", "functionals", 88), ("GeMAPSv01b", "functionals", 62),
+        ("IS09", "functionals", 384), ("IS10", "functionals", 1_582), ("IS11", "functionals", 4_368),
+        ("IS12", "functionals", 6_125), ("IS13", "functionals", 6_373), ("emobase", "functionals", 988),
+    ],
+)  # fmt: skip
+def test_published_numbers_of_features(feature_set: str, level: str, dim: int) -> None:
     [spec] = OpenSmile(feature_set, level).outputs().values()  # type: ignore[arg-type]
-    assert frames_of(hum(8_000), feature_set, level).shape[-1] == spec.dim == len(spec.names)
+    assert spec.dim == len(spec.names) == dim
+
+
+@pytest.mark.parametrize("second", [0.0, 0.3003, 0.505, 0.50999, 0.9])
+def test_a_click_shows_in_the_two_windows_of_20_ms_that_hold_it_and_their_smoothed_neighbours(second: float) -> None:
+    hush = np.random.default_rng(0).normal(0, 0.003, RATE_HZ).astype(np.float32)
+    click = hush.copy()
+    click[round(second * RATE_HZ)] = 0.9
+    energy = OpenSmile().outputs()["frames"].names.index("pcm_RMSenergy_sma")
+    change = np.abs(frames_of(click) - frames_of(hush))[:, energy]
+    covering = int(second * 100)
+    shown = np.flatnonzero(change > 0.01 * change.max())
+    assert max(covering - 2, 0) <= shown.min() <= covering <= shown.max() <= covering + 2
+    assert covering - 1 <= change.argmax() <= covering
+
+
+def test_keys_of_what_is_in_lakes() -> None:
+    """Rows that were extracted before must be found again: these are the demo's."""
+    step = "extractors.opensmile"
+    assert plugin_key(step, OpenSmile()) == "1679fb2255e396b7410281e8af85d990"
+    assert plugin_key(step, OpenSmile("eGeMAPSv02", "functionals")) == "b3e0ab8b9639938ee3d2d9abac124972"
 
 
 def test_functionals_of_a_recording_are_those_of_opensmile(real: Path) -> None:
@@ -110,12 +163,12 @@ def test_an_empty_clip_is_untreatable() -> None:
 
 
 def test_a_feature_that_is_not_finite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: opensmile.Smile, wave: np.ndarray, rate_hz: int) -> np.ndarray:
-        features = np.zeros((1, 130, 2))
-        features[0, 1, 0] = np.inf
-        return features
+    def broken(self: Engine, wave: np.ndarray) -> np.ndarray:
+        frames = np.zeros((2, 130), np.float32)
+        frames[0, 1] = np.inf
+        return frames
 
-    monkeypatch.setattr(opensmile.Smile, "__call__", broken)
+    monkeypatch.setattr(Engine, "frames", broken)
     told = r"1 features of ComParE_2016 are not finite \(first: voicingFinalUnclipped_sma\)"
     with pytest.raises(Untreatable, match=told):
         frames_of(hum(2_000))
@@ -129,10 +182,3 @@ def test_the_gemaps_family_has_no_deltas() -> None:
 def test_unknown_feature_set_is_refused() -> None:
     with pytest.raises(InvalidField, match="field 'feature_set' is 'eGeMAPSv3'"):
         build("features.extractors", "opensmile", {"feature_set": "eGeMAPSv3"}, "recipe")
-
-
-def test_every_feature_set_of_opensmile_may_be_named() -> None:
-    for name in opensmile.FeatureSet.__members__:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            build("features.extractors", "opensmile", {"feature_set": name, "level": "lld"}, "recipe")

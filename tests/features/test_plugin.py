@@ -9,13 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.plugin import RATE_HZ, Clip, FeatureSpec, Interval, RawFile, Rows, normalised_words
+from features.plugin import RATE_HZ, Clip, FeatureSpec, Interval, RawFile, Rows, heard, normalised_words
+from warehouse.errors import Untreatable
 
 
 @given(st.integers(0, 5 * RATE_HZ))
 def test_a_clip_lasts_as_long_as_its_wave(n_samples: int) -> None:
     assert Clip("i", np.zeros(n_samples, np.float32)).duration_s == n_samples / RATE_HZ
     assert Clip("i", text="words only").duration_s == 0.0
+
+
+def test_what_is_heard_is_the_wave_itself() -> None:
+    wave = np.array([0.0, 1.5], np.float32)
+    assert heard(Clip("i", wave)) is wave
+
+
+@pytest.mark.parametrize("clip", [Clip("i"), Clip("i", np.zeros(0, np.float32))])
+def test_nothing_is_not_heard(clip: Clip) -> None:
+    with pytest.raises(Untreatable, match=r"^the clip is empty: it lasts 0\.000 s$"):
+        heard(clip)
+
+
+def test_what_is_no_number_is_not_heard() -> None:
+    wave = np.zeros(RATE_HZ, np.float32)
+    wave[[8_000, 9_000]] = np.nan, np.inf
+    with pytest.raises(Untreatable, match=r"^2 samples of the clip are not finite \(first: at 0\.500 s\)$"):
+        heard(Clip("i", wave))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,27 @@ GOLDEN: list[tuple[str, int, dict[str, Any], dict[str, float]]] = [
         },
     ),
     (
+        "opensmile",
+        1,
+        {"feature_set": "eGeMAPSv02", "level": "lld"},
+        {"n_steps": 196, "Loudness_sma3": 0.556605, "HNRdBACF_sma3nz": 10.3958},
+    ),
+    (
+        "mfcc",
+        1,
+        {},
+        {
+            "n_steps": 201,
+            "mfcc_0": 256.641,
+            "mfcc_13": 17.5433,
+            "mfcc_26": 11.8604,
+            "mfcc_39": 11.3556,
+            "mfcc_52": 6.02899,
+            "mfcc_65": 3.72342,
+            "mfcc_78": 16.5359,
+        },
+    ),
+    (
         "waveform",
         1,
         {},

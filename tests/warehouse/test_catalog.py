@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any, ClassVar, get_type_hints
 
 import pytest
 
-from warehouse.catalog import build, filled, names, plugin_class, plugin_key
+from warehouse.catalog import build, filled, identity, names, plugin_class, plugin_key
 from warehouse.errors import InvalidField, UnknownField, UnknownName
 from warehouse.hashing import short_digest
 
@@ -187,3 +187,16 @@ def test_a_room_is_a_package() -> None:
     assert set(names("features.extractors")) == {
         path.stem for path in Path(module.__path__[0]).glob("*.py") if path.stem != "__init__"
     }
+
+
+def test_a_plugin_may_say_itself_what_stands_for_its_fields() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Reads:
+        version: ClassVar[int] = 1
+        path: str
+
+        def identity_fields(self) -> dict[str, Any]:
+            return {"path": "the digest of it"}
+
+    assert identity("x", Reads("/here")) == {"step": "x", "version": 1, "fields": {"path": "the digest of it"}}
+    assert plugin_key("x", Reads("/here")) == plugin_key("x", Reads("/there"))
