@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ from flows.leakage import protocol_leakage, sentences
 from flows.protocol_tables import count_rows, list_protocols, split_table
 from flows.teacher_texts import teacher_texts
 from warehouse import Artifact, Warehouse
-from warehouse.catalog import build, names, plugin_class
+from warehouse.catalog import build
 from warehouse.errors import ArtifactNotFound, InvalidField, MalformedSource
 
 ProtocolName = Annotated[str, typer.Argument(help="Name of a protocol, with options as in iemocap4-loso5:dev=none.")]
@@ -28,17 +29,17 @@ CorpusNames = Annotated[
 
 @command("emolake check iemocap /corpora/IEMOCAP_full_release")
 def check(
-    reader: Annotated[str, typer.Argument(help="Reader of the corpus: iemocap, meld, mosei, films, xed, …")],
+    reader: Annotated[str, typer.Argument(help="Reader of the corpus: iemocap, meld, films, table, …")],
     root: Annotated[Path, typer.Argument(help="Folder of the corpus.", exists=True, file_okay=False)],
+    field: Annotated[
+        list[str] | None, typer.Option("--field", help="NAME=VALUE of the reader, as a recipe would have it.")
+    ] = None,
     partial: Annotated[bool, typer.Option("--partial", help="Exit 0 although something is missing or odd.")] = False,
     expected: Annotated[Path | None, typer.Option("--expected", help="JSON of other counts to check against.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check a corpus against its published counts and name every anomaly; exit 1 when it is not as published."""
-    checked = [name for name in names("features.corpora") if hasattr(plugin_class("features.corpora", name), "check")]
-    plugin = build("features.corpora", reader, {}, f"reader '{reader}'") if reader in checked else None
-    if plugin is None:
-        raise InvalidField("emolake check", "reader", f"is '{reader}', but those that check are {', '.join(checked)}")
+    plugin = build("features.corpora", reader, _fields(field or []), f"reader '{reader}'")
     found: Findings = plugin.check(root, _read_counts(expected) if expected else None)
     if as_json:
         print_json(found.as_json())
@@ -46,6 +47,20 @@ def check(
         _print_findings(found)
     if not found.is_clean and not partial:
         raise typer.Exit(1)
+
+
+def _fields(given: list[str]) -> dict[str, Any]:
+    """Values as TOML writes them; what is none is a text."""
+    fields: dict[str, Any] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not (name and equals):
+            raise typer.BadParameter(f"'{one}' must be NAME=VALUE", param_hint="--field")
+        try:
+            fields[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            fields[name] = value
+    return fields
 
 
 def _read_counts(path: Path) -> dict[str, int]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from features.audio import TOLERANCE_S
+from features.check import Findings
 from features.plugin import RawFile, Rows
-from features.releases import audformat
+from features.releases import audformat, table_check
 from features.releases.clip_tables import cell_text, read_cells
 from features.rows import duration_of, failure_row, label_row, utterance_row
 from warehouse.errors import MalformedSource, Untreatable
@@ -45,6 +46,8 @@ class Table:
     """
 
     version: ClassVar[int] = 1
+    published: ClassVar[Mapping[str, int]] = {}
+    anomalies: ClassVar[Mapping[str, str]] = table_check.ANOMALIES
     file: str
     path: str = "path"
     text: str = "text"
@@ -108,6 +111,16 @@ class Table:
             if row["label"]:
                 rows.labels.append(label_row(utterance_id, self.scheme, "summary", row["label"], _number(row["label"])))
         return rows
+
+    def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
+        """Counts what the table holds and names what cannot be read; see `features.releases.table_check`."""
+        named = {"speaker": self.speaker, "label": self.label, "text": self.text}
+        return table_check.check(lambda: self._unhashed(root), named, expected or {})
+
+    def _unhashed(self, root: Path) -> Rows:
+        """The rows as `read` gives them, but for the ids of recordings: nothing is hashed."""
+        (paths,) = self.units(root).values()
+        return self.read(root, _UNIT, {path: RawFile(path, 0, "") for path in paths}, "table")
 
     def _rows(self, root: Path) -> Iterator[dict[str, Any]]:
         """The rows with our names for the columns: texts, but for the span's numbers and the attributes.

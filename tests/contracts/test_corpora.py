@@ -128,3 +128,10 @@ def test_the_name_a_recipe_gives_changes_ids_and_nothing_that_is_heard_or_read(c
         pairs = list(zip(one[unit].utterances, two[unit].utterances, strict=True))
         assert all(a["utterance_id"] != b["utterance_id"] for a, b in pairs)
         assert all((a["audio_id"], a["text_id"]) == (b["audio_id"], b["text_id"]) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", names(ROOM))
+def test_every_reader_can_check_its_corpus(name: str) -> None:
+    reader: Any = plugin_class(ROOM, name)
+    assert callable(reader.check) and reader.anomalies
+    assert all(isinstance(n, int) for n in reader.published.values())

@@ -91,10 +91,19 @@ def test_what_nobody_published_is_shown_part_by_part(small: Small) -> None:
     assert "every count" not in printed.stdout and printed.stdout.endswith("no anomaly\n")
 
 
-def test_a_reader_that_checks_nothing(small: Small, tmp_path: Path) -> None:
-    printed = small.cli("check", "table", str(tmp_path))
-    assert printed.returncode == 1
-    assert "is 'table', but those that check are emotionlines, films, iemocap, meld, mosei, " in printed.stderr
+def test_the_fields_of_a_reader_may_be_given(small: Small, tmp_path: Path) -> None:
+    shutil.copytree(small.roots["iemocap"] / "Session1", tmp_path / "IEMOCAP" / "Session1")
+    whole = small.cli("check", "iemocap", str(tmp_path / "IEMOCAP"), "--json")
+    first = small.cli("check", "iemocap", str(tmp_path / "IEMOCAP"), "--field", "sessions=[1]", "--json")
+    names = [{anomaly["name"] for anomaly in json.loads(said.stdout)["anomalies"]} for said in (whole, first)]
+    assert "missing_session" in names[0] and "missing_session" not in names[1]
+    (tmp_path / "clips.csv").write_text("path,speaker,label\nnone.wav,a,calm\n", encoding="utf-8")
+    table = small.cli("check", "table", str(tmp_path), "--field", "file=clips.csv", "--field", "text=")
+    assert table.returncode == 1 and "there is no file none.wav" in table.stdout
+    unnamed = small.cli("check", "table", str(tmp_path), "--field", "clips.csv")
+    assert unnamed.returncode == 2 and "'clips.csv' must be NAME=VALUE" in unnamed.stderr
+    unknown = small.cli("check", "tabel", str(tmp_path))
+    assert unknown.returncode == 1 and "did you mean 'table'?" in unknown.stderr
 
 
 def test_a_protocol_of_several_readers_is_asked_of_all_their_corpora(small: Small, tmp_path: Path) -> None:
