@@ -204,7 +204,7 @@ def _probe_container(path: Path) -> AudioStream:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise UnreadableAudio(path, "it has no audio stream")
             stream = container.streams.audio[0]
@@ -243,7 +243,7 @@ def _container_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
 
     n_done = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream = container.streams.audio[0]
             origin_s = _origin_s(container)
             to_float = av.AudioResampler(format="fltp")

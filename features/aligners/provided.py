@@ -27,7 +27,7 @@ class Provided:
     Unlike other aligners it has no `load`: its unit of work is a unit of the corpus (`works`), not a batch of clips.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "pair"
     is_shipped: ClassVar[bool] = True
 

@@ -15,9 +15,9 @@ from features.releases import films_check
 from features.rows import failure_row, utterance_row
 from features.subtitles.cue_fates import Fate, Rules
 from features.subtitles.film_titles import Sync, Title, read_title
-from features.subtitles.subtitle_files import chosen_subtitles, is_media
+from features.subtitles.subtitle_files import is_utf8, shown_name, title_folders, title_paths
 from features.voice_activity import voice_of_file
-from warehouse.errors import MalformedSource, MissingFolder
+from warehouse.errors import MissingFolder
 from warehouse.schema import make_id
 
 _STEP = "corpora.films"
@@ -31,7 +31,8 @@ class Films:
     utterance when one speaker says it, it is long enough and it has enough words once markup, sound descriptions and
     speaker names are off. A cue that does not is no failure (`cue_fates.LEFT_OUT`); one without times, or outside the
     soundtrack, is, and so is a title without readable subtitles, in another language than it should be, or whose
-    subtitles do not lie where its speech is.
+    subtitles do not lie where its speech is, a folder that holds two films, and a title whose name is not UTF-8. None
+    of these touches another title.
 
     Args:
         min_duration_s: shorter cues are left out.
@@ -40,12 +41,15 @@ class Films:
         language: of the subtitles to read (BCP 47); '' takes what there is.
         merge_gap_s: a cue that does not end a sentence takes in the next one after a pause shorter than this; 0 for
             one utterance per cue, as in Li et al. 2021.
+        merge_max_s: no cue is taken in that would make an utterance longer: captions without punctuation never end a
+            sentence, and would become one utterance per scene.
         sync: what to do about the soundtrack's voice activity: 'off' does not look, 'check' refuses titles whose
             subtitles are elsewhere, 'correct' moves them.
-        min_sync_score: correlation of subtitles and speech below which a title is refused.
+        min_sync_score: correlation of subtitles and speech below which a title is refused. So is one whose cues may
+            agree as well with sound that is not theirs: a few always may (`subtitle_sync.align`).
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = {}
     anomalies: ClassVar[Mapping[str, str]] = films_check.ANOMALIES
     min_duration_s: float = 1.5
@@ -53,6 +57,7 @@ class Films:
     scene_gap_s: float = 8.0
     language: str = ""
     merge_gap_s: float = 0.0
+    merge_max_s: float = 30.0
     sync: Sync = "check"
     min_sync_score: float = 0.15
 
@@ -60,16 +65,9 @@ class Films:
         if not root.is_dir():
             raise MissingFolder("the film folder", root, "make it, with one folder per title in it")
         units = {}
-        for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-            media = [name for name in names if is_media(name)]
-            if len(media) > 1:
-                raise MalformedSource(
-                    folder, f"it holds {len(media)} films ({', '.join(media)}): give each a folder of its own"
-                )
-            if media:
-                subtitles = chosen_subtitles(Path(media[0]).stem, names, self.language)
-                units[folder.name] = [f"{folder.name}/{name}" for name in (media[0], subtitles) if name]
+        for folder, names in title_folders(root):
+            if paths := title_paths(folder, names, self.language):
+                units[shown_name(folder)] = paths if all(map(is_utf8, paths)) else []
         if not units:
             raise MissingFolder("any film", root, "put each film with its subtitles into a folder of its own there")
         return units
@@ -99,7 +97,7 @@ class Films:
         def voice(path: str) -> np.ndarray:
             return voice_of_file(root / path, digests.get(path, ""))
 
-        rules = Rules(self.min_duration_s, self.min_words, self.merge_gap_s)
+        rules = Rules(self.min_duration_s, self.min_words, self.merge_gap_s, self.merge_max_s)
         return read_title(root, paths, rules, self.language, self.sync, self.min_sync_score, voice)
 
     def _utterances(self, title: Title, corpus: str, unit: str, film: RawFile) -> Iterator[dict[str, Any]]:

@@ -45,7 +45,7 @@ class Iemocap:
         `F*` and `M*` the actors themselves, whom the summary leaves out.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = iemocap_counts.published()
     anomalies: ClassVar[Mapping[str, str]] = iemocap_check.ANOMALIES
 

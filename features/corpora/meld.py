@@ -54,7 +54,7 @@ class Meld:
     Source: the release's README and the issues of its repository; counts were made on its CSV files.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     published: ClassVar[Mapping[str, int]] = meld_check.PUBLISHED
     anomalies: ClassVar[Mapping[str, str]] = meld_check.ANOMALIES
     channel: Channel = "mix"

@@ -26,6 +26,7 @@ from features.releases.mosei_release import (
     find_release,
     matching,
     read_pieces,
+    whole_videos,
 )
 from features.releases.standard_folds import fold_of
 from features.rows import duration_of, failure_row, label_row, utterance_row
@@ -41,8 +42,9 @@ class Mosei:
 
     A segment of the labels and a line of the transcript belong together when both their times agree; the rows of the
     .csd are not in the transcript's order. The utterance is named by the video and its row in the .csd, from 0. A
-    segment without sound or text is a failure. The seven labels are kept as they are stored, each under a scheme of
-    its own name; the `turn` is a segment's rank in time among the labelled ones of its video.
+    segment without sound or without a line is a failure; a line may be empty. The seven labels are kept as they are
+    stored, each under a scheme of its own name; the `turn` is a segment's rank in time among the labelled ones of its
+    video.
 
     Args:
         labels: name of the .csd with the labels.
@@ -54,7 +56,7 @@ class Mosei:
         which loses text silently, or drop the whole video where a segment starts before 0.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = mosei_check.PUBLISHED
     anomalies: ClassVar[Mapping[str, str]] = mosei_check.ANOMALIES
     labels: str = "CMU_MOSEI_Labels.csd"
@@ -64,7 +66,8 @@ class Mosei:
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         release = find_release(root, self.labels)
         labels, audio, transcripts = _parts(root, release, self.labels)
-        videos = csd.heading(labels, labels.relative_to(root).as_posix()).videos
+        name = labels.relative_to(root).as_posix()
+        videos = whole_videos(csd.heading(labels, name), name)
         units = {}
         for fold in SPLITS:
             own = [video for video in videos if fold_of("cmu_mosei").get(video, "no fold") == fold]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from features.audio import TOLERANCE_S
 from features.check import Findings
 from features.plugin import RawFile, Rows
 from features.releases import audformat, table_check
-from features.releases.clip_tables import cell_text, read_cells
+from features.releases.clip_tables import named_text, read_cells, timedelta_s
 from features.rows import duration_of, failure_row, label_row, utterance_row
 from warehouse.errors import MalformedSource, Untreatable
 from warehouse.schema import make_id
@@ -40,12 +41,12 @@ class Table:
             audformat folder, or that folder ('.' where it is the root) if the header is `db.yaml`.
         path: of the media file, relative to the root of the corpus, with forward slashes.
         label: one judgement, kept verbatim under `scheme`.
-        start_s, end_s: the span in the media file.
+        start_s, end_s: the span in the media file: seconds, or spans such as '0 days 00:00:01.5'.
         tables: of an audformat folder, those whose rows are the utterances.
         attributes: columns kept as attributes of the utterance, by the names given here.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = {}
     anomalies: ClassVar[Mapping[str, str]] = table_check.ANOMALIES
     file: str
@@ -66,7 +67,7 @@ class Table:
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         named = dict.fromkeys(row["path"] for row in self._rows(root))
-        return {_UNIT: [*self._sources(root), *(path for path in named if (root / path).is_file())]}
+        return {_UNIT: [*self._sources(root), *(path for path in named if _is_file(root / path))]}
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
         rows = Rows()
@@ -115,7 +116,7 @@ class Table:
     def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
         """Counts what the table holds and names what cannot be read; see `features.releases.table_check`."""
         named = {"speaker": self.speaker, "label": self.label, "text": self.text}
-        return table_check.check(lambda: self._unhashed(root), named, expected or {})
+        return table_check.check(root, lambda: self._unhashed(root), named, expected or {})
 
     def _unhashed(self, root: Path) -> Rows:
         """The rows as `read` gives them, but for the ids of recordings: nothing is hashed."""
@@ -144,27 +145,31 @@ class Table:
         if not self.path:
             raise MalformedSource(self.file, "field `path` must name the column of media files")
         columns = {name: getattr(self, name) for name in ("path", "start_s", "end_s", *_TEXTS)}
-        for number, found in enumerate(read_cells(root / self.file, self.file), start=1):
-            named = (*filter(None, columns.values()), *self.attributes)
+        named = tuple(dict.fromkeys((*filter(None, columns.values()), *self.attributes)))
+        for number, found in enumerate(read_cells(root / self.file, self.file, named), start=1):
             missing = [column for column in named if column not in found]
             if missing:
-                there = ", ".join(f"'{name}'" for name in found)
-                raise MalformedSource(self.file, f"row {number} has no column '{missing[0]}' (there are: {there})")
-            row: dict[str, Any] = {name: cell_text(found[column]) if column else "" for name, column in columns.items()}
+                raise MalformedSource(
+                    self.file, f"row {number} has no column '{missing[0]}' {_todo(found, missing[0], columns)}"
+                )
+            texts = {column: named_text(found, column, self.file, number) for column in named}
+            row: dict[str, Any] = {name: texts[column] if column else "" for name, column in columns.items()}
             for name in ("start_s", "end_s"):
                 row[name] = _seconds(row[name], columns[name], self.file, number)
-            yield row | {"attributes": self._kept({name: cell_text(found[name]) for name in self.attributes})}
+            yield row | {"attributes": self._kept(texts)}
 
     def _annotated(self, root: Path) -> Iterator[dict[str, Any]]:
         if (self.path, self.start_s, self.end_s) != ("path", "", ""):
             problem = "its tables say which file and span: leave the fields `path`, `start_s` and `end_s` out"
             raise MalformedSource(self.file, problem)
         columns = {name: getattr(self, name) for name in _TEXTS}
-        for found in audformat.rows(audformat.open_folder(root, self.file), self.tables, self._references):
-            row: dict[str, Any] = {name: found.texts[column] if column else "" for name, column in columns.items()}
+        every = audformat.rows(audformat.open_folder(root, self.file), self.tables, self._references)
+        for number, found in enumerate(every, start=1):
+            texts = {reference: named_text(found.texts, reference, self.file, number) for reference in found.texts}
+            row: dict[str, Any] = {name: texts[column] if column else "" for name, column in columns.items()}
             row["split"] = row["split"] if self.split else found.split
             row |= {"path": found.file, "start_s": found.start_s, "end_s": found.end_s}
-            yield row | {"attributes": self._kept(found.texts)}
+            yield row | {"attributes": self._kept(texts)}
 
     def _kept(self, texts: Mapping[str, str]) -> dict[str, str]:
         return {name: texts[name] for name in self.attributes if texts[name]}
@@ -181,7 +186,34 @@ class Table:
         return audformat.source_files(audformat.open_folder(root, self.file), self.tables, self._references)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
+def _todo(found: Mapping[str, Any], missing: str, columns: Mapping[str, str]) -> str:
+    """What a row has, and what to do about the column it lacks.
+
+    Args:
+        columns: field -> the column it names.
+    """
+    there = f"(there are: {', '.join(map(repr, found))})"
+    if len(found) == 1 and any(mark in name for name in found for mark in ";,\t|"):
+        return f"{there}: part the cells of a .csv by commas, of a .tsv by tabs"
+    field = next((field for field, column in columns.items() if column == missing), "attributes")
+    if field == "attributes":
+        return f"{there}: leave it out of field `attributes`"
+    return f"{there}: name another in field `{field}`" + ("" if field == "path" else ", or '' if there is none")
+
+
 def _number(value: str) -> float | None:
+    """A finite number; the `1_000` of Python is none."""
+    if "_" in value:
+        return None
     try:
         number = float(value)
     except ValueError:
@@ -190,11 +222,14 @@ def _number(value: str) -> float | None:
 
 
 def _seconds(cell: str, column: str, name: str, number: int) -> float | None:
-    if not cell:
+    if cell in ("", "NaT"):
         return None
     value = _number(cell)
+    if value is None:
+        value = timedelta_s(cell)
     if value is None or abs(value) > _LATEST_S:
-        raise MalformedSource(name, f"row {number} has '{cell}' in column '{column}', which must hold seconds")
+        problem = "which must hold seconds, or a span such as '0 days 00:00:01.5'"
+        raise MalformedSource(name, f"row {number} has '{cell}' in column '{column}', {problem}")
     return value
 
 

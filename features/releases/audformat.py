@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.releases.clip_tables import cell_text, read_cells
+from features.releases.clip_tables import cell_text, read_cells, timedelta_s
 from warehouse.errors import MalformedSource, MissingFolder
 
 Key = tuple[str, float | None, float | None]
@@ -26,7 +26,6 @@ Key = tuple[str, float | None, float | None]
 _SECTIONS = ("tables", "misc_tables", "schemes", "splits")
 _PARTS = ("train", "dev", "test")  # audformat's fourth type of split is 'other'
 _REFERENCE = re.compile(r"(?:(?P<table>[^:]+):)?(?P<column>[^/]+)(?:/(?P<attribute>.+))?")
-_SPAN = re.compile(r"(?=.)(?:(-?\d{1,9}) days?)?(?:(?:^|(?<=[ys]) )\+?(\d{1,9}):(\d\d):(\d\d)(?:\.(\d{1,9}))?)?")
 
 
 @dataclass(frozen=True)
@@ -249,7 +248,7 @@ def _by_key(folder: Folder, table: str, columns: Sequence[str]) -> dict[tuple[An
 def _keyed(folder: Folder, table: str, columns: Sequence[str]) -> Iterator[tuple[Key, Mapping[str, Any]]]:
     file = folder.file_of(table)
     index = ("file", "start", "end")[: folder.n_levels(table)]
-    for number, cells in enumerate(read_cells(folder.root / file, file), start=1):
+    for number, cells in enumerate(read_cells(folder.root / file, file, (*index, *columns)), start=1):
         missing = [name for name in (*index, *columns) if name not in cells]
         if missing:
             raise MalformedSource(file, f"row {number} has no column '{missing[0]}' ({_listed(cells)})")
@@ -276,12 +275,10 @@ def _seconds(cell: Any, column: str, file: str) -> float | None:
     text = cell_text(cell)
     if text in ("", "NaT"):
         return None
-    match = _SPAN.fullmatch(text)
-    if match is None:
+    found = timedelta_s(text)
+    if found is None:
         raise MalformedSource(file, f"'{text}' in column '{column}' is no time, such as '0 days 00:00:01.5'")
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups()[:4])
-    nanoseconds = int((match[5] or "").ljust(9, "0"))
-    return ((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1_000_000_000 + nanoseconds) / 1_000_000_000
+    return found
 
 
 def _listed(names: Iterable[Any], most: int = 12) -> str:

@@ -64,15 +64,18 @@ def heading(path: Path, name: str) -> Heading:
         return Heading(keys, tuple(sequence["data"]), metadata, tuple(unparsed))
 
 
-def tracks(path: Path, name: str, videos: Iterable[str]) -> Iterator[Track]:
+def tracks(path: Path, name: str, videos: Iterable[str], text: bool = False) -> Iterator[Track]:
     """The rows of these videos, one video at a time; one that cannot be read has a fault.
+
+    Args:
+        text: features may be words or phones, too; else they are numbers or faulty.
 
     Raises:
         MalformedSource: not HDF5, or not a sequence.
     """
     with _opened(path, name) as (_, sequence):
         for video in videos:
-            yield _track(video, sequence["data"][video])
+            yield _track(video, sequence["data"][video], text)
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def _texts(sequence: Any) -> Iterator[tuple[str, str]]:
         yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _track(video: str, group: Any) -> Track:
+def _track(video: str, group: Any, text: bool) -> Track:
     def faulty(name: str, problem: str) -> Track:
         return Track(video, np.empty((0, 0)), np.empty((0, 2)), Anomaly(name, video, problem))
 
@@ -114,7 +117,9 @@ def _track(video: str, group: Any) -> Track:
         if getattr(error, "errno", None):
             raise
         return faulty("malformed_video", "it has no readable 'features' and 'intervals'")
-    if features.dtype.kind not in "fiu" or features.ndim != 2 or intervals.ndim != 2 or intervals.shape[1] != 2:
+    are_numbers = features.dtype.kind in "fiu" and features.ndim == 2
+    are_words = text and features.dtype.kind in "SUO" and features.ndim in (1, 2)
+    if not (are_numbers or are_words) or intervals.ndim != 2 or intervals.shape[1] != 2:
         return faulty("malformed_video", "its 'features' are no numbers [n, dim], or its 'intervals' none [n, 2]")
     if len(features) != len(intervals):
         return faulty("length_mismatch", f"it has {len(features)} features, but {len(intervals)} intervals")

@@ -10,6 +10,7 @@ from pathlib import Path
 from features.check import Anomaly, Findings, counted
 from features.releases.emotionlines_release import DEPTH, FILES, JOINT, N_RATERS, Line, find_files, read_table
 from features.releases.meld_release import repaired
+from features.releases.walk import misnamed_files
 
 PUBLISHED: Mapping[str, int] = {
     "utterances": 14_503,
@@ -34,6 +35,7 @@ ANOMALIES: Mapping[str, str] = {
     "missing_part": "a split's file is not there",
     "joint_file": f"EmotionX-2019's {JOINT}, the three splits in one: whoever trains on it reads MELD's test text",
     "malformed_file": "a file is not UTF-8, no JSON, or no list of dialogues",
+    "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
     "malformed_row": "an utterance has not its four texts, or half of a character in one",
     "empty_dialogue": "a dialogue without an utterance",
     "unknown_emotion": "an emotion that is none of the seven, nor 'non-neutral'",
@@ -72,6 +74,7 @@ def check(root: Path, expected: Mapping[str, int]) -> Findings:
     if JOINT in files:
         problem = "it joins the three splits, so it holds MELD's test text: it is not read"
         anomalies.append(Anomaly("joint_file", JOINT, problem))
+    anomalies += misnamed_files(root)
     return Findings(counted(found, expected), anomalies)
 
 

@@ -86,7 +86,7 @@ def find_files(root: Path) -> dict[str, Path]:
         raise MissingFolder("EmotionLines", root, "name the folder that its archive unpacks to")
     found: dict[str, Path] = {}
     for path in walk(root, DEPTH):
-        if path.name in (*FILES.values(), JOINT):
+        if path.name in (*FILES.values(), JOINT) and path.is_file():
             found.setdefault(path.name, path)
     return found
 

@@ -13,13 +13,22 @@ from features.subtitles.film_titles import Title
 from features.subtitles.languages import is_foreign, n_letters
 from features.subtitles.spoken_text import plain, repaired
 from features.subtitles.subrip import irregular
-from features.subtitles.subtitle_files import belongs, chosen_subtitles, is_media, is_subtitles
+from features.subtitles.subtitle_files import (
+    belongs,
+    is_media,
+    is_subtitles,
+    is_utf8,
+    shown_name,
+    title_folders,
+    title_paths,
+)
 from warehouse.errors import MissingFolder
 
 ANOMALIES: Mapping[str, str] = {
     "loose_file": "a film or its subtitles lie in no folder of their own",
     "no_film": "a folder holds no film",
     "several_films": "a folder holds more than one film",
+    "misnamed_file": "the name of a title, its film or its subtitles is not UTF-8",
     "unpaired_subtitles": "a subtitle file is not named after the film beside it",
     "unreadable_film": "a film cannot be opened, or has no sound",
     "no_subtitles": "a film has no subtitles",
@@ -30,8 +39,9 @@ ANOMALIES: Mapping[str, str] = {
     "guessed_encoding": "the code page of a subtitle file was found by the look of the text",
     "empty_subtitles": "a subtitle file holds no subtitle",
     "wrong_language": "the subtitles are in another language than their name, or the reader, says",
-    "other_soundtrack": "the subtitles fit the soundtrack nowhere",
+    "other_soundtrack": "the subtitles fit the soundtrack nowhere, or no better than others may",
     "out_of_sync": "the subtitles fit the soundtrack at another place or speed",
+    "changing_shift": "a part of the subtitles fits the soundtrack at another place than the others",
     **FLAWS,
     "missing_text": "a cue has no text",
     "hidden_cue": "a cue ends when it starts",
@@ -60,9 +70,7 @@ _FATES = {
 }  # fmt: skip
 
 
-def check(
-    root: Path, language: str, read: Callable[[Sequence[str]], Title], expected: Mapping[str, int]
-) -> Findings:
+def check(root: Path, language: str, read: Callable[[Sequence[str]], Title], expected: Mapping[str, int]) -> Findings:
     """Counts and anomalies of every folder under `root`.
 
     Args:
@@ -77,17 +85,18 @@ def check(
     anomalies = list(_loose(root))
     found: Counter[str] = Counter()
     by_title: dict[str, Counter[str]] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        media = [name for name in names if is_media(name)]
-        anomalies += _folder(folder.name, media, names)
-        if len(media) != 1:
+    for name, names in title_folders(root):
+        folder, paths = shown_name(name), title_paths(name, names, language)
+        anomalies += _folder(folder, names)
+        if not paths:
             continue
-        chosen = chosen_subtitles(Path(media[0]).stem, names, language)
-        title = read([f"{folder.name}/{name}" for name in (media[0], chosen) if name])
-        anomalies += _title(root, folder.name, title)
-        by_title[folder.name] = _counts(title)
-        found.update(_summable(by_title[folder.name]))
+        odd = [path for path in (paths if is_utf8(name) else [name]) if not is_utf8(path)]
+        title = read([] if odd else paths)
+        anomalies += (Anomaly("misnamed_file", shown_name(path), "its name is not UTF-8: rename it") for path in odd)
+        if not odd:
+            anomalies += _title(folder, title)
+        by_title[folder] = _counts(title)
+        found.update(_summable(by_title[folder]))
     counts = {what: found[what] for what in ("titles", "titles refused", "cues", "utterances", "failures")}
     counts |= {f"left out, {reason}": found[f"left out, {reason}"] for reason in LEFT_OUT}
     counts |= {what: found[what] // 60 for what in ("minutes of film", "minutes of utterances")}
@@ -125,24 +134,25 @@ def _summable(counts: Mapping[str, int]) -> Mapping[str, int]:
 def _loose(root: Path) -> Iterator[Anomaly]:
     for path in sorted(root.iterdir()):
         if path.is_file() and not path.name.startswith(".") and (is_media(path.name) or is_subtitles(path.name)):
-            yield Anomaly("loose_file", path.name, "it lies in no folder of a title, and is not read")
+            yield Anomaly("loose_file", shown_name(path.name), "it lies in no folder of a title, and is not read")
 
 
-def _folder(folder: str, media: Sequence[str], names: Sequence[str]) -> Iterator[Anomaly]:
+def _folder(folder: str, names: Sequence[str]) -> Iterator[Anomaly]:
+    media = [name for name in names if is_media(name)]
     if not media:
         yield Anomaly("no_film", folder, "no film lies in it (a .mkv, .mp4, .wav, …)")
-    elif len(media) > 1:
-        yield Anomaly("several_films", folder, f"it holds {', '.join(media)}: give each a folder of its own")
-    else:
+    elif len(media) == 1:
         stem = Path(media[0]).stem
         for name in names:
             if is_subtitles(name) and not belongs(name, stem):
-                problem = f"its name does not begin with that of the film, '{stem}', and it is not read"
-                yield Anomaly("unpaired_subtitles", f"{folder}/{name}", problem)
+                problem = f"its name does not begin with that of the film, '{shown_name(stem)}', and it is not read"
+                yield Anomaly("unpaired_subtitles", f"{folder}/{shown_name(name)}", problem)
 
 
-def _title(root: Path, folder: str, title: Title) -> Iterator[Anomaly]:
+def _title(folder: str, title: Title) -> Iterator[Anomaly]:
     where = title.source if "/" in title.source else f"{folder}, {title.source}" if title.source else title.media
+    if title.fault is not None and title.fault.name == "several_films":
+        where = folder
 
     def told(name: str, problem: str) -> Anomaly:
         return Anomaly(name, where, problem, name in KNOWN)

@@ -55,7 +55,8 @@ def segments(kind: Kind, raw: bytes) -> list[Segment]:
     Numbers of pronunciations are taken off words ('WELL(2)' is 'WELL'), the context off phones ('AO TH T i' is 'AO').
 
     Raises:
-        Untreatable: a line of another form, or no row at all.
+        Untreatable: a line of another form, or no row at all; syllables may have none below their header, where
+            nothing is spoken.
 
     Example:
         >>> segments("wdseg", b" SFrm  EFrm    SegAScr Word\\n    0    34    -223344 WELL(2)\\n")
@@ -74,7 +75,7 @@ def segments(kind: Kind, raw: bytes) -> list[Segment]:
             raise Untreatable(f"line {number} of its {kind} is no row of such a table: {line!r}")
         score = None if kind == "syseg" else int(match["score"])
         found.append(Segment(_symbol(kind, match["name"]), int(match["first"]), int(match["last"]), score))
-    if not found:
+    if not found and not (kind == "syseg" and b"SFrm" in raw):
         raise Untreatable(f"its {kind} has no row")
     return found
 
@@ -97,12 +98,17 @@ def disorder(kind: Kind, found: Sequence[Segment]) -> str:
 
 
 def misfit(kind: Kind, found: Sequence[Segment], duration_s: float) -> str:
-    """How the last row misses the end of the sound by more than TOLERANCE_S, or ''; syllables may end anywhere before.
+    """How the first row misses the start of the sound, or the last its end, by more than TOLERANCE_S, or ''.
+    Syllables may start and end anywhere in it.
 
     Example:
         >>> misfit("phseg", [Segment("SIL", 0, 99)], 1.2)
         'its phseg ends at 1.00 s, but the sound at 1.200 s'
     """
+    if not found:
+        return ""
+    if kind != "syseg" and found[0].start_s > TOLERANCE_S + 1e-9:
+        return f"its {kind} starts at {found[0].start_s:.2f} s, not with the sound"
     over_s = found[-1].end_s - duration_s
     if over_s > TOLERANCE_S + 1e-9 or (kind != "syseg" and -over_s > TOLERANCE_S + 1e-9):
         return f"its {kind} ends at {found[-1].end_s:.2f} s, but the sound at {duration_s:.3f} s"

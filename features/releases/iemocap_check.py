@@ -11,6 +11,7 @@ from features.check import Anomaly, Findings, counted
 from features.releases import forced_alignment, iemocap_flaws
 from features.releases.iemocap_counts import NO_ALIGNMENT, SESSIONS, of_sessions, published, tally
 from features.releases.iemocap_files import DIALOGUE, UTTERANCE, Fault, Turn, dialogue_of, transcripts, turns
+from features.releases.walk import misnamed_files
 
 ANOMALIES = {
     "missing_session": "a session is not there",
@@ -18,8 +19,10 @@ ANOMALIES = {
     "missing_dialogue": "a session has fewer dialogues than it should",
     "incomplete_dialogue": "a dialogue lacks its summary, transcription, recording, sentence wavs or alignments",
     "stray_file": "a text file is named after no dialogue of its session, such as a single rater's file left too high",
+    "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
     "apple_double": "twins that an archive made on a Mac carries; ignored",
     "unparsable_summary": "a file of EmoEvaluation has no header, or a summary line another form",
+    "unparsable_rating": "a rater's line has another form, so that nobody can say what it judges",
     "unknown_emotion": "a summary has an emotion that is none of the eleven codes",
     "unknown_id": "a summary line or a sentence wav is named after no utterance",
     "foreign_id": "an utterance stands in the file or folder of another dialogue",
@@ -28,6 +31,7 @@ ANOMALIES = {
     "empty_span": "a summary ends before or where it starts",
     "dimension_outside": "a mean of valence, activation or dominance is not in [1, 5]",
     "missing_dimension": "a rater gave no value of a dimension; the mean is of the others",
+    "unknown_category": "a rater names an emotion that is none of the ten; it is kept as it stands",
     "majority_differs": "the external raters' majority is not the summary's emotion, which is kept",
     "summary_without_wav": "an utterance is judged and has no sentence wav",
     "summary_without_transcription": "an utterance is judged and recorded, but not transcribed",
@@ -37,11 +41,13 @@ ANOMALIES = {
     "truncated_wav": "a sentence wav is shorter than its header says",
     "wav_format": "a sentence wav is not 16 kHz, mono, 16 bit",
     "duration_mismatch": "a sentence wav lasts longer or shorter than its span in the summary, by more than 0.1 s",
+    "unreadable_recording": "a dialogue's recording is no PCM wav file",
+    "short_recording": "a dialogue's recording ends before its last turn does",
     "missing_alignment": "an utterance has no forced alignment; two of the release have none in any copy",
     "stray_alignment": "a forced alignment of no utterance",
     "unparsable_alignment": "a forced alignment has no rows, or a line of another form",
     "alignment_disorder": "rows of a forced alignment go back, overlap or leave a hole",
-    "alignment_misfit": "a forced alignment ends elsewhere than its wav, by more than 0.05 s",
+    "alignment_misfit": "a forced alignment starts or ends elsewhere than its wav, by more than 0.05 s",
 }
 """Name -> what it means."""
 
@@ -59,6 +65,7 @@ class _Session:
     turns: dict[str, Turn] = field(default_factory=dict)
     judged: set[str] = field(default_factory=set)  # those whose summary has a fault too
     texts: dict[str, str] = field(default_factory=dict)
+    recordings: dict[str, Path] = field(default_factory=dict)  # of whole dialogues
     wavs: dict[str, Path] = field(default_factory=dict)
     durations_s: dict[str, float] = field(default_factory=dict)  # of the wavs, as their headers say
     tables: dict[str, dict[forced_alignment.Kind, Path]] = field(default_factory=dict)
@@ -88,9 +95,10 @@ def check(root: Path, sessions: Sequence[int] = SESSIONS, expected: Mapping[str,
     for number in sessions:
         session = _Session(f"Session{number}")
         findings.anomalies += _check_session(root, session, expected.get(f"dialogues, session {number}", 0))
-        judged = [(turn.id, turn.emotion, session.texts.get(turn.id, "")) for turn in session.turns.values()]
+        judged = [(turn.id, turn.emotion, session.texts.get(turn.id)) for turn in session.turns.values()]
         aligned = [name for name, tables in session.tables.items() if "wdseg" in tables]
         found.update(tally(judged, session.recorded, session.dialogues, aligned))
+    findings.anomalies += misnamed_files(root)
     own = dict(found) if set(sessions) == set(SESSIONS) else of_sessions(sessions, found)
     findings.counts += counted(own, expected)
     return findings
@@ -112,6 +120,7 @@ def _check_session(root: Path, session: _Session, n_dialogues: int) -> Iterator[
     yield from _differences(session)
     yield from _turns(session)
     yield from _wavs(root, session)
+    yield from _recordings(root, session)
     yield from _alignments(root, session)
 
 
@@ -122,10 +131,9 @@ def _apple_doubles(root: Path, session: _Session) -> Iterator[Anomaly]:
 
 
 def _paths(root: Path, session: _Session, part: str, pattern: str) -> list[Path]:
-    """Files below a folder, in order, AppleDouble twins left out."""
-    return sorted(
-        (path for path in (root / session.name / part).glob(pattern) if not path.name.startswith("._")), key=str
-    )
+    """Files below a folder, in order; AppleDouble twins and links to nowhere are left out."""
+    found = (root / session.name / part).glob(pattern)
+    return sorted((path for path in found if not path.name.startswith("._") and path.is_file()), key=str)
 
 
 def _where(root: Path, path: Path) -> str:
@@ -178,6 +186,8 @@ def _sounds(root: Path, session: _Session) -> Iterator[Anomaly]:
     for found in _of_dialogues(root, session, RECORDINGS, "*.wav"):
         if isinstance(found, Anomaly):
             yield found
+        else:
+            session.recordings[found.stem] = found
     session.parts[WAVS] = set()
     for path in _paths(root, session, WAVS, "*/*.wav"):
         session.parts[WAVS].add(path.parent.name)
@@ -240,6 +250,15 @@ def _wavs(root: Path, session: _Session) -> Iterator[Anomaly]:
             session.durations_s[name] = duration_s
         for flaw in flaws:
             yield Anomaly(flaw.name, _where(root, path), flaw.problem, flaw.known)
+
+
+def _recordings(root: Path, session: _Session) -> Iterator[Anomaly]:
+    ends_s: dict[str, float] = {}
+    for turn in session.turns.values():
+        ends_s[turn.dialogue] = max(turn.end_s, ends_s.get(turn.dialogue, 0.0))
+    for name, path in session.recordings.items():
+        for flaw in iemocap_flaws.of_recording(path, ends_s.get(name, 0.0)):
+            yield Anomaly(flaw.name, _where(root, path), flaw.problem)
 
 
 def _alignments(root: Path, session: _Session) -> Iterator[Anomaly]:

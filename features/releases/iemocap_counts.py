@@ -34,12 +34,15 @@ WEARER_IS_NOT_SPEAKER = 2750
 ONLY_TAGS = 29
 """Of the four classes, like the figure before it."""
 
+TAGS = {"[LAUGHTER]": 121, "[GARBAGE]": 29, "[BREATHING]": 27}
+"""Tag -> how often it stands in the transcripts of the four classes."""
+
 NO_ALIGNMENT = frozenset({"Ses03M_impro03_M001", "Ses03F_impro07_M030"})
 """Utterances whose alignment no copy of the release has."""
 
 
 def tally(
-    judged: Iterable[tuple[str, str, str]],
+    judged: Iterable[tuple[str, str, str | None]],
     wavs: Iterable[str] = (),
     dialogues: Iterable[str] = (),
     aligned: Iterable[str] = (),
@@ -47,7 +50,7 @@ def tally(
     """The figures of a tree, by the names that `published` has.
 
     Args:
-        judged: (utterance, emotion of the summary, verbatim transcript).
+        judged: (utterance, emotion of the summary, verbatim transcript or None where there is none).
         wavs, dialogues, aligned: ids of sentence wavs, of dialogues, of utterances with a word alignment.
     """
     found: Counter[str] = Counter()
@@ -68,7 +71,9 @@ def tally(
         found["four classes"] += 1
         found[f"four classes, {speaker_of(name)}"] += 1
         found["four classes, wearer is not the speaker"] += wearer_of(name) != speaker_of(name)
-        found["four classes, only tags"] += not spoken(verbatim).strip()
+        if verbatim is not None:
+            found["four classes, only tags"] += not spoken(verbatim).strip()
+            found.update({f"four classes, {tag}": verbatim.count(tag) for tag in TAGS})
     for number in SESSIONS:
         found[f"training without session {number}"] = found["four classes"] - found[f"four classes, session {number}"]
     return dict(found)
@@ -99,6 +104,7 @@ def published(sessions: Sequence[int] = SESSIONS) -> dict[str, int]:
         table |= {f"{what}, improvised": improvised, f"{what}, scripted": scripted}
     table["four classes, wearer is not the speaker"] = WEARER_IS_NOT_SPEAKER
     table["four classes, only tags"] = ONLY_TAGS
+    table |= {f"four classes, {tag}": n for tag, n in TAGS.items()}
     table["aligned"] = table["wav"] - len(NO_ALIGNMENT)
     return table if set(sessions) == set(SESSIONS) else of_sessions(sessions, table)
 

@@ -29,7 +29,7 @@ _SUMMARY = re.compile(
 )
 _RATING = re.compile(r"(?P<kind>[CA])-(?P<rater>[A-Z]\d+):\t(?P<judgement>[^\t]*)")
 _NUMBER = re.compile(r"(val|act|dom)\s+(\d+(?:\.\d+)?)")
-_SAID = re.compile(r"(?P<id>Ses\S+) \[\d+\.\d+-\d+\.\d+\]:\s?(?P<text>.*)")
+_SAID = re.compile(r"\s*(?P<id>Ses\S+)\s+\[\d+\.\d+\s*-\s*\d+\.\d+\]\s*:\s?(?P<text>.*)")
 _TAG = re.compile(r"\[[^\]]*\]")
 
 
@@ -149,6 +149,9 @@ def turns(raw: bytes) -> Iterator[Turn | Fault]:
                 yield found
         elif turn is not None and (match := _RATING.match(line)):
             turn.ratings.append(Rating(number, *match.groups()))
+        elif turn is not None and line.startswith(("C-", "A-")):
+            problem = f"line {number} is no 'C-E1:' or 'A-E1:' line with tabs around the judgement: {line!r}"
+            yield Fault("unparsable_rating", number, problem, turn.id)
     if turn is not None:
         yield turn
 
@@ -183,9 +186,9 @@ def _summary(number: int, line: str) -> Turn | Fault:
 
 
 def _lines(raw: bytes) -> list[str]:
-    """LF or CRLF; ASCII but for a few bytes of a one-byte code page in comments."""
+    """LF or CRLF; ASCII but for a few bytes of a one-byte code page in comments, and a mark that editors leave."""
     try:
-        text = raw.decode("utf-8")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     return text.replace("\r\n", "\n").split("\n")

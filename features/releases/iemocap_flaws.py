@@ -6,15 +6,20 @@ import wave
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from features.audio import TOLERANCE_S
 from features.releases import forced_alignment
 from features.releases.iemocap_files import EMOTIONS, Turn
 from warehouse.errors import Untreatable
 
 DURATION_TOLERANCE_S = 0.1
+CATEGORIES = frozenset(EMOTIONS.values()) - {""}
 WAV = (16_000, 1, 2)
 """Frames per second, channels, bytes of each."""
+
+_HEADER_BYTES = 44
+"""Of the shortest header there is."""
 
 
 class Flaw(NamedTuple):
@@ -26,7 +31,7 @@ class Flaw(NamedTuple):
 
 
 def of_turn(turn: Turn) -> Iterator[Flaw]:
-    """Means off the scale, empty dimensions, a summary that the external raters contradict.
+    """Means off the scale, empty dimensions, names of no category, a summary that the external raters contradict.
 
     A mean off the scale is known where a rater left that dimension empty or went off the scale himself: then every
     copy has it.
@@ -39,6 +44,11 @@ def of_turn(turn: Turn) -> Iterator[Flaw]:
     for rating in attributes:
         for dimension in sorted(turn.means.keys() - rating.numbers.keys()):
             yield Flaw("missing_dimension", f"rater {rating.rater} gives no {dimension}", known=True)
+    for rating in turn.ratings:
+        for name in rating.names if rating.kind == "C" else ():
+            if name.removesuffix(" state") not in CATEGORIES:
+                problem = f"rater {rating.rater} names '{name}', which is none of the ten categories"
+                yield Flaw("unknown_category", problem, known=True)
     if problem := contradiction(turn):
         yield Flaw("majority_differs", problem, known=True)
 
@@ -69,25 +79,37 @@ def of_wav(path: Path, turn: Turn | None) -> tuple[float | None, list[Flaw]]:
     Args:
         turn: whose sound it should be; None where nobody judged it.
     """
-    try:
-        with wave.open(str(path)) as header:
-            rate_hz, n_channels, n_bytes = header.getframerate(), header.getnchannels(), header.getsampwidth()
-            n_frames = header.getnframes()
-    except (wave.Error, EOFError) as error:
-        why = str(error) or "it ends within its header"
-        return None, [Flaw("unreadable_wav", f"it is no PCM wav file ({why})")]
+    header = _header(path)
+    if isinstance(header, str):
+        return None, [Flaw("unreadable_wav", header)]
     flaws = []
-    n_short = n_frames * n_channels * n_bytes - path.stat().st_size
+    n_short = header.nframes * header.nchannels * header.sampwidth - path.stat().st_size
     if n_short > 0:
         flaws.append(Flaw("truncated_wav", f"it lacks {n_short} bytes or more of what its header says"))
-    if (rate_hz, n_channels, n_bytes) != WAV:
-        problem = f"it has {rate_hz} Hz, {n_channels} channels and {8 * n_bytes} bits, not 16000 Hz, 1 and 16"
-        flaws.append(Flaw("wav_format", problem))
-    duration_s, span_s = n_frames / rate_hz, turn.end_s - turn.start_s if turn else None
+    if (header.framerate, header.nchannels, header.sampwidth) != WAV:
+        form = f"{header.framerate} Hz, {header.nchannels} channels and {8 * header.sampwidth} bits"
+        flaws.append(Flaw("wav_format", f"it has {form}, not 16000 Hz, 1 and 16"))
+    duration_s, span_s = header.nframes / header.framerate, turn.end_s - turn.start_s if turn else None
     if span_s is not None and abs(duration_s - span_s) > DURATION_TOLERANCE_S + 1e-9:
         problem = f"it lasts {duration_s:.3f} s, but {span_s:.3f} s by the summary"
         flaws.append(Flaw("duration_mismatch", problem, known=True))
     return duration_s, flaws
+
+
+def of_recording(path: Path, end_s: float) -> Iterator[Flaw]:
+    """The flaw of a dialogue's recording, if it has one. Its length is that of its bytes, whatever its header says.
+
+    Args:
+        end_s: where the last turn of the dialogue ends.
+    """
+    header = _header(path)
+    if isinstance(header, str):
+        yield Flaw("unreadable_recording", header)
+        return
+    n_there = (path.stat().st_size - _HEADER_BYTES) // (header.nchannels * header.sampwidth)
+    duration_s = min(header.nframes, n_there) / header.framerate
+    if end_s > duration_s + TOLERANCE_S:
+        yield Flaw("short_recording", f"it lasts {duration_s:.3f} s, but a turn ends at {end_s:.3f} s")
 
 
 def of_table(kind: forced_alignment.Kind, raw: bytes, duration_s: float | None) -> Iterator[Flaw]:
@@ -105,6 +127,16 @@ def of_table(kind: forced_alignment.Kind, raw: bytes, duration_s: float | None) 
         yield Flaw("alignment_disorder", problem)
     elif duration_s is not None and (problem := forced_alignment.misfit(kind, rows, duration_s)):
         yield Flaw("alignment_misfit", problem)
+
+
+def _header(path: Path) -> Any:
+    """What a wav says of its sound (as `wave` names it), or why it is none."""
+    try:
+        with wave.open(str(path)) as stream:
+            header = stream.getparams()
+    except (wave.Error, EOFError) as error:
+        return f"it is no PCM wav file ({str(error) or 'it ends within its header'})"
+    return header if header.framerate else "it is no PCM wav file (its rate is 0 Hz)"
 
 
 def _on_scale(value: str) -> bool:

@@ -12,6 +12,7 @@ from features.check import Anomaly, Findings, counted
 from features.releases import meld_flaws
 from features.releases.meld_flaws import Known, flaws
 from features.releases.meld_release import (
+    CUT_AGAIN,
     DEPTH,
     EMOTIONS,
     FOLDERS,
@@ -25,6 +26,7 @@ from features.releases.meld_release import (
     find_parts,
     read_table,
 )
+from features.releases.walk import misnamed_files
 from warehouse.errors import UnreadableAudio
 
 _SPLIT_COUNTS = {
@@ -68,6 +70,11 @@ ANOMALIES: Mapping[str, str] = {
     "long_clip": f"a clip is longer than {meld_flaws.LONG_S:.0f} s: minutes of film were cut as one utterance",
     "bad_sound": "users reported that the clip's sound is faulty",
     "out_of_step": "users reported that the clip does not hold its line's words",
+    "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
+    "short_clip": f"clips shorter than {meld_flaws.SHORT_S} s, of which strided features may have no frame",
+    "cut_again": "clips that are there twice, since their authors cut them again: the plain twins are wrong",
+    "apple_double": "twins that an archive made on a Mac carries; ignored",
+    "older_encoding": "a CSV of the generation whose typographic signs are control characters: read as the newer",
 }
 
 _BROKEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
@@ -108,14 +115,18 @@ def check(root: Path, expected: Mapping[str, int]) -> Findings:
         table = read_table(path.relative_to(root).as_posix(), path.read_bytes())
         anomalies += table.faults
         anomalies += [anomaly for line in table.lines for anomaly in _line_anomalies(split, line)]
+        if n := sum(line.is_older for line in table.lines):
+            problem = f"{n} of its lines {'are' if n > 1 else 'is'} repaired"
+            anomalies.append(Anomaly("older_encoding", TABLES[split], problem, known=True))
         own = {canonical(line.speaker) for line in table.lines}
         speakers |= own
         found += _line_counts(split, table.lines, own)
         if folder in parts and table.is_one:
             told, seen = _clips(split, table, clips_in(parts[folder]))
-            anomalies += told
+            anomalies += [*told, *_twins(split, parts[folder])]
             found += seen
     found["speakers"] = len(speakers)
+    anomalies += misnamed_files(root)
     return Findings(counted(found, expected), anomalies)
 
 
@@ -141,6 +152,7 @@ def _line_anomalies(split: str, line: Line) -> Iterator[Anomaly]:
 
 def _clips(split: str, table: Table, clips: Mapping[Key, Path]) -> tuple[list[Anomaly], Counter[str]]:
     anomalies = []
+    short = []
     found: Counter[str] = Counter()
     for line in table.lines:
         if line.key not in clips:
@@ -155,15 +167,35 @@ def _clips(split: str, table: Table, clips: Mapping[Key, Path]) -> tuple[list[An
             continue
         layout = {2: "stereo", 6: "5.1"}.get(stream.n_channels, f"{stream.n_channels} channels")
         found.update(["clips", f"clips, {split}", f"clips, {layout}"])
-        if not path.name.startswith("dia"):
+        if path.name.startswith(CUT_AGAIN):
             found[f"clips cut again, {split}"] += 1
         for name in flaws(split, line.key, line.duration_s, stream.duration_s):
-            if name in _PROBLEMS:
+            if name == "short_clip":
+                short.append(clip_name(line.key))
+            elif name in _PROBLEMS:
                 problem = _PROBLEMS[name].format(line=line, clip_s=stream.duration_s)
                 anomalies.append(_anomaly(name, split, line.key, problem))
+    if short:
+        problem = f"{_clips_are(len(short))} shorter than {meld_flaws.SHORT_S} s (first: {short[0]})"
+        anomalies.append(Anomaly("short_clip", FOLDERS[split], problem, known=True))
     for key in sorted(clips.keys() - {line.key for line in table.lines} - table.faulty):
         anomalies.append(_anomaly("clip_without_line", split, key, f"no line of {TABLES[split]} names it"))
     return anomalies, found
+
+
+def _twins(split: str, folder: Path) -> Iterator[Anomaly]:
+    """Of the files in a clip folder, those beside another of the same clip; each kind is told once."""
+    names = {path.name for path in folder.iterdir()}
+    if n := sum(name.startswith("._") for name in names):
+        problem = f"{n} files named ._* are ignored" if n > 1 else "1 file named ._* is ignored"
+        yield Anomaly("apple_double", folder.name, problem, known=True)
+    if n := sum(name.startswith(CUT_AGAIN) and name.removeprefix(CUT_AGAIN) in names for name in names):
+        again = "ones that were cut again are" if n > 1 else "one that was cut again is"
+        yield Anomaly("cut_again", folder.name, f"{_clips_are(n)} there twice: the {again} read", split == "test")
+
+
+def _clips_are(n: int) -> str:
+    return f"{n} clips are" if n > 1 else "1 clip is"
 
 
 _PROBLEMS = {
@@ -172,7 +204,7 @@ _PROBLEMS = {
     "bad_sound": "users reported faulty sound",
     "out_of_step": "users reported that it holds other words",
 }
-"""Of the flaws of a clip, those that are anomalies: short clips are many, and as they should be."""
+"""Of the flaws of a clip, those that are told of each: short clips are many, and told together."""
 
 
 def _anomaly(name: str, split: str, key: Key, problem: str) -> Anomaly:

@@ -25,14 +25,20 @@ COLUMNS = (
     "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID",
     "Season", "Episode", "StartTime", "EndTime",
 )  # fmt: skip
+_INDEX = ("", "Unnamed: 0")
+"""What pandas calls the index that it writes before the columns, and that index when it is written again."""
+
 EMOTIONS = frozenset({"neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"})
 SENTIMENTS = frozenset({"neutral", "positive", "negative"})
 
 Key = tuple[int, int]
 """Dialogue and utterance: what names a clip and a line inside one split."""
 
-_CLIP = re.compile(r"(?:final_videos_test)?dia(?P<dialogue>\d+)_utt(?P<utterance>\d+)\.mp4")
-_TIME = re.compile(r"(\d{1,2}):(\d{2}):(\d{2}),(\d{3})")
+CUT_AGAIN = "final_videos_test"
+"""How the names of clips begin that their authors cut a second time; all are of test."""
+
+_CLIP = re.compile(rf"(?:{CUT_AGAIN})?dia(?P<dialogue>\d+)_utt(?P<utterance>\d+)\.mp4")
+_TIME = re.compile(r"\d{1,2}:[0-5]\d:[0-5]\d,\d{3}")
 _MOJIBAKE = re.compile("[\x80-\x9f]")
 
 
@@ -58,6 +64,11 @@ class Line:
     @property
     def duration_s(self) -> float:
         return round(self.end_s - self.start_s, 3)
+
+    @property
+    def is_older(self) -> bool:
+        """It is of the CSV generation whose typographic signs are control characters, and holds some."""
+        return any(repaired(cell) != cell for cell in (self.text, self.speaker))
 
 
 def clip_name(key: Key) -> str:
@@ -127,13 +138,18 @@ def read_table(path: str, raw: bytes) -> Table:
         reader = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
     except UnicodeDecodeError as error:
         return unreadable(f"it is not UTF-8 ({error.reason} at byte {error.start})")
-    header = tuple(reader.fieldnames or ())
-    if header not in (COLUMNS, ("", *COLUMNS)):
+    rows = []
+    try:
+        header = tuple(reader.fieldnames or ())
+        for row in reader:
+            rows.append((f"line {reader.line_num}", row))
+    except csv.Error as error:
+        return unreadable(f"it cannot be read past line {reader.line_num} ({error}): a quote may be open")
+    if header not in (COLUMNS, *((index, *COLUMNS) for index in _INDEX)):
         return unreadable(f"its columns are {list(header)}, not {list(COLUMNS)}")
     lines: dict[Key, Line] = {}
     faults, faulty = [], set()
-    for row in reader:
-        where = f"line {reader.line_num}"
+    for where, row in rows:
         name, problem = _fault(row, len(header), where)
         try:
             key = int(row["Dialogue_ID"]), int(row["Utterance_ID"])
@@ -159,6 +175,9 @@ def _fault(row: Mapping[str | Any, Any], n_cells: int, where: str) -> tuple[str,
         return "unknown_emotion", f"{where} has the unknown emotion '{row['Emotion']}'"
     if row["Sentiment"] not in SENTIMENTS:
         return "unknown_sentiment", f"{where} has the unknown sentiment '{row['Sentiment']}'"
+    for name in COLUMNS:
+        if not canonical(row[name]):  # not strip(): it would take the older generation's ellipsis, U+0085, for a blank
+            return "malformed_row", f"{where} has an empty '{name}'"
     for time in (row["StartTime"], row["EndTime"]):
         if not _TIME.fullmatch(time):
             return "malformed_row", f"{where}: '{time}' is no H:MM:SS,mmm time"

@@ -26,8 +26,10 @@ from features.releases.mosei_release import (
     find_release,
     matching,
     read_pieces,
+    whole_videos,
 )
 from features.releases.standard_folds import fold_of
+from features.releases.walk import misnamed_files
 from warehouse.errors import MalformedSource, UnreadableAudio
 
 PUBLISHED: Mapping[str, int] = {
@@ -51,10 +53,12 @@ PUBLISHED: Mapping[str, int] = {
 ANOMALIES: Mapping[str, str] = {
     "missing_part": "the labels, the sound or the transcripts are not there",
     "rounded_labels": "the public table of labels rounded to classes, which cannot stand for the numbers",
+    "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
     "malformed_csd": "a .csd is no computational sequence",
     "several_keys": "a .csd has more than one top-level key: only the first is read",
     "malformed_metadata": "a metadata text of a .csd is no JSON",
     "other_columns": "the labels are not the seven of CMU-MOSEI",
+    "aligned_ids": "the labels were saved after aligning them: their ids are of segments, not of videos",
     "malformed_video": "a video's features or intervals cannot be read",
     "length_mismatch": "a video has more features than intervals, or fewer",
     "empty_interval": "a segment ends no later than it starts",
@@ -70,7 +74,7 @@ ANOMALIES: Mapping[str, str] = {
     "unlabelled": "sound or a transcript of a video without labels",
     "missing_transcript": "a labelled video has no transcript",
     "malformed_transcript": "a transcript is not UTF-8, or a line of it has not its five parts",
-    "segment_without_text": "no transcript line has a segment's times",
+    "segment_without_text": "no transcript line has a segment's times, or the line that has them holds no words",
     "ambiguous_text": "different transcript lines have a segment's times",
     "misaligned_text": "users reported that the transcript's times are wrong",
     "missing_sound": "a labelled video has no wav",
@@ -120,6 +124,7 @@ def check(root: Path, labels: str, tolerance_s: float, expected: Mapping[str, in
             anomalies += _texts(labelled, release.transcripts, tolerance_s)
         if release.audio:
             anomalies += _sounds(labelled, release.audio)
+    anomalies += misnamed_files(root)
     return Findings(counted(_counts(labelled), expected), anomalies)
 
 
@@ -169,10 +174,10 @@ def _sequence(path: Path, name: str) -> list[Anomaly]:
     """Anomalies of a sequence that holds no labels. COVAREP is known to divide by zero."""
     heading, anomalies = _heading(path, name)
     n_wrong: dict[str, int] = {}
-    for track in csd.tracks(path, name, heading.videos) if heading else ():
+    for track in csd.tracks(path, name, heading.videos, text=True) if heading else ():
         if track.fault:
             anomalies.append(Anomaly(track.fault.name, f"{name}, {track.video}", track.fault.problem))
-        elif n := int((~np.isfinite(track.features)).sum()):
+        elif track.features.dtype.kind == "f" and (n := int((~np.isfinite(track.features)).sum())):
             n_wrong[track.video] = n
     if heading and n_wrong:
         problem = f"{sum(n_wrong.values())} values of {_some(n_wrong)} are NaN or infinite"
@@ -182,8 +187,13 @@ def _sequence(path: Path, name: str) -> list[Anomaly]:
 
 def _labels(path: Path, name: str) -> _Labelled:
     heading, anomalies = _heading(path, name)
-    found = _Labelled(heading.videos if heading else (), anomalies=anomalies)
+    found = _Labelled(anomalies=anomalies)
     if heading is None:
+        return found
+    try:
+        found.videos = whole_videos(heading, name)
+    except MalformedSource as error:
+        found.anomalies.append(Anomaly("aligned_ids", name, str(error)))
         return found
     columns: tuple[str, ...] = ()
     try:
@@ -273,17 +283,19 @@ def _texts(labelled: _Labelled, folder: Path, tolerance_s: float) -> Iterator[An
         pieces, problems = read_pieces(path.read_bytes(), video)
         for problem in problems:
             yield Anomaly("malformed_transcript", path.name, problem)
-        if not pieces:
+        if problems and not pieces:
             continue
         for row, (start_s, end_s) in enumerate(labelled.intervals.get(video, np.empty((0, 2))).tolist()):
             where = f"{video}, row {row}"
             texts = {piece.text for piece in matching(pieces, start_s, end_s, tolerance_s)}
-            if not texts:
-                missed[_fold(video)].append((where, f"no line spans [{start_s:.3f}, {end_s:.3f}] s"))
+            span = f"[{start_s:.3f}, {end_s:.3f}] s"
+            if not any(text.strip() for text in texts):
+                problem = f"the line that spans {span} has no words" if texts else f"no line spans {span}"
+                missed[_fold(video)].append((where, problem))
                 continue
             n_joined[_fold(video)] += 1
             if len(texts) > 1:
-                yield Anomaly("ambiguous_text", where, f"{len(texts)} lines span [{start_s:.3f}, {end_s:.3f}] s")
+                yield Anomaly("ambiguous_text", where, f"{len(texts)} lines span {span}")
     for fold in SPLITS:
         rate = n_joined[fold] / max(1, n_joined[fold] + len(missed[fold]))
         for where, problem in missed[fold]:

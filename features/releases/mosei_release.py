@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ MISALIGNED = frozenset({"hh04W3xXa5s"})
 """Videos whose transcripts stand at wrong times, reported by users."""
 
 _SEPARATOR = "___"
+_ALIGNED = re.compile(r".+\[\d+\]")
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,19 @@ def find_release(root: Path, labels: str) -> Release:
     """
     if not root.is_dir():
         raise MissingFolder("CMU-MOSEI", root, f"name the folder that holds {labels} and the raw release")
-    folders, sequences, tables = [root], [], []
+    folders = [root]
+    found: dict[str, list[Path]] = {".csd": [], ".csv": []}
     for path in walk(root, DEPTH, closed={AUDIO[-1], TRANSCRIPTS[-1]}):
-        if path.suffix == ".csd":
-            sequences.append(path)
-        elif path.suffix == ".csv":
-            tables.append(path)
-        elif path.is_dir():
+        if path.is_dir():
             folders.append(path)
+        elif path.suffix in found and path.is_file():  # which a link to nowhere is not
+            found[path.suffix].append(path)
     return Release(
-        labels=next((path for path in sequences if path.name == labels), None),
+        labels=next((path for path in found[".csd"] if path.name == labels), None),
         audio=_below(folders, AUDIO),
         transcripts=_below(folders, TRANSCRIPTS),
-        rounded=tuple(path for path in tables if _is_rounded(path)),
-        others=tuple(path for path in sequences if path.name != labels),
+        rounded=tuple(path for path in found[".csv"] if _is_rounded(path)),
+        others=tuple(path for path in found[".csd"] if path.name != labels),
     )
 
 
@@ -88,6 +89,18 @@ def _is_rounded(path: Path) -> bool:
     with path.open("rb") as stream:
         first = stream.readline(4096).decode("utf-8", "replace")
     return "label6" in next(csv.reader([first]), [])
+
+
+def whole_videos(heading: Heading, name: str) -> tuple[str, ...]:
+    """The ids of a sequence of whole videos.
+
+    Raises:
+        MalformedSource: they are of segments ('video[0]'), as the SDK names them when it has aligned a sequence.
+    """
+    if aligned := next((video for video in heading.videos if _ALIGNED.fullmatch(video)), None):
+        problem = f"its ids are of aligned segments, such as '{aligned}': give the labels as they are published"
+        raise MalformedSource(name, problem)
+    return heading.videos
 
 
 def column_order(heading: Heading, name: str) -> tuple[str, ...]:

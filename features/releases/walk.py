@@ -6,6 +6,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from features.check import Anomaly
+
 
 def walk(root: Path, depth: int, closed: Collection[str] = ()) -> Iterator[Path]:
     """Files and folders at most `depth` folders down, nearest first, in order of name.
@@ -25,3 +27,28 @@ def walk(root: Path, depth: int, closed: Collection[str] = ()) -> Iterator[Path]
                     if entry.is_dir() and entry.name not in closed:
                         below.append(folder / entry.name)
         level = below
+
+
+def misnamed(root: Path) -> Iterator[str]:
+    """Files and folders whose names are not UTF-8, so that no table can name them and no row can say where they are.
+
+    The path below the root, as it can be printed; what lies in a folder that is named so is not told again.
+    """
+    for folder, folders, files in os.walk(os.fsencode(root)):
+        bad = [name for name in (*folders, *files) if not _is_utf8(name)]
+        for name in sorted(bad):
+            yield os.path.relpath(os.path.join(folder, name), os.fsencode(root)).decode("utf-8", "replace")
+        folders[:] = sorted(set(folders) - set(bad))
+
+
+def misnamed_files(root: Path) -> Iterator[Anomaly]:
+    """What the check of every corpus says of `misnamed`."""
+    return (Anomaly("misnamed_file", path, "its name is not UTF-8: rename it") for path in misnamed(root))
+
+
+def _is_utf8(name: bytes) -> bool:
+    try:
+        name.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from features.check import Anomaly, Findings, counted
+from features.releases.walk import misnamed_files
 from features.releases.xed_release import DEPTH, FILES, LABELS, Table, find_files, read_table
 
 PUBLISHED: Mapping[str, int] = {
@@ -36,6 +37,7 @@ PUBLISHED: Mapping[str, int] = {
 ANOMALIES: Mapping[str, str] = {
     "missing_part": "the annotated or the neutral file is not there",
     "malformed_file": "a file is not UTF-8",
+    "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
     "other_line_ends": "lines end in LF where the published file has CR LF, or the other way round: an edited copy",
     "blank_line": "a line without text and label; the published neutral file has one",
     "malformed_line": "a line has another number of cells, no text, or labels of another form",
@@ -72,6 +74,7 @@ def check(root: Path, expected: Mapping[str, int]) -> Findings:
             continue
         found += _counts(unit, table)
         anomalies += _anomalies(unit, table)
+    anomalies += misnamed_files(root)
     return Findings(counted(found, expected), anomalies)
 
 

@@ -66,7 +66,7 @@ def find_files(root: Path) -> dict[str, Path]:
     units = {name: unit for unit, name in FILES.items()}
     found: dict[str, Path] = {}
     for path in walk(root, DEPTH):
-        if path.name in units:
+        if path.name in units and path.is_file():
             found.setdefault(units[path.name], path)
     return found
 

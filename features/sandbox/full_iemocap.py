@@ -86,8 +86,8 @@ def _lines() -> list[_Line]:
                     emotion = "exc" if excited[session] else "hap"
                     excited[session] -= emotion == "exc"
                 improvised = _spread(n_of_class[own], n_improvised, n_improvised + n_scripted)
-                text = "[LAUGHTER]" if n_four < counts.ONLY_TAGS else f"Sentence {n_four} [BREATHING] of them: yes."
-                place(session, letter, emotion, _spread(n_four, counts.WEARER_IS_NOT_SPEAKER, n_all), improvised, text)
+                foreign = _spread(n_four, counts.WEARER_IS_NOT_SPEAKER, n_all)
+                place(session, letter, emotion, foreign, improvised, _words(n_four))
                 n_of_class[own] += 1
                 n_four += 1
     others = iter([emotion for emotion, n in counts.OTHERS.items() for _ in range(n)])
@@ -98,6 +98,13 @@ def _lines() -> list[_Line]:
             place(session, "FM"[number % 2], next(others), number % 4 > 1, improvised, f"Other words, {n_others}.")
             n_others += 1
     return found
+
+
+def _words(number: int) -> str:
+    """What the utterance of this number says: the first only laugh, and those after them have the other tags."""
+    tags = [tag for tag, n in counts.TAGS.items() for _ in range(n)]
+    tag = tags[number] if number < len(tags) else "--"
+    return tag if number < counts.ONLY_TAGS else f"Sentence {number} {tag} of them: yes."
 
 
 def _spread(position: int, n: int, n_all: int) -> bool:

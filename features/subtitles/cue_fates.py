@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from features.audio import TOLERANCE_S
 from features.plugin import normalised_words
-from features.subtitles.cues import NO_END, NO_TIMES, Cue
+from features.subtitles.cues import BROKEN, NO_END, NO_TIMES, Cue
 from features.subtitles.spoken_text import (
     changes_speaker,
     is_advert,
@@ -41,6 +41,7 @@ FLAWS: Mapping[str, str] = {
     "missing_times": "a cue has no line of times",
     "missing_end": "a cue has no end",
     "malformed_times": "the times of a cue cannot be read",
+    "broken_text": "letters of a cue cannot be decoded",
     "reversed_times": "a cue ends before it starts",
     "outside": "a cue lies outside the soundtrack",
 }
@@ -49,6 +50,7 @@ FLAWS: Mapping[str, str] = {
 ROLLING = 0.2
 """The part of cues that must repeat a line of the cue before for a file to be rolling captions."""
 
+_FLAWS = {NO_TIMES: "missing_times", NO_END: "missing_end", BROKEN: "broken_text"}
 _SENTENCE_END = re.compile(r"[.?!…。？！][\"'”’»)\]]*$")
 
 
@@ -59,6 +61,7 @@ class Rules:
     min_duration_s: float
     min_words: int
     merge_gap_s: float
+    merge_max_s: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def by_time(fates: Sequence[Fate], duration_s: float, rules: Rules) -> list[Fate
     """
     fates = _without_overlaps([_placed_in(fate, duration_s) for fate in fates])
     if rules.merge_gap_s > 0:
-        fates = _merged(fates, rules.merge_gap_s)
+        fates = _merged(fates, rules)
     return [_filtered(fate, rules) for fate in fates]
 
 
@@ -137,7 +140,7 @@ def is_rolling(cues: Sequence[Cue]) -> bool:
 
 def _fate(cue: Cue, shown: str | None, language: str) -> Fate:
     if cue.times_s is None:
-        flaw = {NO_TIMES: "missing_times", NO_END: "missing_end"}.get(cue.problem, "malformed_times")
+        flaw = _FLAWS.get(cue.problem, "malformed_times")
         return Fate(cue, problem=f"cue {cue.number} {cue.problem}", flaw=flaw)
     if not plain(cue.text).strip():
         return Fate(cue, left_out="empty")
@@ -227,12 +230,13 @@ def _without_overlaps(fates: Sequence[Fate]) -> list[Fate]:
     ]
 
 
-def _merged(fates: Sequence[Fate], gap_s: float) -> list[Fate]:
-    """Utterances that end in mid-sentence take in the next one if the same speaker may go on and the gap is smaller."""
+def _merged(fates: Sequence[Fate], rules: Rules) -> list[Fate]:
+    """Utterances that end in mid-sentence take in the next one if the same speaker may go on, the gap is smaller, and
+    both together are not too long; else the next one begins anew."""
     merged: list[Fate] = []
     last: int | None = None
     for fate in fates:
-        if last is not None and fate.is_utterance and _goes_on(merged[last], fate, gap_s):
+        if last is not None and fate.is_utterance and _goes_on(merged[last], fate, rules):
             first = merged[last]
             start_s, end_s = (first.cue.times_s or (0.0, 0.0))[0], (fate.cue.times_s or (0.0, 0.0))[1]
             cue = replace(first.cue, times_s=(start_s, end_s), text=f"{first.cue.text}\n{fate.cue.text}")
@@ -245,11 +249,13 @@ def _merged(fates: Sequence[Fate], gap_s: float) -> list[Fate]:
     return merged
 
 
-def _goes_on(first: Fate, second: Fate, gap_s: float) -> bool:
+def _goes_on(first: Fate, second: Fate, rules: Rules) -> bool:
     if first.cue.times_s is None or second.cue.times_s is None or ends_sentence(first.text):
         return False
+    if round(second.cue.times_s[1] - first.cue.times_s[0], 3) > rules.merge_max_s:
+        return False
     same = second.cue.speaker in ("", first.cue.speaker) and not changes_speaker(second.cue.text)
-    return same and -TOLERANCE_S <= round(second.cue.times_s[0] - first.cue.times_s[1], 3) < gap_s
+    return same and -TOLERANCE_S <= round(second.cue.times_s[0] - first.cue.times_s[1], 3) < rules.merge_gap_s
 
 
 def _filtered(fate: Fate, rules: Rules) -> Fate:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 NO_TIMES = "has no line of times"
 NO_END = "has no end"
+BROKEN = "has letters that cannot be decoded"
 
 _CLOCK = r"(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.:](\d{1,9}))?"
 _SPAN = re.compile(rf"\s*{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?")

@@ -18,13 +18,15 @@ from features.subtitles.subrip import parse_srt
 from features.subtitles.substation import parse_ass
 from features.subtitles.subtitle_files import is_forced, is_media, stated_language
 from features.subtitles.subtitle_streams import Embedded, embedded
-from features.subtitles.subtitle_sync import MAX_OFFSET_S, Alignment, align
+from features.subtitles.subtitle_sync import MAX_OFFSET_S, Alignment, align, part_elsewhere
 from features.subtitles.text_encoding import Decoded, decoded
 from features.subtitles.webvtt import parse_vtt
 from features.subtitles.webvtt import stated_language as vtt_language
 from warehouse.errors import UnreadableAudio, Untreatable
 
 Sync = Literal["off", "check", "correct"]
+
+UNDECODABLE = "its name, or that of its film or its subtitles, is not UTF-8: rename it"
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,20 @@ def read_title(
     """Reads one title as far as it can be read; never stops at a fault, but says it.
 
     Args:
-        paths: of the film and of its subtitle file, if there is one, below `root`.
+        paths: of the film and of its subtitle file, if there is one, below `root`; none where a name is not UTF-8.
         language: the wanted one; '' takes what there is.
         sync: whether to look at the soundtrack, and what to do with subtitles that are elsewhere.
         min_score: agreement with the soundtrack's speech below which the subtitles are another film's.
         voice: gives the voice activity of a path.
     """
-    title = Title(next(path for path in paths if is_media(path)))
+    media = [path for path in paths if is_media(path)]
+    title = Title(next(iter(media), ""))
+    if not media:
+        return _faulty(title, "misnamed_file", UNDECODABLE)
+    if len(media) > 1:
+        folder, names = Path(title.media).parent.name, ", ".join(Path(path).name for path in media)
+        problem = f"{folder} holds {len(media)} films ({names}): give each a folder of its own"
+        return _faulty(title, "several_films", problem)
     try:
         title.duration_s = duration_of(root, title.media)
     except Untreatable as error:
@@ -156,7 +165,7 @@ def _judge(title: Title, rules: Rules, sync: Sync, min_score: float, voice: Call
     title.fates = by_text(title.cues, title.language)
     latest_s = title.duration_s + MAX_OFFSET_S  # a mistyped end must not be looked for, hours behind the film
     spans_s = [fate.cue.times_s for fate in title.fates if fate.is_speech and fate.cue.times_s]
-    shown_s = [(start_s, min(end_s, latest_s)) for start_s, end_s in spans_s if start_s < latest_s]
+    shown_s = [(start_s, end_s) for start_s, end_s in spans_s if end_s <= latest_s]
     if sync != "off" and shown_s and title.fault is None:
         try:
             active = voice(title.media)
@@ -164,13 +173,15 @@ def _judge(title: Title, rules: Rules, sync: Sync, min_score: float, voice: Call
             _faulty(title, "unreadable_film", str(UnreadableAudio(title.media, error.why)))
             return
         found = title.alignment = align(shown_s, active)
-        if found.score < min_score:
-            _faulty(title, "other_soundtrack", _does_not_fit(title.source, found, active, min_score))
+        if found.score < min_score or found.score <= found.chance:
+            _faulty(title, "other_soundtrack", _does_not_fit(title.source, found, active, min_score, len(shown_s)))
             return  # their times mean nothing here
         if not found.is_in_place:
             if sync == "check":
                 _faulty(title, "out_of_sync", _out_of_place(title.source, found))
             title.fates = [_moved(fate, found) for fate in title.fates]
+        if title.fault is None and (part := part_elsewhere(shown_s, active, found)):
+            _faulty(title, "changing_shift", _changes(title.source, *part))
     title.fates = by_time(title.fates, title.duration_s, rules)
 
 
@@ -188,12 +199,18 @@ def _moved(fate: Fate, alignment: Alignment) -> Fate:
     return replace(fate, cue=replace(fate.cue, times_s=(alignment.moved(start_s), alignment.moved(end_s))))
 
 
-def _does_not_fit(source: str, found: Alignment, active: np.ndarray, min_score: float) -> str:
+def _does_not_fit(source: str, found: Alignment, active: np.ndarray, min_score: float, n_cues: int) -> str:
     if not active.any():
         return f"{source} does not fit the soundtrack: no speech is heard there; read with sync = 'off' if there is"
+    fits = f"at {_place(found)} it agrees with the speech by {found.score:.2f}"
+    if found.score < min_score:
+        return (
+            f"{source} does not fit the soundtrack: {fits}, less than {min_score}: find others, or read with "
+            "sync = 'off'"
+        )
     return (
-        f"{source} does not fit the soundtrack: at {_place(found)} it agrees with the "
-        f"speech by {found.score:.2f}, less than {min_score}: find others, or read with sync = 'off'"
+        f"{source} cannot be told from another film's: {fits}, and {n_cues} such cue{'s' if n_cues > 1 else ''} may "
+        f"by {found.chance:.2f} with any: find others, or read with sync = 'off' if they are this film's"
     )
 
 
@@ -202,6 +219,14 @@ def _out_of_place(source: str, found: Alignment) -> str:
         f"{source} is out of step with the soundtrack: it fits best at {_place(found)}, by "
         f"{found.score:.2f} against {found.own_score:.2f} where it is: "
         "read with sync = 'correct' to move it"
+    )
+
+
+def _changes(source: str, start_s: float, end_s: float, there: Alignment) -> str:
+    return (
+        f"{source} fits the soundtrack at several places: from {start_s:.0f} to {end_s:.0f} s it fits best at "
+        f"{_place(there)}, by {there.score:.2f} against {there.own_score:.2f} where the whole does: find others, or "
+        "read with sync = 'off'"
     )
 
 

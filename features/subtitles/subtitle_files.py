@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from features.subtitles.languages import language_code, same_language
@@ -15,6 +15,31 @@ SUBTITLES = (".srt", ".vtt", ".ass", ".ssa")
 
 KINDS = frozenset({"sdh", "cc", "hi", "forced"})
 """Parts of a subtitle file's name that say what it is, not its language."""
+
+
+def title_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below `root` that may be of a title, and the files in it; hidden ones do not count."""
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        names = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        yield folder.name, sorted(names)
+
+
+def title_paths(folder: str, names: Sequence[str], language: str) -> list[str]:
+    """What is read of a title, below the root: its film and the chosen subtitles. Where several films lie in the
+    folder, those alone, for nobody can tell which one subtitles are of."""
+    media = [name for name in names if is_media(name)]
+    subtitles = chosen_subtitles(Path(media[0]).stem, names, language) if len(media) == 1 else None
+    return [f"{folder}/{name}" for name in (*media, subtitles) if name]
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path can be written down: that of a file named in an old code page cannot."""
+    return shown_name(path) == path
+
+
+def shown_name(path: str) -> str:
+    r"""A path as it can be written down: what is no UTF-8 in it as \udc and two digits, so that no two look alike."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def is_media(name: str) -> bool:

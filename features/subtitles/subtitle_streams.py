@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.audio import PLAIN
-from features.subtitles.cues import NO_END, Cue
+from features.subtitles.cues import BROKEN, NO_END, Cue
 from features.subtitles.languages import language_code, same_language
 from features.subtitles.substation import PACKET, event_of, shown
 from features.subtitles.webvtt import voice_of
@@ -66,7 +66,7 @@ def embedded(path: Path) -> Embedded:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             origin_s = max(container.start_time or 0, 0) / 1_000_000
             streams = list(container.streams.subtitles)
             texts = {stream.index: stream for stream in streams if _kind(stream) in TEXT}
@@ -95,7 +95,11 @@ def _cue(packet, origin_s: float, number: int) -> Cue | None:  # type: ignore[no
     if packet.pts is None or not raw.strip(b"\0 \r\n"):
         return None
     encoding = "utf-16" if raw[:2] in (b"\xfe\xff", b"\xff\xfe") else "utf-8"
-    text, speaker = raw.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n").strip("\0\n "), ""
+    try:
+        decoded = raw.decode(encoding)
+    except UnicodeDecodeError:
+        return Cue(number, None, raw.decode(encoding, "replace").strip("\0\r\n "), problem=BROKEN)
+    text, speaker = decoded.replace("\r\n", "\n").replace("\r", "\n").strip("\0\n "), ""
     if kind in ("ass", "ssa"):
         event = event_of(text, PACKET) or {"text": text}
         text, speaker = shown(event["text"]), event.get("name", "").strip()

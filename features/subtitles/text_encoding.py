@@ -48,7 +48,8 @@ def decoded(raw: bytes, language: str = "") -> Decoded:
     script few accented ones; of two such, the one that looks better to charset-normalizer. Without such a page it
     judges the look of the text under each page of PAGES; Windows-1252 stands where it fits as well as the best. Two
     pages that fit equally well and give different text are a refusal, not a choice; and so is UTF-8 with a few broken
-    letters, which a code page would turn into text that looks like none.
+    letters, which a code page would turn into text that looks like none, and UTF-16 with any (half a pair of codes, or
+    half a code at the end of a file that was cut off).
 
     Args:
         language: what the text should be in, if anything says so.
@@ -64,9 +65,12 @@ def decoded(raw: bytes, language: str = "") -> Decoded:
         if raw.startswith(mark):
             if mark == codecs.BOM_UTF8:
                 _refuse_broken_utf8(raw)
-            return Decoded(raw.decode(encoding, "replace"), encoding)
+            else:
+                _refuse_broken_utf16(raw, encoding)
+            return Decoded(raw.decode(encoding), encoding)
     if encoding := _wide(raw):
-        return Decoded(raw.decode(encoding, "replace"), encoding, is_guess=True)
+        _refuse_broken_utf16(raw, encoding)
+        return Decoded(raw.decode(encoding), encoding, is_guess=True)
     if (text := _strictly(raw, "utf-8")) is not None:
         return Decoded(text, "utf-8")
     _refuse_broken_utf8(raw)
@@ -101,11 +105,22 @@ def _refuse_broken_utf8(raw: bytes) -> None:
             ) from error
 
 
+def _refuse_broken_utf16(raw: bytes, encoding: str) -> None:
+    try:
+        raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        n_broken = raw.decode(encoding, "replace").count("\ufffd")
+        letters = "1 broken letter" if n_broken == 1 else f"{n_broken} broken letters"
+        raise Untreatable(
+            f"the subtitles are UTF-16 with {letters}, the first at byte {error.start}: save them as UTF-8"
+        ) from error
+
+
 def _wide(raw: bytes) -> str:
     """UTF-16 without a mark: times and spaces make every other byte 0, at odd places when little-endian."""
     even, odd = raw[0::2], raw[1::2]
     n_even, n_odd = even.count(0), odd.count(0)
-    if n_even + n_odd <= len(raw) // 10 or len(raw) % 2:
+    if n_even + n_odd <= len(raw) // 10:
         return ""
     if n_odd > 4 * n_even:
         return "utf-16-le"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from features import sandbox
-from features.plugin import Corpus, RawFile, Rows
-from warehouse.hashing import file_digest
+from features.plugin import Corpus, Rows
+from tests.features.surveying import files_of, surveyed
 from warehouse.schema import FAILURES, LABELS, UTTERANCES
 from warehouse.tables import table_of
 
@@ -28,9 +28,10 @@ def read_all() -> ReadAll:
 
     def read(reader: Corpus, root: Path, corpus: str = "c") -> Rows:
         rows = Rows()
-        for unit, paths in reader.units(root).items():
-            files = {path: RawFile(path, (root / path).stat().st_size, file_digest(root / path)) for path in paths}
-            found = reader.read(root, unit, files, corpus)
+        units = files_of(reader, root)
+        survey = surveyed(reader, root, units)
+        for unit, files in units.items():
+            found = reader.read(root, unit, files, corpus, **survey[unit])
             rows.utterances += found.utterances
             rows.labels += found.labels
             rows.failures += found.failures

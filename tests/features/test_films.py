@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -13,14 +15,15 @@ import soundfile
 
 from features import audio
 from features.corpora.films import Films
-from features.ingest import write_utterances
+from features.ingest import raw_works, write_utterances
 from features.plugin import normalised_words
 from features.raw import RawDigests
-from features.sandbox.traps.films import TRAPS
+from features.sandbox.media import CONTAINER_RATE_HZ, write_film
+from features.sandbox.traps.films import TRAPS, remux
 from features.subtitles.spoken_text import plain, spoken_text
 from features.subtitles.subrip import parse_srt
-from warehouse.errors import MalformedSource, MissingFolder
-from warehouse.schema import UTTERANCES, make_id
+from warehouse.errors import MissingFolder
+from warehouse.schema import FAILURES, UTTERANCES, make_id
 from warehouse.tables import read_table
 
 Make = Callable[..., Path]
@@ -86,14 +89,14 @@ def test_a_film_out_of_place_is_refused_or_moved_to_where_it_was(
     small_sandbox: dict[str, Path], tmp_path: Path, read_all
 ) -> None:
     root = Path(shutil.copytree(small_sandbox["films"], tmp_path / "films"))
-    good = [row for row in read_all(Films(), root).utterances if row["unit"] == "A Letter for Julia"]
+    good = [row for row in read_all(Films(), root).utterances if row["unit"] == "Monday at the Station"]
     TRAPS["out_of_sync"](root)
     rows = read_all(Films(), root)
     (failure,) = rows.failures
-    assert failure["utterance_id"] == make_id("c", "A Letter for Julia")
+    assert failure["utterance_id"] == make_id("c", "Monday at the Station")
     assert "is out of step with the soundtrack: it fits best at -5.0" in failure["reason"]
-    assert "A Letter for Julia" not in {row["unit"] for row in rows.utterances}
-    moved = [row for row in read_all(Films(sync="correct"), root).utterances if row["unit"] == "A Letter for Julia"]
+    assert "Monday at the Station" not in {row["unit"] for row in rows.utterances}
+    moved = [row for row in read_all(Films(sync="correct"), root).utterances if row["unit"] == "Monday at the Station"]
     for row, before in zip(moved, good, strict=True):
         assert (row["utterance_id"], row["text"]) == (before["utterance_id"], before["text"])
         assert row["start_s"] == pytest.approx(before["start_s"], abs=0.15)
@@ -337,7 +340,60 @@ def test_folders_that_are_no_film_library(film: Make, tmp_path: Path) -> None:
         Films().units(tmp_path / "nowhere")
     with pytest.raises(MissingFolder, match=r"any film is not at .*: put each film with its subtitles into a folder"):
         Films().units(tmp_path)
+
+
+def test_a_folder_with_two_films_costs_no_other(film: Make, read_all) -> None:
     root = film((1, 3, "Some words."))
+    film((1, 3, "Some words."), title="Other")
     (root / "Film" / "Part two.mkv").write_bytes(b"")
-    with pytest.raises(MalformedSource, match=r"it holds 2 films \(Film.wav, Part two.mkv\): give each a folder"):
-        Films().units(root)
+    rows = read_all(UNHEARD, root)
+    (failure,) = rows.failures
+    assert failure["utterance_id"] == "c-Film"
+    assert failure["reason"] == "Film holds 2 films (Film.wav, Part two.mkv): give each a folder of its own"
+    assert [row["unit"] for row in rows.utterances] == ["Other"]
+    assert UNHEARD.units(root)["Film"] == ["Film/Film.wav", "Film/Part two.mkv"]
+
+
+@pytest.mark.parametrize("odd", ["Film.srt", "Film.wav", "Film"])
+def test_a_name_that_is_not_utf8_costs_no_other(film: Make, tmp_path: Path, read_all, odd: str) -> None:
+    root = tmp_path / "films"
+    for title in ("Film", "Other"):
+        (root / title).parent.mkdir(exist_ok=True)
+        (film((1, 3, "Some words."), name="{}.srt", title=title) / title).rename(root / title)
+    path = root / odd if odd == "Film" else root / "Film" / odd
+    stem = b"Film.fran\xe7ais" if odd == "Film.srt" else b"Caf\xe9"
+    path.rename(path.with_name(os.fsdecode(stem) + path.suffix))
+    rows = read_all(UNHEARD, root)
+    (failure,) = rows.failures
+    assert failure["utterance_id"] == make_id("c", "Caf\\udce9" if odd == "Film" else "Film")
+    assert failure["reason"] == "its name, or that of its film or its subtitles, is not UTF-8: rename it"
+    assert [row["unit"] for row in rows.utterances] == ["Other"]
+    findings = UNHEARD.check(root)
+    (anomaly,) = (anomaly for anomaly in findings.anomalies if anomaly.name != "unpaired_subtitles")
+    assert (anomaly.name, anomaly.problem) == ("misnamed_file", "its name is not UTF-8: rename it")
+    assert "\\udce" in anomaly.where
+    assert {count.what: count.found for count in findings.counts}["titles refused"] == 1
+    json.dumps(findings.as_json(), ensure_ascii=False).encode()
+
+
+def test_a_film_whose_own_title_is_not_utf8_is_read(film: Make, read_all) -> None:
+    root = film((1, 3, "Some words."))
+    (root / "Film" / "Film.wav").unlink()
+    path = root / "Film" / "Film.mkv"
+    write_film(path, np.zeros((5 * CONTAINER_RATE_HZ, 1), np.float32))
+    remux(path, "subrip", [(1_000, 2_000, b"Said inside.")], language="eng")
+    path.write_bytes(path.read_bytes().replace(b"eng", b"\xe9ng"))
+    assert [row["text"] for row in read_all(UNHEARD, root).utterances] == ["Some words."]
+
+
+def test_a_title_of_which_no_file_can_be_recorded_is_a_failure_in_the_lake(film: Make, tmp_path: Path) -> None:
+    root = film((1, 3, "Some words."))
+    (root / "Film" / "Film.wav").rename(root / "Film" / os.fsdecode(b"Caf\xe9.wav"))
+    digests = RawDigests(tmp_path / "lake")
+    (work,) = raw_works(digests, "c", UNHEARD, root).values()
+    digests.close()
+    assert work.arguments["files"] == ()
+    reading = {"lake": tmp_path / "lake", "reader": UNHEARD, "root": root, "unit": "Film", "corpus": "c", "files": ()}
+    write_utterances(tmp_path, **reading)
+    assert read_table(tmp_path / "utterances.parquet", UTTERANCES).num_rows == 0
+    assert read_table(tmp_path / "failures.parquet", FAILURES).column("utterance_id").to_pylist() == ["c-Film"]

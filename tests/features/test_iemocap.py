@@ -221,6 +221,7 @@ BROKEN = [
     (HEADER + BLOCK.format(id=NAME, emotion="joy"), r"line 3 has the unknown emotion 'joy' \(known: ang, dis,"),
     (HEADER + BLOCK.format(id="Ses09F_x", emotion="ang"), "line 3 has 'Ses09F_x', which is no utterance id"),
     (HEADER + BLOCK.format(id=NAME, emotion="ang").replace("8.2357", "6.2901"), "line 3 ends at 6.2901 s, not after"),
+    (HEADER + BLOCK.format(id=NAME, emotion="ang").replace("C-E2:\t", "C-E2 "), "line 4 is no 'C-E1:' or 'A-E1:' line"),
     (HEADER + 2 * BLOCK.format(id=NAME, emotion="ang"), f"utterance {NAME} has a second summary line"),
 ]
 

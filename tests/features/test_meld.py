@@ -158,9 +158,10 @@ def test_turns_close_the_gaps_of_utterance_ids(release: Path, read_all) -> None:
     assert {row["utterance_id"][-1]: row["turn"] for row in rows} == {"6": 0, "7": 1, "9": 2}
 
 
-def test_an_unnamed_index_and_a_byte_order_mark_are_accepted(release: Path, read_all) -> None:
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_an_unnamed_index_and_a_byte_order_mark_are_accepted(release: Path, read_all, name: str) -> None:
     expected = read_all(Meld(), release)
-    write_csv(table(release), ["0", *ROW], header=("", *COLUMNS))
+    write_csv(table(release), ["0", *ROW], header=(name, *COLUMNS))
     table(release).write_bytes(b"\xef\xbb\xbf" + table(release).read_bytes())
     assert read_all(Meld(), release) == expected
 

@@ -223,6 +223,13 @@ def test_missing_parts_are_named(release: Path) -> None:
         Mosei().units(release / "nowhere")
 
 
+def test_labels_that_were_saved_after_aligning_are_refused(miniature: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(miniature, tmp_path / "tree"))
+    TRAPS["aligned_ids"](root)
+    with pytest.raises(MalformedSource, match=r"CMU_MOSEI_Labels.csd: its ids are of aligned segments, such as '-"):
+        Mosei().units(root)
+
+
 def test_another_name_of_the_labels(release: Path, read_all) -> None:
     (release / LABELS).rename(release / "All Labels.csd")
     assert len(read_all(Mosei(labels="All Labels.csd"), release).utterances) == 3

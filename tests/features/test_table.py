@@ -133,6 +133,13 @@ def test_a_missing_column_names_those_there_are(clips: Path) -> None:
     write(clips / "c.csv", [{"path": "two.wav", "text": "t", "speaker": "s", "emotion": "x"}])
     with pytest.raises(MalformedSource, match=r"row 1 has no column 'label' \(there are: 'path', 'text', 'speaker', '"):
         Table("c.csv").units(clips)
+    for fields, todo in (
+        ({}, "name another in field `label`, or '' if there is none"),
+        ({"label": "", "path": "wav"}, "name another in field `path`$"),
+        ({"label": "", "attributes": ("age",)}, "leave it out of field `attributes`"),
+    ):
+        with pytest.raises(MalformedSource, match=todo):
+            Table("c.csv", **fields).units(clips)
 
 
 def test_other_mistakes(clips: Path, read_all) -> None:
@@ -164,3 +171,123 @@ def test_a_table_outside_the_root_is_refused(clips: Path, file: str) -> None:
     write(clips / "clips.csv", ROWS)
     with pytest.raises(MalformedSource, match=r"clips\.csv: the table must lie below the root of the corpus"):
         Table(file.format(clips), **NAMES).units(clips / "a")
+
+
+# -- odd tables --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xef\xbb\xbfpath,label\r\ntwo.wav,so so\r\n",
+        b"path,label\rtwo.wav, so so \r",
+        b"path,label,\n\ntwo.wav,so so,\n\n\n",
+        b'"path","label"\n".\\two.wav","so so"',
+        b",label,path\n0,so so,a/../two.wav\n",
+    ],
+)
+def test_one_table_in_the_forms_that_programs_write(clips: Path, read_all, raw: bytes) -> None:
+    (clips / "c.csv").write_bytes(raw)
+    rows = read_all(Table("c.csv", text="", speaker=""), clips)
+    assert [(row["utterance_id"], row["path"]) for row in rows.utterances] == [("c-two", "two.wav")]
+    assert [row["value"] for row in rows.labels] == ["so so"]
+
+
+def test_a_text_of_several_lines_is_one_text(clips: Path, read_all) -> None:
+    (clips / "c.csv").write_bytes(b'path,text\r\ntwo.wav,"Well,\r\nno ""more"""\r\n')
+    (row,) = read_all(Table("c.csv", speaker="", label=""), clips).utterances
+    assert (row["verbatim"], row["text"]) == ('Well,\r\nno "more"', 'Well, no "more"')
+
+
+@pytest.mark.parametrize("file", ["c.csv", "c.jsonl"])
+@pytest.mark.parametrize(
+    ("start", "end", "span"),
+    [
+        ("0 days 00:00:00.25", "0 days 00:00:00.750000", (0.25, 0.75)),
+        ("0:00:00.250000", "0:00:00.75", (0.25, 0.75)),
+        ("00:00:00.250000001", "NaT", (0.250000001, 1.0)),
+        ("", "0 days 00:00:01", (0.0, 1.0)),
+    ],
+)
+def test_times_may_be_spans_as_pandas_writes_them(
+    clips: Path, read_all, file: str, start: str, end: str, span: tuple[float, float]
+) -> None:
+    write(clips / file, [{"path": "two.wav", "from": start, "to": end}])
+    (row,) = read_all(
+        Table(file, text="", speaker="", label="", start_s="from", end_s="to"), clips
+    ).utterances  # fmt: skip
+    assert (row["start_s"], row["end_s"]) == span
+
+
+@pytest.mark.parametrize("cell", ["0,25", "00:01", "inf", "nan", "1_0", "12 s", "-5000000 days"])
+def test_what_is_no_time_is_named(clips: Path, cell: str) -> None:
+    write(clips / "c.csv", [{"path": "two.wav", "from": cell}])
+    problem = rf"row 1 has '{cell}' in column 'from', which must hold seconds, or a span such as '0 days 00:00:01\.5'"
+    with pytest.raises(MalformedSource, match=problem):
+        Table("c.csv", text="", speaker="", label="", start_s="from").units(clips)
+
+
+def test_a_number_is_one_as_people_write_it(clips: Path, read_all) -> None:
+    rows = [{"path": "two.wav", "label": cell, "id": cell} for cell in ("1_0", "1e1", "inf", "-3")]
+    write(clips / "c.jsonl", rows)
+    found = read_all(Table("c.jsonl", text="", speaker="", id="id"), clips)
+    assert [(row["value"], row["number"]) for row in found.labels] == [
+        ("1_0", None), ("1e1", 10.0), ("inf", None), ("-3", -3.0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "raw"),
+    [
+        ("c.csv", b"path;label\ntwo.wav;x\n"),
+        ("c.csv", b"path\tlabel\ntwo.wav\tx\n"),
+        ("c.tsv", b"path,label\ntwo.wav,x\n"),
+    ],
+)
+def test_cells_parted_by_something_else_are_told(clips: Path, file: str, raw: bytes) -> None:
+    (clips / file).write_bytes(raw)
+    problem = (
+        r"no column 'path' \(there are: 'path.{1,2}label'\): part the cells of a \.csv by commas, of a \.tsv by tabs"
+    )
+    with pytest.raises(MalformedSource, match=problem):
+        Table(file, text="", speaker="").units(clips)
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"label": ["a", "b"]}, "row 1 has a list in column 'label', which must hold one value"),
+        ({"path": {"file": "two.wav"}}, "row 1 has a mapping in column 'path'"),
+        ({"text": "so \ud83d"}, "row 1 has half of a character in column 'text'"),
+        ({"path": "\udcf6.wav"}, "row 1 has half of a character in column 'path'"),
+        ({"who": ["x"]}, "row 1 has a list in column 'who'"),
+    ],
+)
+def test_a_cell_that_is_no_text_is_refused_where_it_is_named(clips: Path, read_all, row: dict, problem: str) -> None:
+    write(clips / "c.jsonl", [{"path": "two.wav", "text": "", "label": "", "who": "x", "more": [1, {"a": 2}]} | row])
+    reader = Table("c.jsonl", speaker="", attributes=("who",))
+    with pytest.raises(MalformedSource, match=rf"c\.jsonl: {problem}"):
+        read_all(reader, clips)
+
+
+def test_parquet_with_nulls_and_categories(clips: Path, read_all) -> None:
+    columns = {
+        "path": pa.array(["two.wav", "a/one.wav"]).dictionary_encode(),
+        "label": pa.array(["x", None]).dictionary_encode(),
+        "from": pa.array([None, 0.5]),
+        "rate": pa.array([3, None]),
+        "when": pa.array([2**50], pa.timestamp("ms")).take(pa.array([0, 0])),  # beyond Python's, and not asked for
+    }
+    pq.write_table(pa.table(columns), clips / "c.parquet")
+    rows = read_all(Table("c.parquet", text="", speaker="", start_s="from", attributes=("rate",)), clips)
+    assert [(row["start_s"], row["attributes"]) for row in rows.utterances] == [(0.0, {"rate": "3"}), (0.5, {})]
+    assert [row["value"] for row in rows.labels] == ["x"]
+    with pytest.raises(MalformedSource, match=r"row 1 has no column 'file' \(there are: 'path', 'label', 'from'"):
+        Table("c.parquet", path="file", text="", speaker="", label="").units(clips)
+
+
+@pytest.mark.parametrize("path", ["x" * 300 + ".wav", "two\0.wav", "two.wav/deeper.wav", "a", "https://host/two.wav"])
+def test_a_path_that_leads_to_no_file_is_a_failure(clips: Path, read_all, path: str) -> None:
+    write(clips / "c.jsonl", [{"path": path}, {"path": "two.wav"}])
+    rows = read_all(Table("c.jsonl", text="", speaker="", label=""), clips)
+    assert len(rows.utterances) == 1 and rows.failures[0]["reason"].startswith("there is no file ")

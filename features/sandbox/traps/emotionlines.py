@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from features.sandbox.emotionlines import SIZES, path_of
+from features.sandbox.traps.misnamed import misnamed_file
 
 _TRAIN = path_of("train")
 
@@ -51,6 +52,7 @@ def _write(path: Path, dialogues: list[Any]) -> None:
 TRAPS: Mapping[str, Callable[[Path], None]] = {
     "missing_part": _missing_part,
     "joint_file": _joint_file,
+    "misnamed_file": misnamed_file,
     "malformed_file": _malformed_file,
     "malformed_row": _changed(speaker=None),
     "empty_dialogue": _empty_dialogue,

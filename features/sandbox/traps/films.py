@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from features import audio
+from features.plugin import RATE_HZ
 from features.sandbox.films import plan
-from features.sandbox.media import CONTAINER_RATE_HZ, write_film
+from features.sandbox.media import CONTAINER_RATE_HZ, write_film, write_wav
 
 Cues = list[list[str]]
 """Each cue as its lines: index, times, text."""
@@ -64,29 +68,29 @@ def remux(film: Path, kind: str, packets: Sequence[tuple[int, int, bytes]], lang
     written.replace(film)
 
 
-def _subtitles(root: Path) -> Path:
-    return min(root.glob("*/*.srt"))
+def _subtitles(root: Path, title: int = 0) -> Path:
+    return sorted(root.glob("*/*.srt"))[title]
 
 
 def _film(root: Path) -> Path:
     return min(root.glob("*/*.mkv"))
 
 
-def _text(root: Path) -> str:
-    return _subtitles(root).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+def _text(root: Path, title: int = 0) -> str:
+    return _subtitles(root, title).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
 
 
-def _cues(root: Path) -> Cues:
-    return [block.split("\n") for block in _text(root).strip().split("\n\n")]
+def _cues(root: Path, title: int = 0) -> Cues:
+    return [block.split("\n") for block in _text(root, title).strip().split("\n\n")]
 
 
-def _changed(change: Callable[[Cues], object]) -> Callable[[Path], None]:
-    """Plants other cues in the first title."""
+def _changed(change: Callable[[Cues], object], title: int = 0) -> Callable[[Path], None]:
+    """Plants other cues in one title, the first where it does not matter which."""
 
     def plant(root: Path) -> None:
-        cues = _cues(root)
+        cues = _cues(root, title)
         change(cues)
-        _subtitles(root).write_text("\n\n".join("\n".join(lines) for lines in cues) + "\n", encoding="utf-8")
+        _subtitles(root, title).write_text("\n\n".join("\n".join(lines) for lines in cues) + "\n", encoding="utf-8")
 
     return plant
 
@@ -162,13 +166,33 @@ def _forced_subtitles(root: Path) -> None:
     path.rename(path.with_suffix(".forced.srt"))
 
 
-def _embedded_subtitles(root: Path) -> None:
+def _packets(root: Path) -> list[tuple[int, int, bytes]]:
     packets = []
     for _, times, *text in _cues(root):
         start_ms, end_ms = map(_milliseconds, times.split(" --> "))
         packets.append((start_ms, end_ms - start_ms, "\n".join(text).encode()))
+    return packets
+
+
+def _embedded_subtitles(root: Path) -> None:
+    packets = _packets(root)
     _subtitles(root).unlink()
     remux(_film(root), "subrip", packets)
+
+
+def _broken_text(root: Path) -> None:
+    """A letter of an old code page in a stream, which should be UTF-8."""
+    packets = _packets(root)
+    start_ms, duration_ms, text = packets[2]
+    packets[2] = start_ms, duration_ms, text + " Voilà!".encode("cp1252")
+    _subtitles(root).unlink()
+    remux(_film(root), "subrip", packets)
+
+
+def _misnamed_file(root: Path) -> None:
+    """A name written under an old code page."""
+    path = _subtitles(root)
+    path.rename(path.with_name(os.fsdecode(f"{path.stem}.français.srt".encode("cp1252"))))
 
 
 def _unreadable_subtitles(root: Path) -> None:
@@ -192,10 +216,33 @@ def _other_soundtrack(root: Path) -> None:
     write_film(_film(root), np.zeros((60 * CONTAINER_RATE_HZ, 1), np.float32))
 
 
+def _changing_shift(root: Path) -> None:
+    """One more title, long enough to have parts: what is said in the others, in any order. Of its 120 cues the last 50
+    come five seconds late."""
+    choose, spoken = random.Random(0), []
+    for number, film in enumerate(sorted(root.glob("*/*.mkv"))):
+        for _, times, *text in _cues(root, number):
+            start_s, end_s = (_milliseconds(clock) / 1_000 for clock in times.split(" --> "))
+            if text[0][0] not in "[(♪":
+                spoken.append((audio.decode(film, start_s, end_s), text))
+    waves, blocks, at = [], [], 0
+    for number in range(120):
+        wave, text = choose.choice(spoken)
+        pause = np.zeros(round(choose.uniform(0.2, 3) * RATE_HZ), np.float32)
+        waves += [pause, wave]
+        start, at = at + len(pause), at + len(pause) + len(wave)
+        late_s = 5 if number >= 70 else 0
+        clocks = (_clock(round((place / RATE_HZ + late_s) * 1_000)) for place in (start, at))
+        blocks.append("\n".join([str(number + 1), " --> ".join(clocks), *text]))
+    write_wav(root / "Two reels" / "Two reels.wav", np.concatenate([*waves, np.zeros(10 * RATE_HZ)]), RATE_HZ)
+    (root / "Two reels" / "Two reels.en.srt").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
 TRAPS: Mapping[str, Callable[[Path], None]] = {
     "loose_file": _loose_file,
     "no_film": _no_film,
     "several_films": _several_films,
+    "misnamed_file": _misnamed_file,
     "unpaired_subtitles": _unpaired_subtitles,
     "unreadable_film": _unreadable_film,
     "no_subtitles": _no_subtitles,
@@ -207,10 +254,12 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "empty_subtitles": _empty_subtitles,
     "wrong_language": _wrong_language,
     "other_soundtrack": _other_soundtrack,
-    "out_of_sync": _changed(_later),
+    "out_of_sync": _changed(_later, 1),  # the first has too few cues to be found elsewhere
+    "changing_shift": _changing_shift,
     "missing_times": _changed(lambda cues: cues[2].pop(1)),
     "missing_end": _line(2, 1, lambda times: times.split("-->")[0] + "-->"),
     "malformed_times": _line(2, 1, lambda times: times.replace("00:00:", "00:OO:")),
+    "broken_text": _broken_text,
     "reversed_times": _line(2, 1, lambda times: " --> ".join(times.split(" --> ")[::-1])),
     "outside": _appended(MINUTE, "This is said when it is over."),
     "missing_text": _line(2, 2, lambda text: ""),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from features.releases.iemocap_counts import tally
 from features.sandbox.iemocap import plan
+from features.sandbox.traps.misnamed import misnamed_file
 
 _DIALOGUE = "Ses01F_impro01"
 _TWIN = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
@@ -20,7 +21,7 @@ def expected(seed: int = 0, scale: float = 1.0) -> Mapping[str, int]:
     dialogues = plan(seed, scale)
     spoken = [turn for dialogue in dialogues for turn in dialogue.turns]
     names = [turn.name for turn in spoken]
-    judged = [(turn.name, turn.label, turn.text) for turn in spoken]
+    judged = [(turn.name, turn.label, f"{turn.text} {turn.tag}") for turn in spoken]
     return tally(judged, names, [dialogue.name for dialogue in dialogues], names)
 
 
@@ -89,6 +90,16 @@ def _summary(pattern: str, replacement: str) -> Callable[[Path], None]:
     return plant
 
 
+def _rating(pattern: str, replacement: str) -> Callable[[Path], None]:
+    """Plants another line of a rater of the first turn, who changes no majority."""
+
+    def plant(root: Path) -> None:
+        path = _judged(root)
+        path.write_text(re.sub(pattern, replacement, path.read_text(), count=1))
+
+    return plant
+
+
 def _longer_span(root: Path) -> None:
     path = _judged(root)
     end = re.search(r" - (\d+\.\d+)\]", path.read_text())
@@ -146,6 +157,15 @@ def _wav_format(root: Path) -> None:
     _wav(root).write_bytes(head + frames)
 
 
+def _unreadable_recording(root: Path) -> None:
+    _recording(root).write_bytes(b"")
+
+
+def _short_recording(root: Path) -> None:
+    """Cut off after a second, as where a download broke."""
+    _recording(root).write_bytes(_recording(root).read_bytes()[: 44 + 16_000 * 4])
+
+
 def _missing_alignment(root: Path) -> None:
     _table(root, "phseg").unlink()
 
@@ -175,6 +195,7 @@ def _alignment_misfit(root: Path) -> None:
 
 
 TRAPS: Mapping[str, Callable[[Path], None]] = {
+    "misnamed_file": misnamed_file,
     "missing_session": _missing_session,
     "missing_folder": _missing_folder,
     "missing_dialogue": _missing_dialogue,
@@ -182,6 +203,7 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "stray_file": _stray_file,
     "apple_double": _apple_double,
     "unparsable_summary": _summary(r"\t\[.*", ""),
+    "unparsable_rating": _rating(r"C-E2:\t", "C-E2: "),
     "unknown_emotion": _summary(r"\t[a-z]{3}\t", "\tjoy\t"),
     "unknown_id": _unknown_id,
     "foreign_id": _foreign_id,
@@ -190,6 +212,7 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "empty_span": _summary(r"\[([\d.]+) - [\d.]+\]", r"[\1 - \1]"),
     "dimension_outside": _summary(r"\[[\d.]+,", "[5.5000,"),
     "missing_dimension": _missing_dimension,
+    "unknown_category": _rating(r"(C-F1:\t)[^\t]*", r"\1Bliss;"),
     "majority_differs": _majority_differs,
     "summary_without_wav": _summary_without_wav,
     "summary_without_transcription": _summary_without_transcription,
@@ -199,6 +222,8 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "truncated_wav": _truncated_wav,
     "wav_format": _wav_format,
     "duration_mismatch": _longer_span,
+    "unreadable_recording": _unreadable_recording,
+    "short_recording": _short_recording,
     "missing_alignment": _missing_alignment,
     "stray_alignment": _stray_alignment,
     "unparsable_alignment": _unparsable_alignment,
@@ -231,6 +256,16 @@ def _old_code_page(root: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"\t()", "\t(fâchée)".encode("latin-1"), 1))
 
 
+def _byte_order_mark(root: Path) -> None:
+    for path in (_judged(root), _said(root)):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+
+def _other_white_space(root: Path) -> None:
+    _judged(root).write_text(_judged(root).read_text().replace("]\n", "] \n").replace("\n\n", "\n"))
+    _said(root).write_text(_said(root).read_text().replace(" [0", "\t [0").replace("\n", "  \n"))
+
+
 def _stray_semicolons(root: Path) -> None:
     path = _judged(root)
     path.write_text(re.sub(r"(C-E2:\t)", r"\1; ", path.read_text()))
@@ -242,6 +277,8 @@ HARMLESS: Mapping[str, Callable[[Path], None]] = {
     "ratings_below": _ratings_below,
     "old_code_page": _old_code_page,
     "stray_semicolons": _stray_semicolons,
+    "byte_order_mark": _byte_order_mark,
+    "other_white_space": _other_white_space,
 }
 """What public copies have and a check must not mind. Dialogues with a suffix are in the sandbox tree already."""
 
@@ -256,6 +293,10 @@ def _said(root: Path) -> Path:
 
 def _first(root: Path) -> str:
     return _judged(root).read_text().split("\t")[1]
+
+
+def _recording(root: Path) -> Path:
+    return root / "Session1" / "dialog" / "wav" / f"{_DIALOGUE}.wav"
 
 
 def _wav(root: Path) -> Path:

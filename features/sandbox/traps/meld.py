@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from features.releases.meld_release import CUT_AGAIN
 from features.sandbox.media import CONTAINER_RATE_HZ, write_film
 from features.sandbox.meld import CLIPS, plan
+from features.sandbox.traps.misnamed import misnamed_file
 
 Row = dict[str, str]
 
@@ -99,7 +101,31 @@ def _changed(**cells: str) -> Callable[[Path], None]:
     return plant
 
 
+def _short_clip(root: Path) -> None:
+    """Sound and line alike: somebody says 'Oh.'"""
+    _changed(StartTime="00:01:00,000", EndTime="00:01:00,200")(root)
+    write_film(_clip(root, _rows(root)[0]), np.zeros((CONTAINER_RATE_HZ // 5, 2), np.float32))
+
+
+def _cut_again(root: Path) -> None:
+    """The plain twin of another clip of test."""
+    plain = sorted(path for path in (root / CLIPS["test"]).iterdir() if path.name.startswith("dia"))[-1]
+    shutil.copy(plain, plain.with_name(f"{CUT_AGAIN}{plain.name}"))
+
+
+def _apple_double(root: Path) -> None:
+    clip = _clip(root, _rows(root)[0])
+    clip.with_name(f"._{clip.name}").write_bytes(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ")
+
+
+def _older_encoding(root: Path) -> None:
+    path = root / _TABLE
+    text = path.read_bytes().decode().replace("’", "\x92").replace("\r\n", "\n")
+    path.write_bytes(text.encode())
+
+
 TRAPS: Mapping[str, Callable[[Path], None]] = {
+    "misnamed_file": misnamed_file,
     "missing_part": _missing_part,
     "malformed_table": _malformed_table,
     "malformed_row": _changed(EndTime="10:16.059"),
@@ -116,8 +142,48 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "long_clip": _long_clip,
     "bad_sound": _renamed(793, 0),
     "out_of_step": _renamed(241, 5),
+    "short_clip": _short_clip,
+    "cut_again": _cut_again,
+    "apple_double": _apple_double,
+    "older_encoding": _older_encoding,
 }
 """Anomaly -> what plants it, and nothing else, in a copy of the sandbox tree."""
+
+
+def _other_white_space(root: Path) -> None:
+    """LF, doubled and no-break spaces, empty lines at the end."""
+    raw = (root / _TABLE).read_bytes().replace(b"\r\n", b"\n")
+    (root / _TABLE).write_bytes(raw.replace(b" the ", b"  the\xc2\xa0").replace(b"Sr  ", b"Sr ") + b"\n\n")
+
+
+def _index_and_mark(root: Path) -> None:
+    """What pandas and editors leave."""
+    header, *lines = (root / _TABLE).read_text(encoding="utf-8").splitlines()
+    numbered = [f",{header}", *(f"{number},{line}" for number, line in enumerate(lines))]
+    (root / _TABLE).write_text("\n".join(numbered), encoding="utf-8-sig")
+
+
+def _folders_of_splits(root: Path) -> None:
+    for split, folder in CLIPS.items():
+        (root / split).mkdir()
+        (root / folder).rename(root / split / folder)
+
+
+def _relatives(root: Path) -> None:
+    """The dyadic variant and EmoryNLP's labels, which the same repository holds."""
+    for name in ("MELD_Dyadic/train_sent_emo_dya.csv", "emorynlp/emorynlp_train_final.csv"):
+        (root / name).parent.mkdir()
+        shutil.copy(root / _TABLE, root / name)
+    shutil.copytree(root / CLIPS["train"], root / "MELD_Dyadic" / "clips")
+
+
+HARMLESS: Mapping[str, Callable[[Path], None]] = {
+    "other_white_space": _other_white_space,
+    "index_and_mark": _index_and_mark,
+    "folders_of_splits": _folders_of_splits,
+    "relatives": _relatives,
+}
+"""What public copies have and neither the check nor the reader must mind."""
 
 
 def _rows(root: Path) -> list[Row]:

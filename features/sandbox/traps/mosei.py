@@ -27,6 +27,7 @@ from features.sandbox.mosei import (
     plan,
     write_csd,
 )
+from features.sandbox.traps.misnamed import misnamed_file
 
 OVERLAPPING = "100499"
 """A video of the sandbox whose segments overlap in order of time."""
@@ -74,6 +75,17 @@ def _metadata(key: str, text: str) -> Callable[[Path], None]:
             stream[f"All Labels/metadata/{key}"][0] = text
 
     return plant
+
+
+def _aligned_ids(root: Path) -> None:
+    """Labels as the SDK saves them when it has aligned them: a video of its own for each segment."""
+    with _opened(root / LABELS) as stream:
+        videos = stream["All Labels/data"]
+        for name in list(videos):
+            for row, rows in enumerate(zip(videos[name]["features"], videos[name]["intervals"], strict=True)):
+                for part, one in zip(("features", "intervals"), rows, strict=True):
+                    videos[f"{name}[{row}]/{part}"] = one[None]
+            del videos[name]
 
 
 def _malformed_video(root: Path) -> None:
@@ -179,12 +191,14 @@ def _past_end(root: Path) -> None:
 
 
 TRAPS: Mapping[str, Callable[[Path], None]] = {
+    "misnamed_file": misnamed_file,
     "missing_part": _missing_part,
     "rounded_labels": _rounded_labels,
     "malformed_csd": _malformed_csd,
     "several_keys": _several_keys,
     "malformed_metadata": _metadata("dataset name", "{'name': 'CMU-MOSEI'}"),
     "other_columns": _metadata("dimension names", json.dumps([*COLUMNS[:-1], "calm"])),
+    "aligned_ids": _aligned_ids,
     "malformed_video": _malformed_video,
     "length_mismatch": _length_mismatch,
     "empty_interval": _empty_interval,
@@ -210,6 +224,49 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
 }
 """Anomaly -> what plants it, and nothing else, in a copy of the sandbox tree. Some of them every copy has: these
 are planted once more."""
+
+
+def _words_and_phones(root: Path) -> None:
+    """Sequences of text, with the pauses that the SDK's aligner writes."""
+    times = np.array([[0.0, 0.1], [0.1, 0.3], [0.3, 0.4]])
+    for name, symbols in (("Words", [b"sp", b"well", b"sp"]), ("Phones", [b"sp", b"W", b"EH1"])):
+        features = np.array(symbols)[:, None]
+        write_csd(root / f"CMU_MOSEI_Timestamped{name}.csd", name.lower(), {PLAIN: (features, times)}, {})
+
+
+def _other_metadata(root: Path) -> None:
+    """The two keys that the SDK's list of them makes one, and none of the names of columns."""
+    with _opened(root / LABELS) as stream:
+        metadata = stream["All Labels/metadata"]
+        del metadata["dimension names"]
+        metadata["dimension namescomputational sequence version"] = [b'"1.0"']
+
+
+def _other_line_ends(root: Path) -> None:
+    raw = _transcript(root).read_bytes().replace(b"\n", b"\r\n")
+    _transcript(root).write_bytes(b"\xef\xbb\xbf" + raw + b"\r\n")
+
+
+def _apple_doubles(root: Path) -> None:
+    for path in [_wav(root), _transcript(root), root / LABELS]:
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07")
+
+
+def _tables_of_workers(root: Path) -> None:
+    """What the raw release calls labels: answers of single workers, with line ends in their cells."""
+    folder = root / "Raw" / "Labels"
+    folder.mkdir()
+    (folder / "Batch_1.csv").write_text('"HITId","Answer.anger"\n"a\nb",1\n')
+
+
+HARMLESS: Mapping[str, Callable[[Path], None]] = {
+    "words_and_phones": _words_and_phones,
+    "other_metadata": _other_metadata,
+    "other_line_ends": _other_line_ends,
+    "apple_doubles": _apple_doubles,
+    "tables_of_workers": _tables_of_workers,
+}
+"""What public copies have and neither the check nor the reader must mind."""
 
 
 @contextmanager

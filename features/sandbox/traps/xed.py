@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from features.sandbox.traps.misnamed import misnamed_file
 from features.sandbox.xed import ANNOTATED, NEUTRAL
 
 
@@ -31,6 +32,7 @@ def _repeated_text(root: Path) -> None:
 
 TRAPS: Mapping[str, Callable[[Path], None]] = {
     "missing_part": _missing_part,
+    "misnamed_file": misnamed_file,
     "malformed_file": _changed(b"\t", b"\xff\t"),
     "other_line_ends": _changed(b"\r\n", b"\n"),
     "blank_line": _changed(b"\r\n", b"\r\n\r\n"),

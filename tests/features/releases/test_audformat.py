@@ -306,6 +306,12 @@ def test_what_contradicts_the_header_is_refused(file: str, old: str, new: str, p
         READER.units(tmp_path)
 
 
+def test_half_a_character_of_the_header_is_named(root: Path) -> None:
+    change(root, "a01: Der Lappen liegt auf dem Eisschrank.", 'a01: "so \\ud83d"')
+    with pytest.raises(MalformedSource, match=r"db\.yaml: row 1 has half of a character in column 'files:said/text'"):
+        READER.units(root)
+
+
 def test_fields_of_other_tables_are_refused(root: Path) -> None:
     for fields in ({"path": "file"}, {"start_s": "start"}, {"end_s": "end"}):
         with pytest.raises(MalformedSource, match="leave the fields `path`, `start_s` and `end_s` out"):

@@ -96,6 +96,19 @@ def test_a_video_that_is_no_group_has_a_fault(sequence: Path) -> None:
     assert track.fault is not None and track.fault.name == "malformed_video"
 
 
+@pytest.mark.parametrize(
+    "words", [np.array([[b"sp"], [b"well"]]), np.array(["sp", "é"], object), np.array([[b"AH", b"0"], [b"sp", b"1"]])]
+)
+def test_words_and_phones_are_features_where_they_are_asked_for(tmp_path: Path, words: np.ndarray) -> None:
+    path = tmp_path / "words.csd"
+    write_csd(path, "words", {"a": (words, TIMES), "b": (VALUES[:1], TIMES)}, {})
+    whole, broken = tracks(path, "words.csd", ["a", "b"], text=True)
+    assert whole.fault is None and len(whole.features) == len(whole.intervals) == 2
+    assert broken.fault is not None and broken.fault.name == "length_mismatch"
+    (refused, _) = tracks(path, "words.csd", ["a", "b"])
+    assert refused.fault is not None and refused.fault.name == "malformed_video"
+
+
 def test_what_is_no_sequence_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.csd"
     path.write_bytes(b"no HDF5")

@@ -17,6 +17,7 @@ from features.sandbox.traps.emotionlines import TRAPS
 PROBLEMS = {
     "missing_part": "'friends.dev.json' is not there (looked 3 folders deep)",
     "joint_file": "it joins the three splits, so it holds MELD's test text: it is not read",
+    "misnamed_file": "its name is not UTF-8: rename it",
     "malformed_file": "it is no JSON (Unterminated string",
     "malformed_row": "it has not the texts speaker, utterance, emotion, annotation",
     "empty_dialogue": "it has no utterance",
@@ -43,6 +44,12 @@ def test_a_tree_of_the_published_size_is_clean(root: Path) -> None:
     assert json.loads(json.dumps(findings.as_json()))["clean"] is True
     emotions = [n for what, n in PUBLISHED.items() if "utterances" not in what and "dialogues" not in what]
     assert sum(emotions) == PUBLISHED["utterances"] == 14_503
+
+
+def test_the_counts_are_those_of_the_public_list(real: Path) -> None:
+    listed = json.loads((real / "expected_counts.json").read_text())["emotionlines_friends"]
+    by_split = {f"{what}, {split}": n for what in ("utterances", "dialogues") for split, n in listed[what].items()}
+    assert {"utterances": sum(listed["utterances"].values()), **by_split, **listed["emotion_total"]} == PUBLISHED
 
 
 @pytest.mark.parametrize("name", TRAPS)

@@ -67,6 +67,7 @@ def test_files_are_found_by_name(tmp_path: Path) -> None:
     (tmp_path / "Friends").mkdir()
     for name in ("friends.train.json", "friends.json", "friends.json.bak"):
         (tmp_path / "Friends" / name).touch()
+    (tmp_path / "friends.dev.json").mkdir()  # a folder is none
     assert set(find_files(tmp_path)) == {"friends.train.json", "friends.json"}
     with pytest.raises(MissingFolder, match="EmotionLines is not at"):
         find_files(tmp_path / "nowhere")

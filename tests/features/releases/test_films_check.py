@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,8 @@ def test_a_clean_tree_has_nothing(small_sandbox: dict[str, Path]) -> None:
 PROBLEMS = {
     "loose_file": "it lies in no folder of a title, and is not read",
     "no_film": "no film lies in it (a .mkv, .mp4, .wav, …)",
-    "several_films": "it holds A Letter for Julia.mkv, Part two.mkv: give each a folder of its own",
+    "several_films": "A Letter for Julia holds 2 films (A Letter for Julia.mkv, Part two.mkv): give each a folder",
+    "misnamed_file": "its name is not UTF-8: rename it",
     "unpaired_subtitles": "its name does not begin with that of the film, 'A Letter for Julia', and it is not read",
     "unreadable_film": "A Letter for Julia/A Letter for Julia.mkv cannot be decoded as audio (",
     "no_subtitles": "no subtitles A Letter for Julia.srt or A Letter for Julia.en.srt stand beside A Letter for Julia/",
@@ -44,9 +47,11 @@ PROBLEMS = {
     "wrong_language": "A Letter for Julia.de.srt should be in 'de', but its words are of 'en': find others, or name it",
     "other_soundtrack": "does not fit the soundtrack: no speech is heard there; read with sync = 'off' if there is",
     "out_of_sync": "is out of step with the soundtrack: it fits best at -5.0",
+    "changing_shift": "fits the soundtrack at several places: from ",
     "missing_times": "1 cue (first: 2): cue 2 has no line of times",
     "missing_end": "1 cue (first: 2): cue 2 has no end",
     "malformed_times": "1 cue (first: 2): cue 2 has times that cannot be read ('00:OO:",
+    "broken_text": "1 cue (first: 2): cue 2 has letters that cannot be decoded",
     "reversed_times": " s, not after its start at ",
     "outside": "1 cue (first: 8): cue 8 [3540.0, 3542.0] s passes the end of the soundtrack at ",
     "missing_text": "1 cue (first: 2): a cue has no text",
@@ -67,11 +72,14 @@ PROBLEMS = {
 def test_a_planted_trap_is_found_and_nothing_else(name: str, tree: Path) -> None:
     TRAPS[name](tree)
     findings = Films().check(tree, EXPECTED)
-    (anomaly,) = findings.anomalies
+    inside = "embedded_subtitles" if name == "broken_text" else ""  # it can only be broken inside of a film
+    (anomaly,) = (anomaly for anomaly in findings.anomalies if anomaly.name != inside)
     assert anomaly.name == name
     assert PROBLEMS[name] in anomaly.problem
     assert anomaly.known == (name in KNOWN)
     assert str(tree) not in repr(findings)
+    assert repr(findings).encode()
+    assert counts_of(findings)["titles"] == (4 if name == "changing_shift" else 3)
 
 
 def test_every_anomaly_has_its_trap() -> None:
@@ -97,17 +105,20 @@ def test_the_counts_add_up(tree: Path) -> None:
     assert found["minutes of film"] >= 1
 
 
-def test_a_refused_title_gives_no_utterance_and_is_measured_all_the_same(tree: Path) -> None:
+def test_a_refused_title_gives_no_utterance_and_is_measured_all_the_same(
+    tree: Path, small_sandbox: dict[str, Path]
+) -> None:
     TRAPS["out_of_sync"](tree)
     found = counts_of(Films().check(tree))
-    assert found["titles refused"] == found["titles refused, A Letter for Julia"] == 1
-    assert "utterances, A Letter for Julia" not in found
-    assert found["offset, ms, A Letter for Julia"] == pytest.approx(-5_000, abs=150)
+    assert found["titles refused"] == found["titles refused, Monday at the Station"] == 1
+    assert "utterances, Monday at the Station" not in found
+    assert found["offset, ms, Monday at the Station"] == pytest.approx(-5_000, abs=150)
     corrected = Films(sync="correct").check(tree)
     (anomaly,) = corrected.anomalies
     assert (anomaly.name, anomaly.known) == ("out_of_sync", True)
     assert anomaly.problem.startswith("moved by -5.0")
-    assert counts_of(corrected)["utterances, A Letter for Julia"] == 7
+    clean = counts_of(Films().check(small_sandbox["films"]))["utterances, Monday at the Station"]
+    assert counts_of(corrected)["utterances, Monday at the Station"] == clean > 0
 
 
 def test_what_was_counted_differs_where_something_is_missing(tree: Path) -> None:
@@ -119,3 +130,60 @@ def test_what_was_counted_differs_where_something_is_missing(tree: Path) -> None
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(MissingFolder, match=r"the film folder is not at .*nowhere: make it, with one folder per title"):
         Films().check(tmp_path / "nowhere")
+
+
+def cues_of(text: bytes) -> list[list[bytes]]:
+    return [cue.split(b"\n") for cue in text.replace(b"\r\n", b"\n").removeprefix(b"\xef\xbb\xbf").split(b"\n\n")]
+
+
+def without_index(text: bytes) -> bytes:
+    return b"\n\n".join(b"\n".join(lines[1:]) for lines in cues_of(text) if len(lines) > 1)
+
+
+def with_text(change: bytes) -> Callable[[bytes], bytes]:
+    """Puts this before the text of the third cue."""
+
+    def changed(text: bytes) -> bytes:
+        cues = cues_of(text)
+        cues[2][2] = change + cues[2][2]
+        return b"\n\n".join(b"\n".join(lines) for lines in cues)
+
+    return changed
+
+
+def unicode_of(text: bytes) -> str:
+    return text.decode("utf-8-sig")
+
+
+PITFALLS: dict[str, tuple[Callable[[bytes], bytes], set[str]]] = {
+    "cp1252": (lambda text: with_text("Voilà, d’accord. ".encode())(text).decode().encode("cp1252"), set()),
+    "UTF-8 with a mark": (lambda text: unicode_of(text).encode("utf-8-sig"), set()),
+    "UTF-8 without a mark": (lambda text: unicode_of(text).encode(), set()),
+    "UTF-16 with a mark": (lambda text: unicode_of(text).encode("utf-16"), set()),
+    "UTF-16 big-endian": (lambda text: unicode_of(text).encode("utf-16-be"), {"guessed_encoding"}),
+    "half a letter of UTF-16": (lambda text: unicode_of(text).encode("utf-16")[:-1], {"unreadable_subtitles"}),
+    "no index": (without_index, {"odd_index"}),
+    "tenths of a second": (lambda text: re.sub(rb"(,\d)\d\d -->", rb"\1 -->", text, count=1), {"short_times"}),
+    "whole seconds": (lambda text: re.sub(rb",\d{3} -->", rb" -->", text, count=1), {"short_times"}),
+    "tags": (with_text(b"{\\an8}<b><font color=red>Well,</font></b> "), set()),
+    "two speakers": (lambda text: text.replace(cues_of(text)[2][2], b"- A man.\r\n- A woman."), set()),
+    "SDH": (with_text(b"MAN:\n( clock ticking ) "), set()),
+    "no subtitle file": (lambda text: b"<html>Not found</html>", {"empty_subtitles"}),
+    "nothing": (lambda text: b"", {"empty_subtitles"}),
+}
+"""Pitfalls that are no anomaly by themselves, or another form of one: change of the bytes, and what it is called."""
+
+
+@pytest.mark.parametrize("pitfall", PITFALLS)
+def test_other_forms_of_the_pitfalls(pitfall: str, tree: Path) -> None:
+    change, names = PITFALLS[pitfall]
+    path = min(tree.glob("*/*.srt"))
+    path.write_bytes(change(path.read_bytes()))
+    findings = Films().check(tree)
+    assert {anomaly.name for anomaly in findings.anomalies} == names
+    found = counts_of(findings)
+    assert found["titles refused"] == len(names & {"unreadable_subtitles", "empty_subtitles"})
+    if pitfall == "two speakers":
+        assert found["left out, two speakers"] == 1
+    if not found["titles refused"]:
+        assert (found["cues"], found["failures"]) == (24, 0)

@@ -110,6 +110,28 @@ def test_only_noise_has_no_intervals() -> None:
         intervals(noise, DURATION_S)
 
 
+def test_an_utterance_without_syllables_has_a_table_without_rows() -> None:
+    """As where somebody only laughs: the words say why there are none."""
+    nothing = b"\t SFrm  EFrm Syllable\n"
+    assert segments("syseg", nothing) == []
+    assert disorder("syseg", []) == misfit("syseg", [], 1.0) == ""
+    laughs = {
+        "wdseg": b"    0   120  -1 ++LAUGHTER++\n", "phseg": b"    0   120  -1 +LAUGHTER+\n", "syseg": nothing
+    }  # fmt: skip
+    with pytest.raises(Untreatable, match="its alignment holds silence and noise only"):
+        intervals(laughs, DURATION_S)  # type: ignore[arg-type]
+    with pytest.raises(Untreatable, match="its syseg has no row"):
+        segments("syseg", b"")
+
+
+@pytest.mark.parametrize(("first", "fits"), [(0, True), (5, True), (6, False)])
+def test_the_first_row_must_start_with_the_sound(first: int, fits: bool) -> None:
+    rows = [Segment("A", first, 99)]
+    assert misfit("syseg", rows, 1.0) == ""
+    for kind in ("wdseg", "phseg"):
+        assert misfit(kind, rows, 1.0) == ("" if fits else f"its {kind} starts at 0.06 s, not with the sound")
+
+
 @pytest.mark.parametrize(("duration_s", "fits"), [(1.15, False), (1.16, True), (1.26, True), (1.27, False)])
 def test_the_last_row_must_end_with_the_sound(duration_s: float, fits: bool) -> None:
     for kind in ("wdseg", "phseg"):

@@ -47,8 +47,13 @@ PROBLEMS = {  # anomaly -> where, what is said
     "missing_dialogue": ("Session1", "there are 1 dialogues of 2"),
     "incomplete_dialogue": (f"Session1/{D}", "nothing of it is in dialog/transcriptions"),
     "stray_file": (f"EmoEvaluation/{D}_e2_cat.txt", f"'{D}_e2_cat.txt' is named after no dialogue of Session1"),
+    "misnamed_file": ("caf\ufffd.txt", "its name is not UTF-8: rename it"),
     "apple_double": ("Session1", "3 files named ._* are ignored"),
     "unparsable_summary": (f"{D}.txt:3", "line 3 is no '[start - end] TURN EMOTION [V, A, D]' line: '["),
+    "unparsable_rating": (f"{D}.txt:4", "line 4 is no 'C-E1:' or 'A-E1:' line with tabs around the judgement: 'C-E2: "),
+    "unknown_category": (f"Session1/{D}_F000", "rater F1 names 'Bliss', which is none of the ten categories"),
+    "unreadable_recording": (f"dialog/wav/{D}.wav", "it is no PCM wav file (it ends within its header)"),
+    "short_recording": (f"dialog/wav/{D}.wav", " s, but a turn ends at "),
     "unknown_emotion": (f"{D}.txt:3", "line 3 has the unknown emotion 'joy' (known: ang, dis, exc"),
     "unknown_id": (f"{D}.txt:", "has 'Ses09F_impro99_M003', which is no utterance id of IEMOCAP"),
     "foreign_id": ("Session1/dialog/EmoEvaluation/Ses01M_script02_1.txt:", f"{D}_F000 belongs to another dialogue"),
@@ -75,7 +80,7 @@ PROBLEMS = {  # anomaly -> where, what is said
     "alignment_misfit": (f"{D}_F000.wdseg", "its wdseg ends at "),
 }  # fmt: skip
 
-KNOWN = {"apple_double", "missing_dimension", "majority_differs", "duration_mismatch"}
+KNOWN = {"apple_double", "missing_dimension", "unknown_category", "majority_differs", "duration_mismatch"}
 """Told, but no reason to fail."""
 
 
@@ -179,6 +184,26 @@ def test_a_file_without_header(tree: Path, clean: Findings) -> None:
     first, *_ = added(check(tree, expected=COUNTS), clean)
     assert first.name == "unparsable_summary"
     assert first.problem == "its first line is not the '% [START_TIME - END_TIME] …' header it must have"
+
+
+def test_what_is_not_transcribed_is_missing_in_no_count_of_tags(tree: Path) -> None:
+    TRAPS["summary_without_transcription"](tree)
+    assert differences(check(tree, expected=COUNTS)) == {"four classes, [BREATHING]": -1}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"dialog/EmoEvaluation/{D}.txt", "incomplete_dialogue"),
+        (f"sentences/wav/{D}/{D}_F000.wav", "summary_without_wav"),
+        (f"sentences/ForcedAlignment/{D}/{D}_F000.wdseg", "missing_alignment"),
+    ],
+)
+def test_a_link_to_nowhere_is_a_file_that_is_not_there(path: str, name: str, tree: Path, clean: Findings) -> None:
+    (tree / "Session1" / path).unlink()
+    (tree / "Session1" / path).symlink_to(tree / "nowhere")
+    told = [a.name for a in added(check(tree, expected=COUNTS), clean)]
+    assert told == [name]
 
 
 def test_a_wav_that_is_named_after_no_utterance(tree: Path, clean: Findings) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from features.releases.iemocap_counts import SESSIONS, of_sessions, published, tally
+from features.releases.iemocap_counts import NO_ALIGNMENT, SESSIONS, of_sessions, published, tally
+from features.releases.iemocap_files import DIALOGUE
 
 FOLDS = (4446, 4508, 4380, 4500, 4290)
 
@@ -43,7 +44,16 @@ def test_they_are_those_of_the_public_lists(real: Path) -> None:
     for scenario, own in (("improvised", "impro"), ("scripted", "script")):
         for what, n in lists["impro_script_4class"][own].items():
             assert table[f"{names.get(what, what)}, {scenario}"] == n
-    assert table["four classes, only tags"] == lists["tag_tokens_in_5531"]["tag_only_utterances"]
+    tags = dict(lists["tag_tokens_in_5531"])
+    assert table["four classes, only tags"] == tags.pop("tag_only_utterances")
+    assert {what.partition(", ")[2]: n for what, n in table.items() if what.startswith("four classes, [")} == tags
+    assert table["dialogues"] == lists["dialogues"]
+    merged = dict(lists["four_class_exc_merged"])
+    assert table["four classes"] == merged.pop("total")
+    for what, n in merged.items():
+        assert sum(table[f"{names.get(what, what)}, session {number}"] for number in SESSIONS) == n
+    assert sorted(NO_ALIGNMENT) == lists["missing_forced_alignment"]
+    assert all(DIALOGUE.fullmatch(name) for name in lists["suffix_dialogues"])
 
 
 def test_a_tally_names_what_is_published() -> None:
@@ -60,9 +70,14 @@ def test_a_tally_names_what_is_published() -> None:
         "hap+exc, session 3": 2, "four classes, session 3": 2, "four classes": 2,
         "hap+exc, Ses03F": 1, "hap+exc, Ses03M": 1, "four classes, Ses03F": 1, "four classes, Ses03M": 1,
         "hap+exc, improvised": 2, "four classes, wearer is not the speaker": 1, "four classes, only tags": 1,
-        "training without session 1": 2, "training without session 2": 2, "training without session 4": 2,
-        "training without session 5": 2,
+        "four classes, [LAUGHTER]": 1, "training without session 1": 2, "training without session 2": 2,
+        "training without session 4": 2, "training without session 5": 2,
     }  # fmt: skip
+
+
+def test_who_is_not_transcribed_does_not_only_laugh() -> None:
+    found = tally([("Ses03M_impro08b_F003", "exc", None), ("Ses03M_impro08b_F004", "exc", "")])
+    assert found["four classes, only tags"] == 1
 
 
 def test_sessions_have_no_totals() -> None:

@@ -111,6 +111,20 @@ def test_line_ends_and_code_pages_do_not_matter() -> None:
     assert parsed(text.replace("\n", "\r\n")) == expected
 
 
+def test_a_byte_order_mark_is_passed_over() -> None:
+    marked = ("\ufeff" + HEADER + SUMMARY).encode()
+    assert list(turns(marked)) == parsed(HEADER + SUMMARY)
+    assert list(transcripts(f"\ufeff{NAME} [012.3400-015.6700]: Yes.".encode())) == [(NAME, "Yes.")]
+
+
+@pytest.mark.parametrize("line", ["C-E2: Anger;", "C-E2:Anger;\t()", "A-E4", "C-e2:\tAnger;\t()"])
+def test_a_rater_s_line_of_another_form_is_told_and_not_dropped(line: str) -> None:
+    fault, turn = parsed(HEADER + SUMMARY + f"{line}\n" + RATERS)
+    problem = f"line 4 is no 'C-E1:' or 'A-E1:' line with tabs around the judgement: {line!r}"
+    assert fault == Fault("unparsable_rating", 4, problem, NAME)
+    assert isinstance(turn, Turn) and len(turn.ratings) == 3
+
+
 @given(st.text(), st.binary())
 def test_any_bytes_are_answered(text: str, raw: bytes) -> None:
     for content in (raw, text.encode(errors="ignore"), HEADER.encode() + raw):
@@ -123,6 +137,7 @@ def test_transcripts() -> None:
         "Ses03M_impro08b_F003 [012.3400-015.6700]: Well -- two things]: this: and that. [LAUGHTER]\r\n"
         "Ses03M_impro08b_M000 [016.0000-017.0000]:No blank.\r\n"
         "Ses03M_impro08b_M001 [016.0000-017.0000]: \r\n"
+        " Ses03M_impro08b_M003\t[016.0000 - 017.0000] : Tabs and blanks.\r\n"
         "Ses03M_impro08b_FXX0 [018.0000-019.0000]: Never cut out.\r\n"
         "Ses03M_impro08b_M002 no times: here\r\n"
         "M: Hm.\r\nF: [LAUGHTER]\r\n\r\n"
@@ -131,6 +146,7 @@ def test_transcripts() -> None:
         ("Ses03M_impro08b_F003", "Well -- two things]: this: and that. [LAUGHTER]"),
         ("Ses03M_impro08b_M000", "No blank."),
         ("Ses03M_impro08b_M001", ""),
+        ("Ses03M_impro08b_M003", "Tabs and blanks."),
     ]
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from features.releases.iemocap_files import Rating, Turn
-from features.releases.iemocap_flaws import Flaw, contradiction, of_table, of_turn, of_wav
+from features.releases.iemocap_flaws import Flaw, contradiction, of_recording, of_table, of_turn, of_wav
 
 ROWS = b"\t SFrm  EFrm    SegAScr Word\n\t    0     9  -1 <s>\n\t   10    99  -1 SO\n"
 
@@ -56,6 +56,15 @@ def test_an_empty_dimension_is_told_of_each_rater() -> None:
         Flaw("missing_dimension", "rater E3 gives no dom", True),
         Flaw("missing_dimension", "rater M1 gives no act", True),
         Flaw("missing_dimension", "rater M1 gives no dom", True),
+    ]
+
+
+def test_a_category_that_is_none_of_the_ten_is_told_and_kept() -> None:
+    votes = {"E2": "Anger; Bliss;", "E3": "Neutral state; Anger;", "M1": "anger;"}
+    problem = "rater {} names '{}', which is none of the ten categories"
+    assert list(of_turn(turn("ang", votes))) == [
+        Flaw("unknown_category", problem.format("E2", "Bliss"), True),
+        Flaw("unknown_category", problem.format("M1", "anger"), True),
     ]
 
 
@@ -124,6 +133,29 @@ def test_what_is_no_wav(raw: bytes, why: str, tmp_path: Path) -> None:
     assert of_wav(tmp_path / "a.wav", turn()) == (None, [Flaw("unreadable_wav", f"it is no PCM wav file ({why})")])
 
 
+def test_a_header_without_a_rate_is_unreadable(tmp_path: Path) -> None:
+    raw = wav(tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(raw[:24] + bytes(8) + raw[32:])
+    problem = "it is no PCM wav file (its rate is 0 Hz)"
+    assert of_wav(tmp_path / "a.wav", turn()) == (None, [Flaw("unreadable_wav", problem)])
+
+
+@pytest.mark.parametrize(("n_frames", "problem"), [(32_000, ""), (31_200, ""), (31_100, "1.944")])
+def test_a_recording_holds_its_turns(n_frames: int, problem: str, tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", n_frames, 2)
+    told = f"it lasts {problem} s, but a turn ends at 2.000 s"
+    assert list(of_recording(path, 2.0)) == ([Flaw("short_recording", told)] if problem else [])
+
+
+def test_a_recording_is_as_long_as_its_bytes(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", 48_000, 2)
+    path.write_bytes(path.read_bytes()[: 44 + 64_000])
+    assert list(of_recording(path, 2.0)) == [Flaw("short_recording", "it lasts 1.000 s, but a turn ends at 2.000 s")]
+    path.write_bytes(b"")
+    problem = "it is no PCM wav file (it ends within its header)"
+    assert list(of_recording(path, 2.0)) == [Flaw("unreadable_recording", problem)]
+
+
 def test_a_wav_of_floats_is_no_pcm(tmp_path: Path) -> None:
     _, (flaw,) = of_wav(wav(tmp_path / "a.wav", subtype="FLOAT"), turn())
     assert flaw == Flaw("unreadable_wav", "it is no PCM wav file (unknown format: 3)")
@@ -157,6 +189,8 @@ def test_a_wav_of_another_length_than_its_span(n_frames: int, tmp_path: Path) ->
         (ROWS.replace(b"\t   10", b"\tten"), 1.0,
          [Flaw("unparsable_alignment", "line 3 of its wdseg is no row of such a table: '\\tten    99  -1 SO'")]),
         (b"", 1.0, [Flaw("unparsable_alignment", "its wdseg has no row")]),
+        (ROWS.replace(b"\t    0     9  -1 <s>\n", b""), 1.0,
+         [Flaw("alignment_misfit", "its wdseg starts at 0.10 s, not with the sound")]),
     ],
 )  # fmt: skip
 def test_tables(raw: bytes, duration_s: float | None, flaws: list[Flaw]) -> None:

@@ -40,6 +40,13 @@ def test_times_of_both_widths(hours: int, minutes: int, whole: int, thousandths:
     assert seconds(f"{hours:02d}:{rest}") == seconds(f"{hours}:{rest}") == expected
 
 
+@pytest.mark.parametrize("time", ["00:60:00,000", "00:75:16,059", "0:12:60,000", "00:00:16.059", "123:00:00,000"])
+def test_what_is_no_time(time: str) -> None:
+    row = f'1,Well,Someone,neutral,neutral,3,6,2,11,"{time}","0:16:18,230"'
+    (fault,) = read_table("t.csv", f"{','.join(COLUMNS)}\r\n{row}\r\n".encode()).faults
+    assert (fault.name, fault.problem) == ("malformed_row", f"line 2: '{time}' is no H:MM:SS,mmm time")
+
+
 @given(st.integers(0, 2000), st.integers(0, 40))
 def test_clips_are_known_by_either_name(dialogue: int, utterance: int) -> None:
     name = clip_name((dialogue, utterance))
@@ -90,6 +97,37 @@ def test_a_table_is_read_to_its_end_whatever_is_wrong() -> None:
         ("malformed_row", "line 7: invalid literal for int() with base 10: 'three'"),
     ]
     assert (table.lines[0].text, table.lines[0].duration_s, table.is_one) == ("Well, I said", 2.171, True)
+
+
+def test_no_cell_of_the_published_files_is_empty() -> None:
+    row = '1,{},Someone,neutral,neutral,3,6,{},11,"00:16:16,059","0:16:18,230"'
+    rows = [",".join(COLUMNS), row.format(" ", "2"), row.format("Well", "")]
+    faults = read_table("t.csv", "\r\n".join(rows).encode()).faults
+    assert [(fault.name, fault.problem) for fault in faults] == [
+        ("malformed_row", "line 2 has an empty 'Utterance'"), ("malformed_row", "line 3 has an empty 'Season'")
+    ]  # fmt: skip
+
+
+def test_an_ellipsis_of_the_older_generation_is_no_empty_cell() -> None:
+    """Python takes its control character for white space."""
+    row = '1,\x85,Someone,neutral,neutral,3,6,2,11,"00:16:16,059","0:16:18,230"'
+    table = read_table("t.csv", f"{','.join(COLUMNS)}\n{row}\n".encode())
+    assert [canonical(line.text) for line in table.lines] == ["…"]
+
+
+def test_a_quote_that_is_never_closed_stops_nothing() -> None:
+    raw = f"{','.join(COLUMNS)}\r\n1,\"{'never closed, ' * 20_000}".encode()
+    table = read_table("t.csv", raw)
+    assert not table.is_one
+    problem = "it cannot be read past line 1 (field larger than field limit (131072)): a quote may be open"
+    assert [(fault.name, fault.problem) for fault in table.faults] == [("malformed_table", problem)]
+
+
+def test_lines_of_the_older_generation_are_counted() -> None:
+    row = '{0},It{1}s,Bob{2}s,neutral,neutral,3,{0},2,11,"00:16:16,059","0:16:18,230"'
+    rows = [row.format(0, "’", "’"), row.format(1, "\x92", "’"), row.format(2, "’", "\x92")]
+    table = read_table("t.csv", "\n".join([",".join(COLUMNS), *rows]).encode())
+    assert [line.is_older for line in table.lines] == [False, True, True]
 
 
 def test_a_file_that_is_no_table() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from features.releases.mosei_check import ANOMALIES, PUBLISHED
 from features.releases.standard_folds import fold_of
 from features.sandbox import mosei as sandbox
 from features.sandbox.mosei import AUDIO, COLUMNS, LABELS, PLAIN, TRANSCRIPTS, write_csd
-from features.sandbox.traps.mosei import TRAPS, expected
+from features.sandbox.traps.mosei import HARMLESS, TRAPS, expected
 from warehouse.errors import MissingFolder
 
 EVERY_COPY_HAS = {"negative_start", "out_of_order", "overlap", "fold_without_labels", "unlabelled"}
@@ -47,12 +48,14 @@ def test_a_clean_tree_has_only_what_every_copy_has(clean: Findings) -> None:
 
 
 PROBLEMS = {
+    "misnamed_file": "its name is not UTF-8: rename it",
     "missing_part": "'Audio/Full/WAV_16000' is not there (looked 3 folders deep)",
     "rounded_labels": "labels rounded to classes, with 'happy' where there is no emotion: only CMU_MOSEI_Labels.csd",
     "malformed_csd": "it is no HDF5 file, or was cut off",
     "several_keys": "it has the keys ['All Labels', 'Older Labels']",
     "malformed_metadata": "'dataset name' is no JSON",
     "other_columns": "its columns are ['sentiment', 'happy', 'sad', 'anger', 'surprise', 'disgust', 'calm'], not [",
+    "aligned_ids": "CMU_MOSEI_Labels.csd: its ids are of aligned segments, such as '--qXJuDtHPw[0]': give the labels",
     "malformed_video": "it has no readable 'features' and 'intervals'",
     "length_mismatch": "it has 3 features, but 4 intervals",
     "empty_interval": "its times are [0.0999",
@@ -112,6 +115,35 @@ def test_a_rare_miss_of_text_is_known(tmp_path: Path) -> None:
         (folder / f"{PLAIN}.txt").write_text("".join(lines))
         (anomaly,) = (one for one in Mosei().check(root).anomalies if one.name == "segment_without_text")
         assert anomaly.known == known
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_copies_have_is_not_minded(name: str, tree: Path, clean: Findings) -> None:
+    HARMLESS[name](tree)
+    assert Mosei().check(tree, expected()) == clean
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_copies_have_changes_no_row(name: str, tree: Path, miniature: Path, read_all) -> None:
+    HARMLESS[name](tree)
+    assert read_all(Mosei(), tree) == read_all(Mosei(), miniature)
+
+
+def test_a_transcript_without_lines_has_no_text_for_any_segment(tree: Path, clean: Findings) -> None:
+    (tree / TRANSCRIPTS / f"{PLAIN}.txt").write_bytes(b"\n")
+    told = [one for one in Mosei().check(tree, expected()).anomalies if one not in clean.anomalies]
+    assert [(one.name, one.where) for one in told] == [
+        ("segment_without_text", f"{PLAIN}, row {row}") for row in range(4)
+    ]
+
+
+def test_a_line_without_words_is_no_text(tree: Path, clean: Findings) -> None:
+    path = tree / TRANSCRIPTS / f"{PLAIN}.txt"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(["___".join([*first.split("___", 4)[:4], " \n"]), *rest]))
+    (anomaly,) = (one for one in Mosei().check(tree, expected()).anomalies if one not in clean.anomalies)
+    assert (anomaly.name, anomaly.where) == ("segment_without_text", f"{PLAIN}, row 0")
+    assert "the line that spans [0.100, " in anomaly.problem and " s has no words; 92.9%" in anomaly.problem
 
 
 def test_other_numbers_of_columns_are_told_once(tree: Path) -> None:
@@ -176,6 +208,22 @@ def full_size() -> dict[str, np.ndarray]:
     for name in several[-PUBLISHED["segments over 30 s"] :]:
         intervals[name][-1, 1] += 60
     return intervals
+
+
+def test_the_published_counts_are_those_of_the_public_lists(real: Path) -> None:
+    lists = json.loads((real / "expected_counts.json").read_text())["mosei"]
+    segments, folds = dict(lists["label_segments"]), lists["fold_videos"]
+    assert PUBLISHED["segments"] == segments.pop("total")
+    assert {"train", "valid", "test", "no fold"} == {fold.replace("_", " ") for fold in segments}
+    assert all(PUBLISHED[f"segments, {fold.replace('_', ' ')}"] == n for fold, n in segments.items())
+    assert PUBLISHED["videos"] == lists["label_videos"]
+    n_without = lists["test_videos_without_labels"]
+    assert PUBLISHED["videos of the folds without labels"] == n_without
+    labelled = {"train": folds["train"], "valid": folds["valid"], "test": folds["test"] - n_without}
+    assert all(PUBLISHED[f"videos, {fold}"] == n for fold, n in labelled.items())
+    assert PUBLISHED["videos, no fold"] == lists["label_videos"] - sum(labelled.values())
+    assert PUBLISHED["segments that start before 0"] == lists["negative_start_segments"]
+    assert PUBLISHED["videos out of order"] == lists["videos_with_unsorted_segments"]
 
 
 def without_media(findings: Findings) -> Counter[str]:

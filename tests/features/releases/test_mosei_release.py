@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.releases.csd import Heading
-from features.releases.mosei_release import COLUMNS, Piece, column_order, find_release, matching, read_pieces
+from features.releases.mosei_release import (
+    COLUMNS,
+    Piece,
+    column_order,
+    find_release,
+    matching,
+    read_pieces,
+    whole_videos,
+)
 from warehouse.errors import MalformedSource, MissingFolder
 
 LABELS = "CMU_MOSEI_Labels.csd"
@@ -69,6 +77,21 @@ def test_parts_are_found_by_name(tmp_path: Path, above: str) -> None:
     assert found.transcripts == tmp_path / above / "Transcript/Segmented/Combined"
     assert found.labels == tmp_path / "labels" / LABELS
     assert [path.name for path in found.others] == ["CMU_MOSEI_COVAREP.csd"]
+
+
+def test_folders_and_links_to_nowhere_are_no_files(tmp_path: Path) -> None:
+    for name in ("old.csd", "old.csv", LABELS):
+        (tmp_path / name).mkdir()
+    (tmp_path / "more.csd").symlink_to(tmp_path / "nowhere")
+    found = find_release(tmp_path, LABELS)
+    assert (found.labels, found.rounded, found.others) == (None, (), ())
+
+
+def test_ids_of_aligned_segments_are_refused() -> None:
+    assert whole_videos(Heading(("All Labels",), ("-a_[", "b]", "[0]x"), {}, ()), "x.csd") == ("-a_[", "b]", "[0]x")
+    problem = r"x.csd: its ids are of aligned segments, such as 'b\[12\]': give the labels as they are published"
+    with pytest.raises(MalformedSource, match=problem):
+        whole_videos(Heading(("All Labels",), ("a", "b[12]"), {}, ()), "x.csd")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,12 +41,17 @@ def _changed(old: str, new: str) -> Callable[[Path], None]:
     return lambda root: (root / "clips.csv").write_text(ROWS.replace(old, new), encoding="utf-8") and None
 
 
+def _unnameable(root: Path) -> None:
+    open(os.path.join(os.fsencode(root), b"b\xf6se.wav"), "wb").close()
+
+
 TRAPS: list[tuple[str, Callable[[Path], None], str]] = [
     ("malformed_table", lambda root: (root / "clips.csv").unlink(), "the table 'clips.csv' is not at"),
     ("malformed_table", _changed("speaker", "who"), "row 1 has no column 'speaker'"),
     ("untreatable_row", lambda root: (root / "1.wav").unlink(), "there is no file 1.wav"),
     ("untreatable_row", lambda root: (root / "1.wav").write_bytes(b"RIFF") and None, "1.wav cannot be decoded"),
     ("untreatable_row", _changed("loud,0.5", "loud,7"), "the span [7.0, 1.0] s is empty"),
+    ("misnamed_file", _unnameable, "its name is not UTF-8: rename it"),
     ("no_speaker", _changed("no,b", "no,"), "1 of 2 utterances have no speaker"),
     ("no_label", _changed("loud", ""), "1 of 2 utterances have no label"),
     ("no_text", _changed("well", ""), "1 of 2 utterances have no text"),

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from features.releases.walk import walk
+from features.releases.walk import misnamed, walk
 
 
 def test_nearest_first_by_name_and_not_into_closed_folders(tmp_path: Path) -> None:
@@ -12,3 +13,13 @@ def test_nearest_first_by_name_and_not_into_closed_folders(tmp_path: Path) -> No
         (tmp_path / name).touch()
     found = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path, 3, closed=("closed",))]
     assert found == ["a", "b", "z.txt", "a/closed", "a/x.txt", "b/deep", "b/deep/deeper"]
+
+
+def test_names_that_are_not_utf8_are_shown_so_that_they_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / "böse").mkdir()
+    assert list(misnamed(tmp_path)) == []
+    for name in (b"b\xf6se.wav", b"b\xc3\xb6se/x\xff", b"d\xe9p/deep/a.wav"):
+        path = os.path.join(os.fsencode(tmp_path), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "wb").close()
+    assert sorted(misnamed(tmp_path)) == ["böse/x\ufffd", "b\ufffdse.wav", "d\ufffdp"]

@@ -10,12 +10,13 @@ import pytest
 
 from features.check import Findings
 from features.corpora.xed import Xed
-from features.releases.xed_check import ANOMALIES
+from features.releases.xed_check import ANOMALIES, PUBLISHED
 from features.sandbox import xed
 from features.sandbox.traps.xed import TRAPS
 
 PROBLEMS = {
     "missing_part": "'neu_en.txt' is not there (looked 3 folders deep)",
+    "misnamed_file": "its name is not UTF-8: rename it",
     "malformed_file": "it is not UTF-8 (invalid start byte at byte ",
     "other_line_ends": "1 lines do not end in CR LF",
     "blank_line": "line 2 is blank",
@@ -44,6 +45,15 @@ def test_the_published_files_have_the_published_counts(real: Path) -> None:
     assert [count for count in findings.counts if count.difference or count.expected is None] == []
     assert [(a.name, a.where, a.known) for a in findings.anomalies] == [("blank_line", "neu_en.txt", True)]
     assert findings.is_clean
+
+
+def test_the_counts_are_those_of_the_public_list(real: Path) -> None:
+    listed = json.loads((real / "expected_counts.json").read_text())["xed_en"]
+    assert {
+        "lines, annotated": listed["annotated_rows"], "lines of one label, annotated": listed["single_label_rows"],
+        "lines, neutral": listed["neutral_lines"], "texts, neutral": listed["neutral_unique"],
+        **listed["label_occurrences"],
+    }.items() <= PUBLISHED.items()  # fmt: skip
 
 
 def test_a_tree_of_the_published_size_is_clean(clean: Findings) -> None:

@@ -62,6 +62,7 @@ def test_files_are_found_by_name_and_a_root_must_be_there(tmp_path: Path) -> Non
     deep = tmp_path / "XED-master" / "AnnotatedData"
     deep.mkdir(parents=True)
     (deep / "en-annotated.tsv").touch()
+    (tmp_path / "en-annotated.tsv").mkdir()  # a folder is none, although it is nearer
     (deep / "._neu_en.txt").touch()
     assert find_files(tmp_path) == {"annotated": deep / "en-annotated.tsv"}
     with pytest.raises(MissingFolder, match="XED is not at"):

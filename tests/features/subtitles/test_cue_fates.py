@@ -18,10 +18,10 @@ from features.subtitles.cue_fates import (
     is_rolling,
     n_rolling,
 )
-from features.subtitles.cues import NO_END, NO_TIMES, Cue
+from features.subtitles.cues import BROKEN, NO_END, NO_TIMES, Cue
 
-PAPER = Rules(min_duration_s=1.5, min_words=2, merge_gap_s=0.0)
-ALL = Rules(min_duration_s=0.0, min_words=1, merge_gap_s=0.0)
+PAPER = Rules(min_duration_s=1.5, min_words=2, merge_gap_s=0.0, merge_max_s=30.0)
+ALL = Rules(min_duration_s=0.0, min_words=1, merge_gap_s=0.0, merge_max_s=30.0)
 
 
 def cues_of(*cues: tuple[float, float, str] | tuple[float, float, str, str]) -> list[Cue]:
@@ -134,12 +134,12 @@ def test_a_word_said_twice_rolls_nothing() -> None:
 
 
 def merged(*cues: tuple[float, float, str] | tuple[float, float, str, str], gap_s: float = 0.3) -> list[str]:
-    return ends(fates(cues_of(*cues), Rules(1.5, 2, gap_s)))
+    return ends(fates(cues_of(*cues), Rules(1.5, 2, gap_s, 30.0)))
 
 
 def test_sentences_that_go_on_are_merged() -> None:
     cues = cues_of((0, 1, "This is"), (1, 2, "a long,"), (2.2, 3, "long sentence."), (3, 5, "And another."))
-    first, *others = fates(cues, Rules(1.5, 2, 0.3))
+    first, *others = fates(cues, Rules(1.5, 2, 0.3, 30.0))
     assert (first.text, first.cue.times_s, first.members) == ("This is a long, long sentence.", (0, 3), (0, 1, 2))
     assert first.cue.text == "This is\na long,\nlong sentence."
     assert ends(others) == ["merged", "merged", "And another."]
@@ -178,7 +178,7 @@ def test_the_end_of_a_sentence() -> None:
             st.sampled_from(["Some words", "- A\n- B", "[x]", "Go on.", "", "♪"]),
         )
     ),
-    st.sampled_from([PAPER, ALL, Rules(0.0, 1, 1.0)]),
+    st.sampled_from([PAPER, ALL, Rules(0.0, 1, 1.0, 30.0)]),
 )
 def test_every_cue_has_one_fate_and_no_two_utterances_overlap(cues: list[tuple[int, int, str]], rules: Rules) -> None:
     cues = sorted(cues)
@@ -190,3 +190,16 @@ def test_every_cue_has_one_fate_and_no_two_utterances_overlap(cues: list[tuple[i
     assert all(one[1] <= two[0] for one, two in pairwise(spans))
     in_utterances = [number for fate in found if fate.is_utterance for number in fate.members]
     assert len(in_utterances) == len(set(in_utterances))
+
+
+def test_captions_that_never_end_a_sentence_are_not_merged_for_ever() -> None:
+    cues = cues_of(*((2.0 * n, 2.0 * n + 2, f"and so on {n}") for n in range(45)))
+    spans = [fate.cue.times_s for fate in fates(cues, Rules(1.5, 2, 0.3, 30.0)) if fate.is_utterance]
+    assert spans == [(0, 30), (30, 60), (60, 90)]
+    short = [fate.cue.times_s for fate in fates(cues, Rules(1.5, 2, 0.3, 1.0)) if fate.is_utterance]
+    assert short == [cue.times_s for cue in cues], "a cue that is longer by itself stays"
+
+
+def test_letters_that_cannot_be_decoded_are_a_failure_of_their_cue() -> None:
+    fate, _ = fates([Cue(0, None, "Voil\ufffd", problem=BROKEN), *cues_of((3, 5, "Some words."))])
+    assert (fate.flaw, fate.problem) == ("broken_text", "cue 0 has letters that cannot be decoded")

@@ -1,8 +1,21 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from features.subtitles.subtitle_files import belongs, chosen_subtitles, is_media, is_subtitles, stated_language
+from features.subtitles.subtitle_files import (
+    belongs,
+    chosen_subtitles,
+    is_media,
+    is_subtitles,
+    is_utf8,
+    shown_name,
+    stated_language,
+    title_folders,
+    title_paths,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,3 +48,26 @@ def test_names() -> None:
     assert belongs("A.B.srt", "A.B") and belongs("A.B.en.srt", "A.B") and not belongs("A.Bc.srt", "A.B")
     media = ["avi", "flac", "m4a", "MKV", "mov", "mp3", "mp4", "ogg", "wav", "webm"]
     assert all(is_media(f"a.{suffix}") for suffix in media) and not is_media("a.srt") and is_subtitles("a.SSA")
+
+
+def test_what_is_read_of_a_folder() -> None:
+    names = ["Film.en.srt", "Film.mkv", "poster.jpg"]
+    assert title_paths("A", names, "") == ["A/Film.mkv", "A/Film.en.srt"]
+    assert title_paths("A", names, "de") == ["A/Film.mkv"]
+    assert title_paths("A", ["Film.srt", "poster.jpg"], "") == []
+    assert title_paths("A", [*names, "Other.mp4"], "") == ["A/Film.mkv", "A/Other.mp4"]
+
+
+def test_folders_of_titles(tmp_path: Path) -> None:
+    for name in ("B/2.srt", "B/1.mkv", "B/.hidden", "B/below/3.mkv", "A/1.mkv", ".trash/1.mkv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "loose.mkv").touch()
+    assert list(title_folders(tmp_path)) == [("A", ["1.mkv"]), ("B", ["1.mkv", "2.srt"])]
+
+
+def test_names_that_are_not_utf8_can_be_written_down() -> None:
+    odd = [os.fsdecode(name) for name in (b"Caf\xe9.srt", b"Caf\xe8.srt")]
+    assert list(map(shown_name, odd)) == ["Caf\\udce9.srt", "Caf\\udce8.srt"]
+    assert not any(map(is_utf8, odd))
+    assert is_utf8("Café 我.srt") and shown_name("Café 我.srt") == "Café 我.srt"

@@ -96,3 +96,17 @@ def stream(index: int, language: str, n_cues: int, is_forced: bool = False) -> S
 def test_which_stream_is_read(streams: list[SubtitleStream], language: str, chosen: int | None) -> None:
     found = Embedded(tuple(streams)).chosen(language)
     assert (found.index if found else None) == chosen
+
+
+def test_letters_that_cannot_be_decoded_are_told_with_their_cue(film: Path) -> None:
+    remux(film, "subrip", [(1_000, 500, "Voilà".encode("cp1252")), (2_000, 500, b"B")])
+    broken = Cue(0, None, "Voil\ufffd", problem="has letters that cannot be decoded")
+    assert embedded(film).texts[0].cues == (broken, Cue(1, (2.0, 2.5), "B"))
+
+
+def test_tags_of_a_container_need_not_be_utf8(film: Path) -> None:
+    remux(film, "subrip", [(1_000, 500, b"A")], language="eng")
+    film.write_bytes(film.read_bytes().replace(b"eng", b"\xe9ng"))
+    assert [stream.language for stream in embedded(film).texts] == [""]
+    assert audio.probe(film).duration_s > 4
+    assert len(audio.open_recording(film).wave) > 4 * audio.RATE_HZ

@@ -83,3 +83,13 @@ def test_utf8_with_a_broken_byte_is_no_code_page(language: str, mark: bytes) -> 
     raw = mark + "We didn’t see him there yesterday, did we?\n".encode() * 20 + b"Voil\xe0, my friend.\n"
     with pytest.raises(Untreatable, match=r"are UTF-8 with 1 broken letter, the first at byte \d+: save them as UTF-8"):
         decoded(raw, language)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_broken_utf16_is_told(encoding: str) -> None:
+    raw = ("1\n00:00:01,000 --> 00:00:02,000\nWell, no.\n" * 3).encode(encoding)
+    lone = "\ud83d".encode(encoding if encoding != "utf-16" else "utf-16-le", "surrogatepass")
+    for broken, n_letters in ((raw[:-1], "1 broken letter"), (raw[:20] + lone + raw[20:-1], "2 broken letters")):
+        problem = rf"are UTF-16 with {n_letters}, the first at byte \d+: save them as UTF-8"
+        with pytest.raises(Untreatable, match=problem):
+            decoded(broken)

@@ -1,0 +1,11 @@
+"""A name in an old code page, which any corpus may hold."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def misnamed_file(root: Path) -> None:
+    """Plants an empty file whose name is 'café.txt' in cp1252, which is not UTF-8."""
+    open(os.path.join(os.fsencode(root), b"caf\xe9.txt"), "wb").close()
