@@ -1,4 +1,5 @@
-"""Raw trees to utterances and labels: one unit (a session, a split, a film) at a time."""
+"""Raw trees to utterances and labels: one unit (a session, a split, a film) at a time, after one
+survey of them all where the reader asks for it."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from features import raw
-from features.plugin import Corpus, RawFile, Rows
+from features.plugin import Corpus, RawFile, Rows, Surveyor
 from features.voice_activity import kept_in
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
-from warehouse.schema import FAILURES, LABELS, UTTERANCES
+from warehouse.schema import FAILURES, LABELS, SURVEY, UTTERANCES
 from warehouse.tables import write_rows
 
 
@@ -42,13 +45,32 @@ def raw_works(
     return works
 
 
+def survey_work(
+    lake: Path, corpus: str, step: str, reader: Any, root: Path, recorded: Mapping[str, tuple[Work, Artifact]]
+) -> Work | None:
+    """The work that looks at all units before any is read; None where the reader asks for none (`plugin.Surveyor`).
+
+    Args:
+        recorded: unit -> the work of `raw_works` and its artifact.
+    """
+    if not (hasattr(reader, "wants_survey") and reader.wants_survey(root)):
+        return None
+    params = {"corpus": corpus, "reader": identity(step, reader)["fields"]}
+    inputs = {"raw": tuple(artifact.digest for _, artifact in recorded.values())}
+    units = {unit: work.arguments["files"] for unit, (work, _) in recorded.items()}
+    arguments = {"lake": lake, "reader": reader, "root": root, "units": units}
+    return Work(Request("survey", step, reader.version, params, inputs), write_survey, arguments)
+
+
 def unit_works(
-    lake: Path, corpus: str, step: str, reader: Corpus, root: Path, recorded: Mapping[str, tuple[Work, Artifact]]
-) -> list[Work]:
+    lake: Path, corpus: str, step: str, reader: Corpus, root: Path, recorded: Mapping[str, tuple[Work, Artifact]],
+    survey: Artifact | None = None,
+) -> list[Work]:  # fmt: skip
     """Two works per unit, its utterances and its labels, apart: so that a relabelling changes no utterance.
 
     Args:
         recorded: unit -> the work of `raw_works` and its artifact.
+        survey: the answer to `survey_work`, where there is one: then every unit rests on it.
     """
     works = []
     for unit, (work, artifact) in recorded.items():
@@ -61,17 +83,32 @@ def unit_works(
             "corpus": corpus,
             "files": work.arguments["files"],
         }
+        inputs = {"raw": (artifact.digest,)}
+        if survey:
+            arguments["survey"] = survey.path("survey.parquet")
+            inputs["survey"] = (survey.digest,)
         for kind, function in (("utterances", write_utterances), ("labels", write_labels)):
-            request = Request(kind, step, reader.version, params, {"raw": (artifact.digest,)})
+            request = Request(kind, step, reader.version, params, inputs)
             works.append(Work(request, function, arguments))
     return works
 
 
 @lru_cache(maxsize=4)
-def _read(lake: Path, reader: Corpus, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...]) -> Rows:
+def _read(
+    lake: Path, reader: Any, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...], survey: Path | None = None
+) -> Rows:
     """One reading serves both of a unit's artifacts."""
+    by_path = {file.path: file for file in files}
+    surveyed = {"survey": _marks(survey, unit)} if survey else {}
     with unchanged(lake, root, files), kept_in(lake / ".cache" / "voice"):
-        return reader.read(root, unit, {file.path: file for file in files}, corpus)
+        found: Rows = reader.read(root, unit, by_path, corpus, **surveyed)
+    return found
+
+
+def _marks(survey: Path, unit: str) -> dict[str, bytes]:
+    """What a survey says of one unit; of a large one, only the part of the file with that unit is read."""
+    rows = pq.read_table(survey, columns=["name", "marks"], filters=[("unit", "=", unit)])
+    return dict(zip(rows["name"].to_pylist(), rows["marks"].to_pylist(), strict=True))
 
 
 @contextmanager
@@ -90,6 +127,15 @@ def unchanged(lake: Path, root: Path, files: Sequence[RawFile]) -> Iterator[None
                 raise SourceChanged(root / file.path)
     finally:
         digests.close()
+
+
+def write_survey(
+    folder: Path, lake: Path, reader: Surveyor, root: Path, units: Mapping[str, Sequence[RawFile]]
+) -> None:
+    """Writes what a reader finds out of all units."""
+    with unchanged(lake, root, list({file.path: file for files in units.values() for file in files}.values())):
+        rows = reader.survey(root, {unit: {file.path: file for file in files} for unit, files in units.items()})
+        write_rows(folder / "survey.parquet", rows, SURVEY)
 
 
 def write_utterances(folder: Path, **reading: Any) -> None:

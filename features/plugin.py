@@ -7,7 +7,7 @@ it has one, returns a callable and is the only place of heavy imports.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -92,6 +92,8 @@ class Corpus(Protocol):
 
     A reader of a corpus that ships an alignment has `intervals(root, unit, files, corpus)` too: each utterance id of
     `read` with its intervals, or with the Untreatable that says why it has none.
+
+    A reader whose rows of one unit depend on other units is a `Surveyor` too.
     """
 
     version: ClassVar[int]
@@ -99,6 +101,26 @@ class Corpus(Protocol):
     def units(self, root: Path) -> Mapping[str, Sequence[str]]: ...
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows: ...
+
+
+class Surveyor(Corpus, Protocol):
+    """A reader that may look at all units before any is read.
+
+    `wants_survey` says whether it does, as it is set and with what lies at the root; only then is `survey` called,
+    once, with the raw files of every unit, and `read` given what it says of the unit: name -> marks. The rows rest on
+    all raw files then: whatever is added or changed, the survey is made again, and every unit is read again if it comes
+    out otherwise.
+    """
+
+    def wants_survey(self, root: Path) -> bool: ...
+
+    def survey(self, root: Path, units: Mapping[str, Mapping[str, RawFile]]) -> Sequence[Mapping[str, Any]]:
+        """Rows of SURVEY of `warehouse.schema`, in the order of units."""
+
+    def read(
+        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str,
+        survey: Mapping[str, bytes] | None = None,
+    ) -> Rows: ...  # fmt: skip
 
 
 class Aligner(Protocol):
@@ -119,10 +141,15 @@ class Extractor(Protocol):
 
     A row is the same whatever it was batched with. A clip that cannot be treated raises Untreatable; the loop then
     takes the batch's clips one by one and records that one.
+
+    `libraries` names the distributions whose versions can move its numbers, 'torch' among them if it computes where
+    `device` says; `tolerance` is how much of a dimension's scale they may move by (`features.canary`).
     """
 
     version: ClassVar[int]
     needs: ClassVar[Needs]
+    libraries: ClassVar[tuple[str, ...]]
+    tolerance: ClassVar[float]
 
     def outputs(self) -> Mapping[str, FeatureSpec]: ...
 
@@ -144,18 +171,34 @@ def heard(clip: Clip) -> np.ndarray:
     return clip.wave
 
 
+class _Spoken(dict[int, str | None]):
+    """What becomes of each character, asked once: corpora have many millions, of few kinds."""
+
+    def __missing__(self, code: int) -> str | None:
+        letter = chr(code)
+        self[code] = letter if letter.isalnum() or letter.isspace() else None
+        return self[code]
+
+
+_SPOKEN = _Spoken({ord("’"): "'", ord("'"): "'", ord("-"): " "})
+
+
+def words(text: str) -> list[str]:
+    """The words of a text as they are written, without punctuation; apostrophes inside words are kept.
+
+    Example:
+        >>> words("Well -- I can't, Mr. O'Neil!")
+        ['Well', 'I', "can't", 'Mr', "O'Neil"]
+    """
+    found = (part.strip("'") for part in text.translate(_SPOKEN).split())
+    return [word for word in found if word]
+
+
 def normalised_words(text: str) -> list[str]:
-    """Upper-case words without punctuation, apostrophes inside words kept: what aligners and filters count.
+    """`words` in upper case: what aligners and filters count.
 
     Example:
         >>> normalised_words("Well -- I can't, Mr. O'Neil!")
         ['WELL', 'I', "CAN'T", 'MR', "O'NEIL"]
     """
-    return list(_words(text))
-
-
-def _words(text: str) -> Iterable[str]:
-    for word in text.replace("’", "'").replace("-", " ").split():
-        kept = "".join(c for c in word if c.isalnum() or c == "'").strip("'")
-        if kept:
-            yield kept.upper()
+    return [word.upper() for word in words(text)]

@@ -39,6 +39,10 @@ def _or_null(kind: pa.DataType) -> tuple[pa.DataType, None]:
 FILES = _table(path=_TEXT, n_bytes=_COUNT, sha256=_TEXT)
 """The raw files of one unit of a corpus; `path` is relative to the corpus root, with forward slashes."""
 
+SURVEY = _table(unit=_TEXT, name=_TEXT, marks=pa.binary())
+"""What a reader found out of all units before it reads any: `name` is what a row is of (a document), `marks` as the
+reader packed it."""
+
 UTTERANCES = _table(
     utterance_id=_TEXT,
     corpus=_TEXT,

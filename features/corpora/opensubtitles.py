@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -15,9 +14,9 @@ from features.check import Findings
 from features.plugin import RawFile, Rows
 from features.releases import moses, opensubtitles_check, opus_xml
 from features.releases.moses import Moses
-from features.releases.untokenised import untokenised
+from features.releases.opus_xml import Sentence
 from features.rows import failure_row, text_row
-from features.subtitles.subtitle_lines import Fate, evaluation_lines, fates_of, judged, judged_bytes
+from features.subtitles.subtitle_lines import Fate, evaluation_lines, fates_of, judged_bytes, judged_sentences
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder, Untreatable
 from warehouse.schema import make_id
 
@@ -38,18 +37,20 @@ class OpenSubtitles:
 
     Args:
         language: of the text, as OPUS writes it: 'en', 'zh_cn'.
-        duplicates: 'drop' keeps the first of the lines with the same words, case and marks: of the whole Moses
-            text, or of one unit of documents, whose rows may depend on its own files only.
+        duplicates: 'drop' keeps the first of all lines with the same words, case and marks. Documents, whose order
+            is that of their names, are surveyed for that before any is read; so one more document has all of them
+            surveyed and read again, because it may have the first of any line. What gives the same rows then has
+            nothing made again behind it.
         without: text files, relative to the root: a line that has the words of one of theirs, whatever its case and
             punctuation, is left out. For the test texts of whatever is trained on this.
         alignment: an XCES file, relative to the root: only documents and sentences that it aligns are read. This
             also decides which of a film's several subtitles count.
         lines_per_unit: of a Moses text.
 
-    Source: Lison and Tiedemann 2016; the layouts are OPUS's.
+    Source: Lison and Tiedemann 2016; the layouts are OPUS's, which asks for a link to www.opensubtitles.org.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = opensubtitles_check.PUBLISHED
     anomalies: ClassVar[Mapping[str, str]] = opensubtitles_check.ANOMALIES
     language: str = "en"
@@ -89,20 +90,46 @@ class OpenSubtitles:
             for unit, group in opus_xml.groups(list(names)).items()
         }  # fmt: skip
 
-    def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
+    def wants_survey(self, root: Path) -> bool:
+        """Only documents whose repeats are dropped: a Moses text is one file, which every piece of it rests on."""
+        return self.duplicates == "drop" and self._found(root)[0] is None
+
+    def survey(self, root: Path, units: Mapping[str, Mapping[str, RawFile]]) -> list[dict[str, Any]]:
+        """Which sentences are repeats of earlier ones: a row per document that can be read, a bit per sentence."""
+        marked: list[tuple[str, str, int]] = []
+
+        def judgements() -> Iterator[tuple[Fate, str]]:
+            for unit, files in units.items():
+                for document, found in self._documents(root, unit, files):
+                    if not isinstance(found, Untreatable):
+                        marked.append((unit, document, len(found)))
+                        yield from ((fate, said) for _, fate, said in found)
+
+        repeated = fates_of(judgements()) == Fate.DUPLICATE
+        rows, at = [], 0
+        for unit, document, n_sentences in marked:
+            marks = np.packbits(repeated[at : at + n_sentences]).tobytes()
+            rows.append({"unit": unit, "name": document, "marks": marks})
+            at += n_sentences
+        return rows
+
+    def read(
+        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str,
+        survey: Mapping[str, bytes] | None = None,
+    ) -> Rows:  # fmt: skip
         text, _ = self._found(root)
-        digests = tuple(files[path].sha256 for path in self.without)
-        evaluation = _evaluation(root, self.without, digests)
         rows = Rows()
         if text:
-            self._read_piece(root, text, unit, files, corpus, evaluation, rows)
+            self._read_piece(root, text, unit, files, corpus, rows)
+        elif self.duplicates == "drop" and survey is None:
+            raise TypeError(f"unit '{unit}' cannot be read without repeats unless 'survey' has said which they are")
         else:
-            self._read_documents(root, unit, files, corpus, evaluation, rows)
+            self._read_documents(root, unit, files, corpus, survey or {}, rows)
         return rows
 
     def check(self, root: Path, expected: Mapping[str, int] | None = None) -> Findings:
         """Every line or document; see `features.releases.opensubtitles_check`."""
-        return opensubtitles_check.check(root, self.language, self.without, expected)
+        return opensubtitles_check.check(root, self.language, self.without, self.alignment, expected)
 
     def _found(self, root: Path) -> tuple[Moses | None, Path]:
         """The Moses text, or the folder of documents."""
@@ -120,12 +147,15 @@ class OpenSubtitles:
             raise MissingFolder(f"any text in '{self.language}'", root, todo)
         return text, folder or root
 
+    def _evaluation(self, root: Path, files: Mapping[str, RawFile]) -> frozenset[str]:
+        return _evaluation(root, self.without, tuple(files[path].sha256 for path in self.without))
+
     # -- a Moses text ------------------------------------------------------------------------------------------
 
     def _read_piece(
-        self, root: Path, text: Moses, unit: str, files: Mapping[str, RawFile], corpus: str,
-        evaluation: frozenset[str], rows: Rows,
-    ) -> None:  # fmt: skip
+        self, root: Path, text: Moses, unit: str, files: Mapping[str, RawFile], corpus: str, rows: Rows
+    ) -> None:
+        evaluation = self._evaluation(root, files)
         path = text.text.relative_to(root).as_posix()
         first = int(unit.rpartition("-")[2]) - 1
         fates = None
@@ -172,57 +202,76 @@ class OpenSubtitles:
     # -- documents ---------------------------------------------------------------------------------------------
 
     def _links(self, root: Path) -> dict[str, str]:
-        path = root / self.alignment
-        if not path.is_file():
-            raise MissingFolder(f"the alignment '{self.alignment}'", path, "name it relative to the root of the corpus")
+        path = opus_xml.named_alignment(root, self.alignment)
         stat = path.stat()
         return _links(path, self.alignment, self.language, (stat.st_size, stat.st_ino, stat.st_mtime_ns))
 
-    def _read_documents(
-        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str, evaluation: frozenset[str], rows: Rows
-    ) -> None:
+    def _own(self, root: Path, files: Mapping[str, RawFile]) -> dict[str, RawFile]:
+        """Document -> its file."""
         folder = opus_xml.find_language(root, self.language) or root
-        links = self._links(root) if self.alignment else None
-        own = {
-            opus_xml.document_name((root / path).relative_to(folder).as_posix()): path
-            for path in files if path != self.alignment and path not in self.without
+        return {
+            opus_xml.document_name((root / path).relative_to(folder).as_posix()): file
+            for path, file in files.items() if path != self.alignment and path not in self.without
         }  # fmt: skip
-        seen: set[str] = set()
+
+    def _documents(
+        self, root: Path, unit: str, files: Mapping[str, RawFile]
+    ) -> Iterator[tuple[str, list[tuple[Sentence, Fate, str]] | Untreatable]]:
+        """The documents of a unit in order: each sentence with its fate and words, or why there is none."""
+        own = self._own(root, files)
+        links = self._links(root) if self.alignment else None
+        evaluation = self._evaluation(root, files)
         for document in sorted(own) if links is None else opus_xml.groups(list(links))[unit]:
-            utterance_id = make_id(corpus, *document.split("/"))
             try:
                 if document not in own:
                     raise Untreatable(f"the alignment names {document}.xml, which is not there")
                 wanted = None if links is None else set(links[document].split())
-                found = opus_xml.sentences(root / own[document])
+                found = opus_xml.sentences(root / own[document].path)
                 if missing := sorted((wanted or set()) - {sentence.id for sentence in found}):
                     raise Untreatable(f"the alignment names sentence '{missing[0]}', which {document}.xml has not")
             except Untreatable as error:
-                rows.failures.append(failure_row(_STEP, utterance_id, f"{document}: {error}"))
+                yield document, error
+            else:
+                yield document, list(judged_sentences(found, wanted, evaluation))
+
+    def _read_documents(
+        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str, survey: Mapping[str, bytes], rows: Rows
+    ) -> None:
+        own = self._own(root, files)
+        for document, found in self._documents(root, unit, files):
+            name = document.split("/")
+            if isinstance(found, Untreatable):
+                rows.failures.append(failure_row(_STEP, make_id(corpus, *name), f"{document}: {found}"))
                 continue
-            for turn, sentence in enumerate(found):
-                if wanted is not None and sentence.id not in wanted:
+            repeated = _bits(survey.get(document, b""), len(found))
+            for turn, (sentence, fate, said) in enumerate(found):
+                if fate != Fate.KEPT or repeated[turn]:
                     continue
-                fate, said = judged(untokenised(sentence.text) if sentence.is_tokenised else sentence.text, evaluation)
-                if fate != Fate.KEPT or (self.duplicates == "drop" and said in seen):
-                    continue
-                seen.add(said)
-                year, film, name = document.split("/")
                 rows.utterances.append(
                     text_row(
-                        utterance_id=make_id(corpus, year, film, name, sentence.id), corpus=corpus, unit=unit,
-                        source=files[own[document]], verbatim=sentence.text, text=said,
-                        dialogue_id=make_id(year, film, name), turn=turn, language=_bcp47(self.language),
+                        utterance_id=make_id(corpus, *name, sentence.id), corpus=corpus, unit=unit,
+                        source=own[document], verbatim=sentence.text, text=said,
+                        dialogue_id=make_id(*name), turn=turn, language=_bcp47(self.language),
                         attributes={"sentence": sentence.id},
                     )
                 )  # fmt: skip
 
 
+def _bits(marks: bytes, n: int) -> np.ndarray:
+    """What `np.packbits` packed, zeros where it is too short; filled up here, because NumPy leaves what it does not
+    reach of an empty array as the memory was.
+
+    Example:
+        >>> _bits(np.packbits([0, 1, 1]).tobytes(), 3).tolist(), _bits(b"", 2).tolist()
+        ([0, 1, 1], [0, 0])
+    """
+    return np.unpackbits(np.frombuffer(marks.ljust(-(-n // 8), b"\0"), np.uint8), count=n)
+
+
 @lru_cache(maxsize=1)
 def _fates(path: Path, sha256: str, evaluation: frozenset[str]) -> np.ndarray:
-    n_lines, _ = moses.line_starts(path, 1 << 20)
-    judgements = (judged_bytes(line, evaluation) for line in islice(moses.read_lines(path), n_lines))
-    return fates_of(((fate, said) for fate, _, said in judgements), n_lines)
+    judgements = (judged_bytes(line, evaluation) for line in moses.read_lines(path))
+    return fates_of((fate, said) for fate, _, said in judgements)
 
 
 @lru_cache(maxsize=1)

@@ -12,9 +12,10 @@ import numpy as np
 from features.check import Anomaly, Findings, counted
 from features.releases import moses, opus_xml
 from features.releases.moses import Moses
-from features.releases.untokenised import untokenised
-from features.subtitles.subtitle_lines import COUNTED, Fate, evaluation_lines, fates_of, judged, judged_bytes
-from warehouse.errors import DeclaredEntity, MissingFolder, Untreatable
+from features.releases.opus_xml import Sentence
+from features.releases.walk import misnamed_files
+from features.subtitles.subtitle_lines import COUNTED, Fate, evaluation_lines, fates_of, judged_bytes, judged_sentences
+from warehouse.errors import DeclaredEntity, ForeignEntity, MissingFolder, Untreatable
 
 PUBLISHED: Mapping[str, int] = {"lines": 11_203_286}
 """Of the English side of v2018's English and simplified Chinese; other texts have no published count here."""
@@ -30,24 +31,30 @@ ANOMALIES: Mapping[str, str] = {
     "broken_text": "lines hold control or replacement characters",
     "malformed_document": "a document is no document, not well-formed, cut off, or has an id twice",
     "declared_entity": "an XML file declares an entity, which is how small files are made to fill a memory",
+    "foreign_entity": "an XML file refers to an entity that only another file could declare",
     "empty_document": "a document has no sentence",
     "malformed_alignment": "an alignment is not well-formed, cut off, or has links without two sides",
     "missing_document": "an alignment names a document that is not there",
     "missing_sentence": "an alignment names a sentence that its document has not",
+    "misnamed_file": "a file or folder whose name is not UTF-8: with a document of such a name, nothing is ingested",
 }
 
 _BROKEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\xc2[\x80-\x9f]|\xef\xbf\xbd")
 """Of UTF-8."""
 
 
-def check(root: Path, language: str, without: Sequence[str], expected: Mapping[str, int] | None) -> Findings:
-    """Counts what becomes of every line, and names what is wrong.
+def check(
+    root: Path, language: str, without: Sequence[str], alignment: str, expected: Mapping[str, int] | None
+) -> Findings:
+    """Counts what becomes of every line, duplicates of the whole text or of all documents told, and names what is
+    wrong. Kept is what a reader that drops duplicates gives of a tree in which nothing is wrong.
 
     Args:
+        alignment: the one whose sentences count; '' for all sentences. Every alignment that is there is looked at.
         expected: None for the published count where the text is the published one, and for no count elsewhere.
 
     Raises:
-        MissingFolder: `root` itself, or a list of evaluation lines, is not there.
+        MissingFolder: `root` itself, a list of evaluation lines, or the alignment is not there.
         MalformedSource: there are several Moses texts in the language.
     """
     if not root.is_dir():
@@ -55,14 +62,14 @@ def check(root: Path, language: str, without: Sequence[str], expected: Mapping[s
     evaluation = evaluation_lines(root, without)
     text, folder = moses.find_moses(root, language), opus_xml.find_language(root, language)
     found: Counter[str] = Counter()
-    anomalies: list[Anomaly] = []
+    anomalies = list(misnamed_files(root))
     if text and folder:
         problem = f"{text.text.name} and documents in '{language}/' are there: only the former is checked"
         anomalies.append(Anomaly("two_layouts", language, problem))
     if text:
         anomalies += _text(text, language, evaluation, found)
     elif folder:
-        anomalies += _documents(root, folder, language, evaluation, found)
+        anomalies += _documents(root, folder, language, evaluation, alignment, found)
     else:
         problem = f"neither a text such as {PUBLISHED_TEXT} nor documents such as {language}/<year>/<film>/ are there"
         anomalies.append(Anomaly("missing_part", language, problem))
@@ -88,7 +95,7 @@ def _text(text: Moses, language: str, evaluation: frozenset[str], found: Counter
 
     if not n_lines:
         yield Anomaly("missing_part", name, "it has no line")
-    fates = fates_of(judgements(), n_lines)
+    fates = fates_of(judgements())
     _count(fates, found, "lines")
     yield from _some_lines("not_utf8", name, np.flatnonzero(fates == Fate.NOT_UTF8).tolist(), "are not UTF-8")
     yield from _some_lines("broken_text", name, broken, "hold control or replacement characters")
@@ -127,51 +134,63 @@ def _count(fates: np.ndarray, found: Counter[str], what: str) -> None:
 
 
 def _documents(
-    root: Path, folder: Path, language: str, evaluation: frozenset[str], found: Counter[str]
-) -> Iterator[Anomaly]:
+    root: Path, folder: Path, language: str, evaluation: frozenset[str], alignment: str, found: Counter[str]
+) -> list[Anomaly]:
+    anomalies: list[Anomaly] = []
     wanted: dict[str, dict[str, str]] = {}  # alignment -> document -> ids
-    for path in opus_xml.find_alignments(root):
+    named = [opus_xml.named_alignment(root, alignment)] if alignment else []
+    for path in dict.fromkeys([*named, *opus_xml.find_alignments(root)]):
         where = path.relative_to(root).as_posix()
         try:
             wanted[where] = opus_xml.links(path, language)
         except Untreatable as error:
-            yield Anomaly(_fault(error, "malformed_alignment"), where, str(error))
-    there = opus_xml.documents(folder)
+            anomalies.append(Anomaly(_fault(error, "malformed_alignment"), where, str(error)))
+    there = {name: path for name, path in opus_xml.documents(folder).items() if _is_utf8(name)}
     if not there:
-        yield Anomaly("missing_part", language, "its folder holds no document")
+        anomalies.append(Anomaly("missing_part", language, "its folder holds no document"))
     found["documents"] = len(there)
     found["films"] = len({name.rpartition("/")[0] for name in there})
     for where, documents in wanted.items():
         for name in sorted(documents.keys() - there.keys()):
-            yield Anomaly("missing_document", where, f"it names {name}.xml, which is not there")
-    for group in opus_xml.groups(list(there)).values():
-        yield from _group({name: there[name] for name in group}, wanted, evaluation, found)
+            anomalies.append(Anomaly("missing_document", where, f"it names {name}.xml, which is not there"))
+    chosen = wanted.get(alignment, {}) if alignment else None
+
+    def judgements() -> Iterator[tuple[Fate, str]]:
+        for name, path in sorted(there.items()):
+            aligned = {where: set(documents.get(name, "").split()) for where, documents in wanted.items()}
+            sentences, odd = _document(name, path, aligned)
+            anomalies.extend(odd)
+            ids = None if chosen is None else set(chosen.get(name, "").split())
+            if ids is None or ids <= {sentence.id for sentence in sentences}:  # else the reader refuses the document
+                yield from ((fate, said) for _, fate, said in judged_sentences(sentences, ids, evaluation))
+
+    _count(fates_of(judgements()), found, "sentences")
+    return anomalies
 
 
-def _group(
-    paths: Mapping[str, Path], wanted: Mapping[str, Mapping[str, str]], evaluation: frozenset[str], found: Counter[str]
-) -> Iterator[Anomaly]:
-    """The documents of one unit: duplicates are counted inside it, as they are dropped."""
-    judgements = []
-    for name, path in paths.items():
-        try:
-            sentences = opus_xml.sentences(path)
-        except Untreatable as error:
-            yield Anomaly(_fault(error, "malformed_document"), name, str(error))
-            continue
-        if not sentences:
-            yield Anomaly("empty_document", name, "it has no sentence")
-        broken = [at for at, sentence in enumerate(sentences) if _BROKEN.search(sentence.text.encode())]
-        yield from _some_lines("broken_text", name, broken, "hold control or replacement characters")
-        own = {sentence.id for sentence in sentences}
-        for where, documents in wanted.items():
-            for one in sorted(set(documents.get(name, "").split()) - own)[:1]:
-                yield Anomaly("missing_sentence", where, f"it names sentence '{one}' of {name}.xml, which has none")
-        for sentence in sentences:
-            text = untokenised(sentence.text) if sentence.is_tokenised else sentence.text
-            judgements.append(judged(text, evaluation))
-    _count(fates_of(judgements, len(judgements)), found, "sentences")
+def _document(name: str, path: Path, aligned: Mapping[str, set[str]]) -> tuple[list[Sentence], list[Anomaly]]:
+    """The sentences of a document, and what is wrong with it or with what is aligned of it."""
+    try:
+        sentences = opus_xml.sentences(path)
+    except Untreatable as error:
+        return [], [Anomaly(_fault(error, "malformed_document"), name, str(error))]
+    found = [] if sentences else [Anomaly("empty_document", name, "it has no sentence")]
+    broken = [at for at, sentence in enumerate(sentences) if _BROKEN.search(sentence.text.encode())]
+    found += _some_lines("broken_text", name, broken, "hold control or replacement characters")
+    own = {sentence.id for sentence in sentences}
+    for where, ids in aligned.items():
+        if missing := sorted(ids - own):
+            problem = f"it names sentence '{missing[0]}' of {name}.xml, which has none"
+            found.append(Anomaly("missing_sentence", where, problem))
+    return sentences, found
+
+
+def _is_utf8(name: str) -> bool:
+    return name.encode("utf-8", "replace").decode() == name
 
 
 def _fault(error: Untreatable, otherwise: str) -> str:
-    return "declared_entity" if isinstance(error, DeclaredEntity) else otherwise
+    """The name of an anomaly."""
+    if isinstance(error, DeclaredEntity):
+        return "declared_entity"
+    return "foreign_entity" if isinstance(error, ForeignEntity) else otherwise

@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from features.releases.walk import walk
-from warehouse.errors import DeclaredEntity, Untreatable
+from warehouse.errors import DeclaredEntity, ForeignEntity, MissingFolder, Untreatable
 
 DEPTH = 3
 DOCUMENTS = 50
@@ -56,17 +56,33 @@ def find_language(root: Path, language: str) -> Path | None:
 
 def find_alignments(root: Path) -> list[Path]:
     """Files that are named like alignments: 'en-zh_cn.xml.gz'."""
-    return [path for path in walk(root, DEPTH, closed=YEARS) if _XCES.fullmatch(path.name)]
+    return [path for path in walk(root, DEPTH, closed=YEARS) if _XCES.fullmatch(path.name) and path.is_file()]
+
+
+def named_alignment(root: Path, name: str) -> Path:
+    """The alignment that a reader is told of.
+
+    Raises:
+        MissingFolder: there is no such file.
+    """
+    if not (root / name).is_file():
+        todo = "name it relative to the root of the corpus"
+        raise MissingFolder(f"the alignment '{name}'", root / name, todo)
+    return root / name
 
 
 def documents(folder: Path) -> dict[str, Path]:
     """Document such as '1968/62622/5157083' -> its file, in order of name; the plain one where it is there packed
-    too."""
+    too. A folder is none, whatever its name."""
     found: dict[str, Path] = {}
     for year in sorted(os.listdir(folder)):
         for film in sorted(os.listdir(folder / year)) if (folder / year).is_dir() else ():
-            for name in sorted(os.listdir(folder / year / film)) if (folder / year / film).is_dir() else ():
-                if _ENDING.search(name) and not name.startswith("."):
+            if not (folder / year / film).is_dir():
+                continue
+            with os.scandir(folder / year / film) as entries:
+                names = sorted(entry.name for entry in entries if _ENDING.search(entry.name) and not entry.is_dir())
+            for name in names:
+                if not name.startswith("."):
                     found.setdefault(document_name(f"{year}/{film}/{name}"), folder / year / film / name)
     return found
 
@@ -85,7 +101,7 @@ def sentences(path: Path) -> list[Sentence]:
 
     Raises:
         Untreatable: it is no document, not well-formed or cut off.
-        DeclaredEntity.
+        DeclaredEntity, ForeignEntity.
     """
     found: list[Sentence] = []
     depth: list[str] = []
@@ -134,7 +150,7 @@ def links(path: Path, language: str) -> dict[str, str]:
 
     Raises:
         Untreatable: it is no alignment with this language, not well-formed or cut off.
-        DeclaredEntity.
+        DeclaredEntity, ForeignEntity.
     """
     found: dict[str, str] = {}
     document, side = "", 0
@@ -173,11 +189,12 @@ def _parse(
     text: Callable[[str], None],
     end: Callable[[str], None],
 ) -> None:
-    """Expat over a plain or packed file. A declared entity is refused before it can be expanded."""
+    """Expat over a plain or packed file. A declared entity is refused before it can be expanded, and so is one that
+    expat would pass over, because a DTD elsewhere could declare it."""
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler, parser.CharacterDataHandler, parser.EndElementHandler = start, text, end
-    parser.EntityDeclHandler = _refuse_entity
+    parser.EntityDeclHandler, parser.SkippedEntityHandler = _refuse_entity, _refuse_foreign_entity
     try:
         with gzip.open(path) if path.name.endswith(".gz") else open(path, "rb") as stream:
             while block := stream.read(_BLOCK):
@@ -193,3 +210,7 @@ def _parse(
 
 def _refuse_entity(name: str, *_: object) -> None:
     raise DeclaredEntity(name)
+
+
+def _refuse_foreign_entity(name: str, *_: object) -> None:
+    raise ForeignEntity(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Collection, Iterable, Iterator
 from enum import IntEnum
 from hashlib import blake2b
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from features.plugin import normalised_words
+from features.releases.opus_xml import Sentence
+from features.releases.untokenised import untokenised
 from features.subtitles import spoken_text
 from warehouse.errors import MalformedSource, MissingFolder
 from warehouse.schema import canonical_text
@@ -25,6 +28,7 @@ class Fate(IntEnum):
     NOTHING_SAID = 4
     EVALUATION = 5
     DUPLICATE = 6
+    NOT_ALIGNED = 7
 
 
 COUNTED = {
@@ -35,6 +39,7 @@ COUNTED = {
     Fate.NOTHING_SAID: "nothing said",
     Fate.EVALUATION: "evaluation lines",
     Fate.DUPLICATE: "duplicates",
+    Fate.NOT_ALIGNED: "not aligned",
 }
 """Fate -> how counts call it."""
 
@@ -80,19 +85,44 @@ def judged_bytes(line: bytes, evaluation: frozenset[str] = frozenset()) -> tuple
     return fate, verbatim, said
 
 
-def fates_of(judgements: Iterable[tuple[Fate, str]], n_lines: int) -> np.ndarray:
-    """The fates of lines that are read as one, duplicates told; a byte per line, nine while they are counted.
+def judged_sentences(
+    sentences: Iterable[Sentence], aligned: Collection[str] | None, evaluation: frozenset[str] = frozenset()
+) -> Iterator[tuple[Sentence, Fate, str]]:
+    """The sentences of a document, each with its fate and words.
+
+    Args:
+        aligned: ids of those that count; None for all.
+    """
+    for sentence in sentences:
+        if aligned is not None and sentence.id not in aligned:
+            yield sentence, Fate.NOT_ALIGNED, ""
+        else:
+            text = untokenised(sentence.text) if sentence.is_tokenised else sentence.text
+            yield sentence, *judged(text, evaluation)
+
+
+def fates_of(judgements: Iterable[tuple[Fate, str]]) -> np.ndarray:
+    """The fates of lines that are read as one, duplicates told; uint8 [n_lines].
+
+    A line that is left out for another reason is the first of nothing. Memory is a byte per line and, while duplicates
+    are counted, some twenty more per line that is kept: words are told apart by 64 bits of a hash.
 
     Args:
         judgements: fate and words of each.
+
+    Example:
+        >>> fates_of([(Fate.KEPT, "Yes."), (Fate.KEPT, "No."), (Fate.KEPT, "Yes.")]).tolist()
+        [0, 0, 6]
     """
-    fates, hashes = np.zeros(n_lines, np.uint8), np.zeros(n_lines, np.uint64)
-    for at, (fate, text) in enumerate(judgements):
-        fates[at] = fate
-        hashes[at] = _hash(text)
-    kept = np.flatnonzero(fates == Fate.KEPT)
-    fates[kept[_repeats(hashes[kept])]] = Fate.DUPLICATE
-    return fates
+    fates, hashes = bytearray(), array("Q")
+    for fate, text in judgements:
+        fates.append(fate)
+        if fate == Fate.KEPT:
+            hashes.append(_hash(text))
+    found = np.frombuffer(fates, np.uint8)
+    repeated = _repeats(np.frombuffer(hashes, np.uint64))
+    found[found == Fate.KEPT] = np.where(repeated, np.uint8(Fate.DUPLICATE), np.uint8(Fate.KEPT))
+    return found
 
 
 def evaluation_lines(root: Path, paths: Iterable[str]) -> frozenset[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,8 +15,9 @@ from features import ingest
 from features.plugin import RawFile, Rows
 from features.raw import RawDigests
 from features.rows import failure_row, label_row, utterance_row
-from warehouse import Artifact, Warehouse
-from warehouse.errors import MissingFolder
+from warehouse import Artifact, Request, Warehouse
+from warehouse.errors import MissingFolder, SourceChanged
+from warehouse.lineage import up, verify
 from warehouse.schema import make_id
 
 STEP = "corpora.pairs"
@@ -74,15 +75,17 @@ def lake(tmp_path: Path) -> Warehouse:
 
 
 def read_in(lake: Warehouse, root: Path, reader: Pairs | None = None) -> dict[tuple[str, str], Artifact]:
-    """(kind, unit) -> artifact."""
+    """(kind, unit) -> artifact; a survey is of no unit."""
     reader = reader or Pairs()
     digests = RawDigests(lake.root)
     works = ingest.raw_works(digests, "pairs", reader, root)
     digests.close()
     recorded = {unit: (work, lake.perform(work)) for unit, work in works.items()}
-    made = [lake.perform(work) for work in ingest.unit_works(lake.root, "pairs", STEP, reader, root, recorded)]
-    artifacts = [artifact for _, artifact in recorded.values()] + made
-    return {(a.request.kind, a.request.params["unit"]): a for a in artifacts}
+    first = ingest.survey_work(lake.root, "pairs", STEP, reader, root, recorded)
+    survey = lake.perform(first) if first else None
+    made = [lake.perform(work) for work in ingest.unit_works(lake.root, "pairs", STEP, reader, root, recorded, survey)]
+    artifacts = [*(artifact for _, artifact in recorded.values()), *([survey] if survey else []), *made]
+    return {(a.request.kind, a.request.params.get("unit", "")): a for a in artifacts}
 
 
 def test_a_unit_is_one_artifact_of_each_kind_and_read_once(lake: Warehouse, root: Path) -> None:
@@ -161,6 +164,95 @@ def test_a_corpus_that_is_not_there_is_asked_for(lake: Warehouse, tmp_path: Path
     with pytest.raises(MissingFolder, match=r"corpus 'pairs' is not at .*none: say where it is with --root pairs=FOL"):
         ingest.raw_works(digests, "pairs", Pairs(), tmp_path / "none")
     digests.close()
+
+
+# -- a survey of all units -------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class New(Pairs):
+    """Keeps what no earlier unit said."""
+
+    wants: bool = True
+
+    def wants_survey(self, root: Path) -> bool:
+        return self.wants
+
+    def survey(self, root: Path, units: Mapping[str, Mapping[str, RawFile]]) -> list[dict[str, Any]]:
+        seen: set[str] = set()
+        rows = []
+        for unit, files in units.items():
+            texts = {path: (root / path).read_text().partition(" ")[2] for path in files if path.endswith(".txt")}
+            rows += [{"unit": unit, "name": path, "marks": bytes([text in seen])} for path, text in texts.items()]
+            seen |= set(texts.values())
+        return rows
+
+    def read(
+        self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str,
+        survey: Mapping[str, bytes] | None = None,
+    ) -> Rows:  # fmt: skip
+        rows = super().read(root, unit, files, corpus)
+        old = {path for path, marks in (survey or {}).items() if marks == b"\1"}
+        rows.utterances = [row for row in rows.utterances if row["path"].replace(".wav", ".txt") not in old]
+        return rows
+
+
+def ids(artifact: Artifact) -> list[str]:
+    return list(pq.read_table(artifact.path("utterances.parquet")).column("utterance_id").to_pylist())
+
+
+def test_every_unit_rests_on_the_survey_and_the_survey_on_every_unit(lake: Warehouse, root: Path) -> None:
+    (root / "second" / "b.txt").write_text("sad words of b in first")
+    made = read_in(lake, root, New())
+    survey = made["survey", ""]
+    raw = tuple(made["raw", unit].digest for unit in ("first", "second"))
+    assert survey.request.inputs == {"raw": raw} and "unit" not in survey.request.params
+    for kind in ("utterances", "labels"):
+        for unit in ("first", "second"):
+            asked = made[kind, unit].request.inputs
+            assert asked == {"raw": (made["raw", unit].digest,), "survey": (survey.digest,)}
+    assert ids(made["utterances", "first"]) == ["pairs-first-a", "pairs-first-b"]
+    assert ids(made["utterances", "second"]) == ["pairs-second-a"]
+    tree = up(lake, made["utterances", "second"])
+    assert {node.artifact.key for node in tree.walk()} >= {made["raw", unit].key for unit in ("first", "second")}
+    assert verify(lake) == []
+
+
+def test_a_unit_that_changes_what_the_survey_says_has_all_units_read_again(lake: Warehouse, root: Path) -> None:
+    first = read_in(lake, root, New())
+    ingest._read.cache_clear()
+    (root / "first" / "a.txt").write_text("happy other words")
+    again = read_in(lake, root, New())
+    assert again["survey", ""].key != first["survey", ""].key
+    assert again["survey", ""].digest == first["survey", ""].digest, "there is still nothing said twice"
+    assert again["utterances", "second"].key == first["utterances", "second"].key
+    (root / "first" / "a.txt").write_text("happy words of b in second")
+    last = read_in(lake, root, New())
+    assert last["utterances", "second"].key != first["utterances", "second"].key
+    assert ids(last["utterances", "second"]) == ["pairs-second-a"]
+
+
+def test_readers_that_ask_for_no_survey_are_asked_as_ever(lake: Warehouse, root: Path) -> None:
+    made = read_in(lake, root)
+    none = read_in(lake, root, New(wants=False))
+    assert ("survey", "") not in made and ("survey", "") not in none
+    params = {"corpus": "pairs", "unit": "first", "reader": {"language": "en"}}
+    inputs = {"raw": (made["raw", "first"].digest,)}
+    assert made["labels", "first"].request == Request("labels", STEP, 1, params, inputs)
+    assert none["labels", "first"].request.inputs == inputs
+
+
+def test_a_file_that_changes_while_units_are_surveyed_is_refused(lake: Warehouse, root: Path) -> None:
+    digests = RawDigests(lake.root)
+    works = ingest.raw_works(digests, "pairs", New(), root)
+    digests.close()
+    recorded = {unit: (work, lake.perform(work)) for unit, work in works.items()}
+    survey = ingest.survey_work(lake.root, "pairs", STEP, New(), root, recorded)
+    assert survey is not None
+    (root / "second" / "b.txt").write_text("sad words after all")
+    with pytest.raises(SourceChanged, match=r"second/b\.txt is not what was ingested"):
+        lake.perform(survey)
+    assert lake.artifacts("survey") == [] and len(lake.artifacts("raw")) == 2, "only the survey is lost"
 
 
 def test_the_ref_of_a_corpus_cites_its_current_reading(lake: Warehouse, root: Path) -> None:

@@ -69,6 +69,17 @@ def test_words(text: str, words: list[str]) -> None:
     assert normalised_words(text) == words
 
 
+def test_every_character_is_kept_dropped_or_parts_words_as_the_rule_has_it() -> None:
+    def by_rule(text: str) -> list[str]:
+        parts = text.replace("’", "'").replace("-", " ").split()
+        found = ("".join(c for c in part if c.isalnum() or c == "'").strip("'") for part in parts)
+        return [word.upper() for word in found if word]
+
+    for code in range(0x30000):
+        text = f"'{chr(code)}' a{chr(code)}b"
+        assert normalised_words(text) == by_rule(text), hex(code)
+
+
 @given(st.text())
 def test_words_are_upper_case_and_stay_what_they_are(text: str) -> None:
     words = normalised_words(text)

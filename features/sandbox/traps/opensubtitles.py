@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -52,9 +53,20 @@ def _entity(root: Path) -> None:
     _changed(_DOCUMENT, b"<document", doctype)(root)
 
 
+def _foreign(root: Path) -> None:
+    _changed(_DOCUMENT, b"<document", b'<!DOCTYPE document SYSTEM "marks.dtd">\n<document')(root)
+    _changed(_DOCUMENT, b", and this", b"&hellip; and this")(root)
+
+
 def _empty(root: Path) -> None:
     (root / "xml/en/1994/1").mkdir()
     (root / "xml/en/1994/1/1.xml").write_bytes(b'<document id="1"></document>')
+
+
+def _misnamed(root: Path) -> None:
+    """A document under a name in an old code page."""
+    name = os.fsdecode("Café.xml".encode("cp1252"))
+    (root / _DOCUMENT).with_name(name).write_bytes(b'<document><s id="1">Never.</s></document>')
 
 
 MOSES_TRAPS: Mapping[str, Callable[[Path], None]] = {
@@ -72,9 +84,11 @@ DOCUMENT_TRAPS: Mapping[str, Callable[[Path], None]] = {
     "broken_text": _changed(_DOCUMENT, b", and this", b"\xef\xbf\xbd and this"),
     "malformed_document": _cut_off,
     "declared_entity": _entity,
+    "foreign_entity": _foreign,
     "empty_document": _empty,
     "malformed_alignment": _changed(ALIGNMENT, b"2;2", b"2"),
     "missing_document": _changed(ALIGNMENT, FILMS[1].encode(), b"1968/62622/1"),
     "missing_sentence": _changed(ALIGNMENT, b'xtargets="4;', b'xtargets="4 900;'),
+    "misnamed_file": _misnamed,
 }
 """The same for the tree of documents."""

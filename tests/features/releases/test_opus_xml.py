@@ -14,9 +14,10 @@ from features.releases.opus_xml import (
     find_language,
     groups,
     links,
+    named_alignment,
     sentences,
 )
-from warehouse.errors import DeclaredEntity, Untreatable
+from warehouse.errors import DeclaredEntity, ForeignEntity, MissingFolder, Untreatable
 
 
 def document(tmp_path: Path, body: str, name: str = "d.xml") -> Path:
@@ -78,6 +79,27 @@ def test_a_declared_entity_is_refused_before_it_is_expanded(tmp_path: Path, decl
         sentences(path)
 
 
+@pytest.mark.parametrize("doctype", ["SYSTEM 'marks.dtd'", "PUBLIC 'marks' ''", "SYSTEM 'marks.dtd' []"])
+def test_an_entity_that_another_file_may_declare_is_refused_not_passed_over(tmp_path: Path, doctype: str) -> None:
+    """Expat reads no other file, and without a word it would leave 'Well now' of it."""
+    path = tmp_path / "d.xml"
+    text = f'<!DOCTYPE document {doctype}><document><s id="1">Well&hellip; now</s></document>'
+    path.write_text(text)
+    with pytest.raises(ForeignEntity, match="it refers to the entity 'hellip', which only another file could declare"):
+        sentences(path)
+    path.write_text(text.replace("hellip", "amp"))
+    assert sentences(path) == [Sentence("1", "Well& now", False)], "a DTD alone is no fault"
+
+
+def test_an_alignment_is_named_by_its_file(tmp_path: Path) -> None:
+    (tmp_path / "en-fr.xml").touch()
+    (tmp_path / "de-en.xml").mkdir()
+    assert named_alignment(tmp_path, "en-fr.xml") == tmp_path / "en-fr.xml"
+    assert find_alignments(tmp_path) == [tmp_path / "en-fr.xml"]
+    with pytest.raises(MissingFolder, match=r"the alignment 'de-en\.xml' is not at .*: name it relative to the root"):
+        named_alignment(tmp_path, "de-en.xml")
+
+
 def test_laughs_cost_nothing(tmp_path: Path) -> None:
     laughs = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
     path = tmp_path / "d.xml"
@@ -123,6 +145,7 @@ def test_documents_are_found_and_grouped(tmp_path: Path) -> None:
     (folder / "1999/1/notes.txt").touch()
     (folder / "1999/README").touch()
     (folder / "README").touch()
+    (folder / "1999/1/3.xml").mkdir()
     (tmp_path / "en").mkdir()
     assert find_language(tmp_path, "en") == folder
     found = documents(folder)

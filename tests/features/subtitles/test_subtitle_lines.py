@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.releases.opus_xml import Sentence
 from features.subtitles import spoken_text
-from features.subtitles.subtitle_lines import ADVERT_WORDS, COUNTED, Fate, _repeats, evaluation_lines, fates_of, judged
+from features.subtitles.subtitle_lines import (
+    ADVERT_WORDS,
+    COUNTED,
+    Fate,
+    _repeats,
+    evaluation_lines,
+    fates_of,
+    judged,
+    judged_sentences,
+)
 from features.subtitles.subtitle_lines import judged_bytes as from_bytes
 from warehouse.errors import MalformedSource, MissingFolder
 
@@ -79,9 +89,23 @@ def test_bytes_that_are_no_text_are_told() -> None:
 
 def test_the_first_of_equal_words_is_kept() -> None:
     lines = ["Yes.", "- Yes.", "[yes]", "No.", "Yes", "<b>No.</b>"]
-    fates = fates_of([judged(line) for line in lines], len(lines))
+    fates = fates_of(judged(line) for line in lines)
     assert [Fate(fate).name for fate in fates] == ["KEPT", "DUPLICATE", "NOTHING_SAID", "KEPT", "KEPT", "DUPLICATE"]
     assert COUNTED.keys() == set(Fate)
+
+
+def test_the_sentences_of_a_document_that_are_aligned_are_judged() -> None:
+    found = [Sentence("1", "Well , no .", True), Sentence("2", "- Yes.", False), Sentence("3", "[sighs]", False)]
+    assert [(s.id, fate, said) for s, fate, said in judged_sentences(found, None)] == [
+        ("1", Fate.KEPT, "Well, no."), ("2", Fate.KEPT, "Yes."), ("3", Fate.NOTHING_SAID, "")
+    ]  # fmt: skip
+    assert [fate for _, fate, _ in judged_sentences(found, {"2"}, frozenset({"YES"}))] == [
+        Fate.NOT_ALIGNED, Fate.EVALUATION, Fate.NOT_ALIGNED
+    ]  # fmt: skip
+
+
+def test_no_line_has_no_fate() -> None:
+    assert fates_of([]).tolist() == []
 
 
 @given(st.lists(st.integers(0, 40) | st.integers(0, 2**64 - 1)))
