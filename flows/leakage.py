@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
+from flows.leaks import Leak, Leakage
 from flows.protocol import WHOLE, Protocol, folds_of, split_of
-from flows.similarity import CONTAINED, LEAST_WORDS, N, Words, near_duplicates, same_words, words_of
+from flows.similarity import LEAST_WORDS, Nearest, Repeats, Texts, Words, words_of
 from warehouse.artifact import Artifact
-from warehouse.hashing import digest
-from warehouse.schema import SPLIT, UTTERANCES
-from warehouse.tables import read_table
+from warehouse.hashing import canonical_json, digest_of_pieces
+from warehouse.schema import UTTERANCES
+from warehouse.tables import rows_of
 
 MOST_EXAMPLES = 5
+
+Teachers = Mapping[str, Iterable[pa.RecordBatch]]
+"""Checkpoint -> the texts it was trained on, in batches of `flows.teacher_texts.TEXTS`; gone through once."""
+
+_MEMORY = "256MB"
+"""Of the database: what is larger goes to a temporary folder."""
+
+_ROWS = 10_000
+"""That are Python objects at a time."""
 
 PAIRS = (("test", "train"), ("dev", "train"), ("test", "dev"))
 """(part that is judged, part it may have leaked from)."""
@@ -41,71 +52,11 @@ TIMELINES = {
 """What time runs through -> an utterance's start and end in it."""
 
 
-@dataclass(frozen=True)
-class Leak:
-    """One kind of thing that a judged part shares with another, or shares nothing of (`n_utterances` is 0).
-
-    Args:
-        kind: 'speaker', 'dialogue', 'session', 'episode', 'recording' (groups); 'audio' (the same stretch of sound),
-            'time' (spans that overlap in a recording, episode or dialogue), 'text' (the same words), 'near text'
-            (the near-duplicates of `flows.similarity`).
-        part: 'test' or 'dev'.
-        against: 'train', 'dev', or 'teacher <key>' for the texts that a checkpoint was trained on.
-        n_utterances: of `part`, that are concerned.
-        n_compared: of `part`, that could be: those with a speaker, with words, with six words.
-        n_shared, n_groups: for groups, how many of the part's are in the other one too.
-        n_agree, n_labelled: for pairs with a label on both sides, how many have the same.
-        examples: the first few shared groups, or pairs of utterance ids (of utterance and text id for teachers).
-    """
-
-    kind: str
-    part: str
-    against: str
-    n_utterances: int
-    n_compared: int
-    n_shared: int | None = None
-    n_groups: int | None = None
-    n_agree: int | None = None
-    n_labelled: int | None = None
-    examples: tuple[tuple[str, ...], ...] = ()
-
-
-@dataclass(frozen=True)
-class Leakage:
-    """Everything that was looked for in one fold of a protocol, found or not.
-
-    `digest` is that of what was compared: whoever computes it again from the same utterances, split and teachers has
-    compared the same.
-    """
-
-    protocol: str
-    fold: str
-    parts: Mapping[str, int]
-    leaks: tuple[Leak, ...]
-    digest: str
-
-    @property
-    def found(self) -> list[Leak]:
-        return [leak for leak in self.leaks if leak.n_utterances]
-
-    def as_json(self) -> dict[str, Any]:
-        rules = {"gram_words": N, "least_words": LEAST_WORDS, "contained": CONTAINED}
-        leaks = [vars(leak) | {"examples": [list(example) for example in leak.examples]} for leak in self.leaks]
-        return {
-            "protocol": self.protocol, "fold": self.fold, "parts": dict(self.parts), "rules": rules,
-            "compared": self.digest, "leaks": leaks,
-        }  # fmt: skip
-
-    def sentences(self) -> list[str]:
-        """What was found, for the warnings of a report."""
-        return sentences([self])
-
-
 def protocol_leakage(
     protocol: Protocol,
     utterances: Sequence[Artifact],
     labels: Sequence[Artifact],
-    teachers: pa.Table | None = None,
+    teachers: Teachers | None = None,
 ) -> list[Leakage]:
     """The leakage of every fold of a protocol over a corpus.
 
@@ -115,76 +66,107 @@ def protocol_leakage(
     Raises:
         InvalidField: as `flows.protocol.split_of`.
     """
-    table = pa.concat_tables(read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances)
     folds = folds_of(protocol, utterances)
-    splits = ((fold, split_of(protocol, fold, folds, utterances, labels)[0]) for fold in folds)
-    return [leakage(table, split, protocol.id, fold, teachers) for fold, split in splits]
+    splits = {fold: split_of(protocol, fold, folds, utterances, labels)[0] for fold in folds}
+    rows = rows_of([artifact.path("utterances.parquet") for artifact in utterances], UTTERANCES)
+    return leakages(rows, splits, protocol.id, teachers)
 
 
 def leakage(
-    utterances: pa.Table, split: pa.Table, protocol: str = "", fold: str = WHOLE, teachers: pa.Table | None = None
-) -> Leakage:
-    """What the parts of one split share.
+    utterances: pa.Table | ds.Dataset, split: pa.Table, protocol: str = "", fold: str = WHOLE,
+    teachers: Teachers | None = None,
+) -> Leakage:  # fmt: skip
+    """What the parts of one split share; see `leakages`."""
+    (found,) = leakages(utterances, {fold: split}, protocol, teachers)
+    return found
+
+
+def leakages(
+    utterances: pa.Table | ds.Dataset, splits: Mapping[str, pa.Table], protocol: str = "",
+    teachers: Teachers | None = None,
+) -> list[Leakage]:  # fmt: skip
+    """What the parts of each split share.
 
     Speakers, dialogues, sessions and episodes are those of one corpus: the same name in two corpora is not shared.
     Spans that only touch do not overlap. Words are compared without case and punctuation. For a text that several
     utterances have, the label compared is that of the first by id.
 
+    Only the texts of test and dev are held in memory. What they are held against, the train part and all that teachers
+    have read, passes by, the latter once for all splits.
+
     Args:
-        utterances: of `schema.UTTERANCES`; may hold more than the split does.
-        split: of `schema.SPLIT`.
+        utterances: of `schema.UTTERANCES`; may hold more than the splits do.
+        splits: fold -> its table of `schema.SPLIT`.
         teachers: as `flows.teacher_texts` gives it: what the teachers in the lineage of the judged model have read.
     """
-    connection = duckdb.connect()
-    connection.register("_utterances", utterances.select(UTTERANCES.names))
-    connection.register("_split", split.select(SPLIT.names))
-    groups = ", ".join(f"({sql}) AS g_{name}" for name, sql in GROUPS.items())
-    spans = ", ".join(f"({sql}) AS t_{name}" for name, sql in TIMELINES.items())
-    connection.execute(
-        f"CREATE TEMP TABLE u AS SELECT utterance_id, part, label, text, text_id, audio_id, start_s, end_s, "
-        f"{groups}, {spans} FROM _utterances JOIN _split USING (utterance_id) ORDER BY utterance_id"
-    )
-    parts = dict(connection.execute("SELECT part, count(*) FROM u GROUP BY ALL ORDER BY ALL").fetchall())
-    texts = {part: _Texts(connection, part) for part in parts}
-    leaks: list[Leak] = []
-    for part, other in PAIRS:
-        if part in parts and other in parts:
-            leaks += [_group_leak(connection, kind, part, other) for kind in GROUPS]
-            leaks += [_audio_leak(connection, part, other), _time_leak(connection, part, other)]
-            leaks += _text_leaks(part, texts[part], other, texts[other].ids, texts[other].labels, texts[other].words)
-    for key, read in _by_checkpoint(teachers):
-        for part in ("test", "dev"):
-            if part in parts:
-                leaks += _text_leaks(part, texts[part], f"teacher {key}", read[0], {}, read[1])
-    return Leakage(protocol, fold, parts, tuple(leaks), _compared(connection, teachers))
-
-
-def sentences(leakages: Sequence[Leakage]) -> list[str]:
-    """What was found, in one sentence per kind and pair of parts, over the folds of one protocol.
-
-    Where folds differ, the smallest and largest figures are told, of all folds: one without the leak counts as 0.
-    """
-    places = dict.fromkeys((leak.kind, leak.part, leak.against) for one in leakages for leak in one.found)
-    told = []
-    for place in places:
-        found = [leak for one in leakages for leak in one.leaks if (leak.kind, leak.part, leak.against) == place]
-        told.append(_sentence(leakages[0].protocol, found))
-    return told
+    with tempfile.TemporaryDirectory(prefix="emolake-") as folder, _database(folder) as connection:
+        connection.register("_utterances", utterances)
+        read = _read_by(connection, teachers, splits.values()) if teachers else {}
+        return [_leakage(connection, split, protocol, fold, read) for fold, split in splits.items()]
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
-class _Texts:
-    """The utterances of one part that have words: ids, words and labels, in order of id."""
+@contextmanager
+def _database(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Bounded in memory. It draws no bar, as DuckDB does in a worker process of any terminal."""
+    connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
+    try:
+        connection.execute("SET enable_progress_bar = false")
+        yield connection
+    finally:
+        connection.close()
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, part: str) -> None:
-        query = "SELECT utterance_id, text, label FROM u WHERE part = ? ORDER BY utterance_id"
-        rows = [(i, words_of(text), label) for i, text, label in connection.execute(query, [part]).fetchall()]
-        rows = [row for row in rows if row[1]]
-        self.ids = [i for i, _, _ in rows]
-        self.words: list[Words] = [words for _, words, _ in rows]
-        self.labels: dict[str, str | None] = {i: label for i, _, label in rows}
+
+def _batches(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
+    """An answer that is never whole in memory."""
+    yield from connection.sql(query).to_arrow_reader(_ROWS)
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+
+def _leakage(
+    connection: duckdb.DuckDBPyConnection, split: pa.Table, protocol: str, fold: str,
+    read: Mapping[str, Repeats[str]],
+) -> Leakage:  # fmt: skip
+    connection.register("_split", split)
+    groups = ", ".join(f"({sql}) AS g_{name}" for name, sql in GROUPS.items())
+    spans = ", ".join(f"({sql}) AS t_{name}" for name, sql in TIMELINES.items())
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE u AS SELECT utterance_id, part, label, text, text_id, audio_id, start_s, end_s, "
+        f"{groups}, {spans} FROM _utterances JOIN _split USING (utterance_id) ORDER BY utterance_id"
+    )
+    parts = dict(connection.execute("SELECT part, count(*) FROM u GROUP BY ALL ORDER BY ALL").fetchall())
+    own = {part: dict(_texts_of(connection, part)) for part in ("test", "dev") if part in parts}
+    among = {
+        other: Texts(words for part in own if (part, other) in PAIRS for words in own[part].values()).among(
+            _texts_of(connection, other)
+        )
+        for other in ("train", "dev")
+        if other in parts
+    }
+    leaks: list[Leak] = []
+    for part, other in PAIRS:
+        if part in parts and other in parts:
+            leaks += [_group_leak(connection, kind, part, other) for kind in GROUPS]
+            leaks += [_audio_leak(connection, part, other), _time_leak(connection, part, other)]
+            leaks += _text_leaks(part, own[part], other, among[other], connection)
+    for key, repeats in read.items():
+        for part in own:
+            leaks += _text_leaks(part, own[part], f"teacher {key}", repeats)
+    return Leakage(protocol, fold, parts, tuple(leaks), _compared(connection, list(read)))
+
+
+def _texts_of(connection: duckdb.DuckDBPyConnection, part: str) -> Iterator[tuple[str, Words]]:
+    """The utterances of one part that have words, with them, in order of id."""
+    query = f"SELECT utterance_id, text FROM u WHERE part = '{part}' ORDER BY utterance_id"
+    for batch in _batches(connection, query):
+        for name, text in _rows(batch):
+            if words := words_of(text):
+                yield name, words
 
 
 def _group_leak(connection: duckdb.DuckDBPyConnection, kind: str, part: str, other: str) -> Leak:
@@ -249,77 +231,96 @@ def _pair_leak(
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str, part: str, other: str) -> tuple[Any, ...]:
-    row = connection.execute(query, {"part": part, "other": other}).fetchone()
-    return row or ()
+    (row,) = connection.execute(query, {"part": part, "other": other}).fetchall()
+    return row
 
 
 def _text_leaks(
-    part: str, own: _Texts, against: str, ids: Sequence[str], labels: Mapping[str, str | None], others: Iterable[Words]
-) -> list[Leak]:
-    """The same words and near-duplicates among others, whose ids and (where they have them) labels are given."""
-    others = list(others)
-    n_long = sum(len(words) >= LEAST_WORDS for words in own.words)
-    near = {position: found.reference for position, found in near_duplicates(own.words, others).items()}
+    part: str, own: Mapping[str, Words], against: str, repeats: Repeats[str],
+    labelled: duckdb.DuckDBPyConnection | None = None,
+) -> list[Leak]:  # fmt: skip
+    """The same words and near-duplicates among others; `labelled` knows the labels of both, where others have any."""
+    n_long = sum(len(words) >= LEAST_WORDS for words in own.values())
+    near = {words: nearest.reference for words, nearest in repeats.near.items()}
     leaks = []
-    for kind, matches, n_compared in (
-        ("text", same_words(own.words, others), len(own.ids)), ("near text", near, n_long),
-    ):  # fmt: skip
-        pairs = [(own.ids[position], ids[reference]) for position, reference in sorted(matches.items())]
-        judged = [(own.labels[one], labels.get(other)) for one, other in pairs]
-        both = [(one, other) for one, other in judged if one is not None and other is not None]
-        agree = sum(one == other for one, other in both)
+    for kind, found, n_compared in (("text", repeats.same, len(own)), ("near text", near, n_long)):
+        pairs = [(name, found[words]) for name, words in own.items() if words in found]
+        n_agree, n_both = _agreement(labelled, pairs) if labelled else (0, 0)
         examples = tuple(pairs[:MOST_EXAMPLES])
         leaks.append(
-            Leak(kind, part, against, len(pairs), n_compared, n_agree=agree, n_labelled=len(both), examples=examples)
+            Leak(kind, part, against, len(pairs), n_compared, n_agree=n_agree, n_labelled=n_both, examples=examples)
         )
     return leaks
 
 
-def _by_checkpoint(teachers: pa.Table | None) -> Iterator[tuple[str, tuple[list[str], list[Words]]]]:
-    """Checkpoint -> the text ids and words of the texts it has read."""
-    if teachers is None:
-        return
-    for key in sorted(pc.unique(teachers.column("checkpoint")).to_pylist()):
-        own = teachers.filter(pc.field("checkpoint") == key)
-        words = [words_of(text) for text in own.column("text").to_pylist()]
-        yield key, (own.column("text_id").to_pylist(), words)
+def _agreement(connection: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[str, str]]) -> tuple[int, int]:
+    """Of how many pairs the labels are the same, and of how many both are there."""
+    names = pa.schema([("one", pa.string()), ("other", pa.string())])
+    rows = [dict(zip(names.names, pair, strict=True)) for pair in pairs]
+    connection.register("_pairs", pa.Table.from_pylist(rows, schema=names))
+    query = """
+        SELECT count(*) FILTER (a.label = b.label), count(*) FILTER (a.label IS NOT NULL AND b.label IS NOT NULL)
+        FROM _pairs JOIN u AS a ON a.utterance_id = one JOIN u AS b ON b.utterance_id = other
+    """
+    ((n_agree, n_both),) = connection.execute(query).fetchall()
+    return n_agree, n_both
 
 
-def _compared(connection: duckdb.DuckDBPyConnection, teachers: pa.Table | None) -> str:
-    """The digest of all that any leak depends on; a text id stands for its text."""
+def _read_by(
+    connection: duckdb.DuckDBPyConnection, teachers: Teachers, splits: Iterable[pa.Table]
+) -> dict[str, Repeats[str]]:
+    """Checkpoint -> what test and dev of any split repeat of what it has read, by text id; none for one that has read
+    nothing. The ids of all that was read stay in the database, for `_compared`."""
+    judged: set[Words] = set()
+    for split in splits:
+        connection.register("_split", split)
+        query = "SELECT text FROM _utterances JOIN _split USING (utterance_id) WHERE part IN ('test', 'dev')"
+        judged |= {words_of(text) for batch in _batches(connection, query) for (text,) in _rows(batch)}
+    texts, found = Texts(judged), {}
+    for key, lines in sorted(teachers.items()):
+        connection.execute("CREATE OR REPLACE TEMP TABLE ids (text_id VARCHAR)")
+        repeats = texts.among(_read(connection, lines))
+        connection.execute(f'CREATE TEMP TABLE "read by {key}" AS SELECT DISTINCT text_id FROM ids ORDER BY ALL')
+        if connection.execute(f'SELECT 1 FROM "read by {key}" LIMIT 1').fetchall():
+            same = {words: text_id for words, (_, text_id) in repeats.same.items()}
+            near = {words: Nearest(one.reference[1], one.containment) for words, one in repeats.near.items()}
+            found[key] = Repeats(same, near)
+    connection.execute("DROP TABLE ids")
+    return found
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection, texts: Iterable[pa.RecordBatch]
+) -> Iterator[tuple[tuple[str, str], Words]]:
+    """Named by utterance, whose order decides which is the first, and text."""
+    for batch in texts:
+        connection.register("_batch", pa.Table.from_batches([batch]))
+        connection.execute("INSERT INTO ids SELECT text_id FROM _batch")
+        names, ids, said = (batch.column(name).to_pylist() for name in ("utterance_id", "text_id", "text"))
+        for name, text_id, text in zip(names, ids, said, strict=True):
+            yield (name, text_id), words_of(text)
+
+
+def _compared(connection: duckdb.DuckDBPyConnection, teachers: Iterable[str]) -> str:
+    """The digest of all that any leak depends on, as of [utterances, [checkpoint, text id] of all that was read]; a
+    text id stands for its text."""
     looked_at = ", ".join([*(f"g_{name}" for name in GROUPS), *(f"t_{name}" for name in TIMELINES)])
     query = f"SELECT utterance_id, part, label, text_id, audio_id, {looked_at} FROM u ORDER BY utterance_id"
-    read = [] if teachers is None else [teachers.column(name).to_pylist() for name in ("checkpoint", "text_id")]
-    return digest([connection.execute(query).fetchall(), sorted(set(zip(*read, strict=True)))])
+    rows = (canonical_json(row) for batch in _batches(connection, query) for row in _rows(batch))
+    read = (
+        # keys and ids are hexadecimal: nothing in them is written in another way
+        ",".join(f'["{key}","{text_id}"]' for text_id in batch.column(0).to_pylist()).encode()
+        for key in teachers
+        for batch in _batches(connection, f'FROM "read by {key}"')
+    )
+    return digest_of_pieces(_listed([_listed(rows), _listed(read)]))
 
 
-_SAID = {
-    "audio": ("", "are the same stretch of sound as"),
-    "time": ("", "overlap in time with"),
-    "text": ("", "have the same words as"),
-    "near text": (f" of {LEAST_WORDS} words or more", f"share at least half of their {N}-grams with"),
-}
-"""Kind of pair -> which utterances, and what they do."""
-
-
-def _sentence(protocol: str, leaks: Sequence[Leak]) -> str:
-    first = leaks[0]
-    where = protocol if len(leaks) == 1 else f"{protocol}, {len(leaks)} folds"
-    share = _range([100 * leak.n_utterances / leak.n_compared for leak in leaks if leak.n_compared])
-    n = _range([leak.n_utterances for leak in leaks])
-    if first.n_groups is not None:
-        shared, groups = _range([leak.n_shared or 0 for leak in leaks]), _range([leak.n_groups or 0 for leak in leaks])
-        what = f"{shared} of {groups} {first.kind}s of {first.part} are in {first.against} too"
-        return f"{where}: {what}, with {share} % of the {first.part} utterances ({n})."
-    which, do = _SAID[first.kind]
-    kind, _, key = first.against.partition(" ")
-    other = f"a text that checkpoint {key[:12]} was trained on" if kind == "teacher" else f"one in {kind}"
-    agree = [100 * (leak.n_agree or 0) / leak.n_labelled for leak in leaks if leak.n_labelled]
-    labels = f"; labels agree in {_range(agree)} % of those" if agree else ""
-    return f"{where}: {share} % of the {first.part} utterances{which} ({n}) {do} {other}{labels}."
-
-
-def _range(values: Sequence[float]) -> str:
-    """'38–74', or one number where all are the same when rounded."""
-    low, high = (f"{value:,.0f}" for value in (min(values, default=0), max(values, default=0)))
-    return low if low == high else f"{low}–{high}"
+def _listed(parts: Iterable[bytes | Iterable[bytes]]) -> Iterator[bytes]:
+    """The JSON list of values that are written already, in pieces."""
+    yield b"["
+    for number, part in enumerate(parts):
+        if number:
+            yield b","
+        yield from [part] if isinstance(part, bytes) else part
+    yield b"]"

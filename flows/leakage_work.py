@@ -7,17 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from features.check import Count
 from flows.counts import counts_sentences
-from flows.leakage import CONTAINED, LEAST_WORDS, Leak, Leakage, N, leakage, sentences
+from flows.leakage import leakage
+from flows.leaks import Leak, Leakage, sentences
+from flows.similarity import CONTAINED, LEAST_WORDS, N
 from flows.teacher_texts import teacher_texts
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.schema import SPLIT, UTTERANCES
-from warehouse.tables import read_table
+from warehouse.tables import read_table, rows_of
 
 VERSION = 1
 
@@ -61,9 +60,10 @@ def write_leakage(
     utterances: Sequence[Artifact],
 ) -> None:  # fmt: skip
     """Writes `leakage.json`: everything that was looked for, found or not."""
-    read = teacher_texts(Warehouse(lake), checkpoint).filter(pc.field("checkpoint") != checkpoint.key)
-    table = pa.concat_tables(read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances)
-    found = leakage(table, read_table(split.path("split.parquet"), SPLIT), protocol, fold, read)
+    read = teacher_texts(Warehouse(lake), checkpoint)
+    read.pop(checkpoint.key, None)
+    rows = rows_of([artifact.path("utterances.parquet") for artifact in utterances], UTTERANCES)
+    found = leakage(rows, read_table(split.path("split.parquet"), SPLIT), protocol, fold, read)
     text = json.dumps(found.as_json(), ensure_ascii=False, indent=1)
     (folder / "leakage.json").write_text(text + "\n", encoding="utf-8")
 

@@ -2,28 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from models.orders import shard_roles
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact
 from warehouse.schema import SHARD_INDEX, SPLIT, UTTERANCES
-from warehouse.tables import read_table
+from warehouse.tables import rows_of
 
-TEACHER_TEXTS = pa.schema(
-    [
-        pa.field(name, pa.string(), nullable=False)
-        for name in ("checkpoint", "corpus", "utterance_id", "text_id", "text")
-    ]
-)
-"""One row per text that a checkpoint was trained on; `checkpoint` is its key."""
+TEXTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("utterance_id", "text_id", "text")])
+"""One row per text that a checkpoint was trained on."""
+
+_BATCH = 1 << 16  # rows
 
 
-def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> pa.Table:
-    """The texts that a checkpoint, and every checkpoint it was made from, was trained on: a table of TEACHER_TEXTS.
+@dataclass(frozen=True)
+class TrainedOn:
+    """The texts that one checkpoint was trained on: record batches of TEXTS, read from the lake whenever they are gone
+    through, some ten thousand rows at a time.
+
+    Args:
+        split: the table of which the train part was learned.
+        packed: (table of utterances, indexes of the shards that hold their transcripts).
+    """
+
+    split: Path
+    packed: Sequence[tuple[Path, Sequence[Path]]]
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        trained = rows_of([self.split], SPLIT)
+        for utterances, indexes in self.packed:
+            members = rows_of(indexes, SHARD_INDEX)
+            scanner = rows_of([utterances], UTTERANCES).scanner(
+                columns=TEXTS.names, batch_size=_BATCH, batch_readahead=1, fragment_readahead=1
+            )
+            for batch in scanner.to_batches():
+                ids = batch.column("utterance_id")
+                in_train = pc.is_in(ids, _ids_near(trained, ids, pc.field("part") == "train"))
+                yield batch.filter(pc.and_(in_train, pc.is_in(ids, _ids_near(members, ids))))
+
+
+def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> dict[str, TrainedOn]:
+    """The texts that a checkpoint, and every checkpoint it was made from, was trained on, by their keys.
 
     What counts is the packed transcripts among a checkpoint's inputs (not what anything is called), and of those the
     train part of its split: what it was only chosen on, it has not learned. Weights that came into the lake from
@@ -31,37 +57,29 @@ def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> pa.Table:
     """
     nodes = {node.artifact.key: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
     by_digest = {artifact.digest: artifact for artifact in nodes.values()}
-    texts: dict[str, pa.Table] = {}
-    tables = [TEACHER_TEXTS.empty_table()]
+    found = {}
     for key, artifact in sorted(nodes.items()):
-        if artifact.request.kind != "checkpoint":
-            continue
-        trained = _trained_on(artifact, by_digest)
-        for source, members in _packed_texts(artifact, by_digest):
-            if source.digest not in texts:
-                texts[source.digest] = read_table(source.path("utterances.parquet"), UTTERANCES)
-            table = texts[source.digest]
-            ids = table.column("utterance_id")
-            own = table.filter(pc.and_(pc.is_in(ids, members), pc.is_in(ids, trained)))
-            own = own.append_column("checkpoint", pa.array([key] * own.num_rows, pa.string()))
-            tables.append(own.select(TEACHER_TEXTS.names).cast(TEACHER_TEXTS))
-    return pa.concat_tables(tables).sort_by([("checkpoint", "ascending"), ("utterance_id", "ascending")])
+        if artifact.request.kind == "checkpoint" and (packed := _packed_texts(artifact, by_digest)):
+            (split,) = artifact.request.inputs["split"]
+            found[key] = TrainedOn(by_digest[split].path("split.parquet"), packed)
+    return found
 
 
-def _trained_on(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> pa.Array:
-    (split,) = checkpoint.request.inputs["split"]
-    table = read_table(by_digest[split].path("split.parquet"), SPLIT)
-    return table.filter(pc.field("part") == "train").column("utterance_id").combine_chunks()
-
-
-def _packed_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> Iterator[tuple[Artifact, pa.Array]]:
-    """(reading, ids of its utterances whose transcripts a checkpoint was given), one per reading."""
-    packed: dict[str, list[pa.Array]] = {}
+def _packed_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> list[tuple[Path, list[Path]]]:
+    """(table of utterances, indexes of the shards of their transcripts that a checkpoint was given) of each reading."""
+    packed: dict[str, dict[Path, None]] = {}
     for digests in shard_roles(checkpoint.request).values():
         for shard in (by_digest[digest] for digest in digests):
             if shard.request.params["source"].get("column") == "text":
-                members = read_table(shard.path("index.parquet"), SHARD_INDEX).column("utterance_id")
                 for source in shard.request.inputs["utterances"]:
-                    packed.setdefault(source, []).extend(members.chunks)
-    for source, chunks in packed.items():
-        yield by_digest[source], pa.concat_arrays(chunks)
+                    packed.setdefault(source, {})[shard.path("index.parquet")] = None
+    return [(by_digest[source].path("utterances.parquet"), list(indexes)) for source, indexes in packed.items()]
+
+
+def _ids_near(rows: ds.Dataset, ids: pa.Array, where: pc.Expression | None = None) -> pa.Array:
+    """The utterance ids from the first to the last of `ids`: all that may be among them. Files are sorted by id, or
+    nearly, so that little else is read."""
+    ends = pc.min_max(ids)
+    among = (pc.field("utterance_id") >= ends["min"]) & (pc.field("utterance_id") <= ends["max"])
+    table = rows.to_table(columns=["utterance_id"], filter=among if where is None else among & where)
+    return table.column("utterance_id").combine_chunks()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,14 @@ def _text(value: str, where: str) -> str:
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON, 64 hex characters."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def digest_of_pieces(pieces: Iterable[bytes]) -> str:
+    """The `digest` of a value whose canonical JSON comes in pieces, because it is too long to be held."""
+    hasher = hashlib.sha256()
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.hexdigest()
 
 
 def short_digest(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -11,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.leakage import MOST_EXAMPLES, Leak, Leakage, leakage, protocol_leakage, sentences
+from flows.leakage import MOST_EXAMPLES, Teachers, leakage, leakages, protocol_leakage
+from flows.leaks import Leak
 from flows.protocol import Protocol
-from flows.teacher_texts import TEACHER_TEXTS
+from flows.similarity import words_of
+from flows.teacher_texts import TEXTS
 from tests.flows.made import labels, utterance, utterances
 from warehouse import Warehouse
-from warehouse.schema import SPLIT, UTTERANCES, text_id
+from warehouse.hashing import digest
+from warehouse.schema import SPLIT, UTTERANCES, audio_id, text_id
 from warehouse.tables import table_of
 
 Columns = dict[str, dict[str, Any]]
@@ -89,6 +93,9 @@ PLANTED: dict[str, tuple[Columns, set[str]]] = {
     "dialogue at the same time": ({"test0": turn("1", "9"), "train1": turn("2", "3")}, {"dialogue", "time"}),
     "film": ({"test0": heard(0.0, 2.0, "a"), "train1": heard(2.0, 4.0, "b")}, {"recording"}),
     "film at the same time": ({"test0": heard(0.0, 2.0, "a"), "train1": heard(1.9, 4.0, "b")}, {"recording", "time"}),
+    "a clip twice": (
+        {"test0": heard(0.0, 2.0, "a"), "train1": heard(0.0, 2.0, "a")}, {"recording", "audio", "time"},
+    ),
     "sound": ({"test0": {"audio_id": "a"}, "train1": {"audio_id": "a"}}, {"audio"}),
     "words": ({"test0": says("Oh no!"), "train1": says("oh, no")}, {"text"}),
     "sentence": ({"test0": says(LONG), "train1": says(LONG)}, {"text", "near text"}),
@@ -157,14 +164,15 @@ def test_labels_that_differ_do_not_agree_and_missing_ones_are_not_asked() -> Non
 # -- teachers --------------------------------------------------------------------------------------------------------
 
 
-def read_by(checkpoint: str, *texts: str) -> pa.Table:
+def read_by(checkpoint: str, *texts: str) -> dict[str, list[pa.RecordBatch]]:
+    """A checkpoint that has read these texts, one per batch."""
     rows = [{"utterance_id": f"{checkpoint}-{n}"} | says(text) for n, text in enumerate(texts)]
-    return table_of([row | {"checkpoint": checkpoint, "corpus": "c"} for row in rows], TEACHER_TEXTS)
+    return {checkpoint: table_of(rows, TEXTS).to_batches(max_chunksize=1)}
 
 
 def test_what_a_teacher_has_read_is_found_per_teacher() -> None:
     planted = {"test0": says(LONG), "test1": says("Oh no!"), "dev3": says(NEAR)}
-    teachers = pa.concat_tables([read_by("k1", LONG, "something else"), read_by("k2", "oh no"), read_by("k3", "no")])
+    teachers = read_by("k2", "oh no") | read_by("k1", LONG, "something else") | read_by("k3", "no") | read_by("k4")
     found = found_in(planted, teachers=teachers)
     assert set(found) - {("near text", "test", "dev")} == {
         ("text", "test", "teacher k1"), ("near text", "test", "teacher k1"), ("near text", "dev", "teacher k1"),
@@ -172,6 +180,101 @@ def test_what_a_teacher_has_read_is_found_per_teacher() -> None:
     }  # fmt: skip
     assert found["text", "test", "teacher k1"].examples == (("test0", text_id(LONG)),)
     assert found["text", "test", "teacher k2"].n_labelled == 0
+
+
+def test_a_clean_split_repeats_nothing_of_a_teacher_that_has_read_other_lines() -> None:
+    teachers = read_by("k1", "somebody said so", LONG) | read_by("k2", *(clean(f"other{n}")["text"] for n in range(9)))
+    result = leakage(table_with({}), split_of(), teachers=teachers)
+    assert result.found == []
+    assert {leak.against for leak in result.leaks} == {"train", "dev", "teacher k1", "teacher k2"}
+
+
+def test_a_teacher_is_read_once_for_all_folds_and_each_fold_is_told_what_it_is_told_alone() -> None:
+    table = table_with({"test0": says(LONG), "train3": says(NEAR), "dev1": says("Oh no!")})
+    turned = {"train": "dev", "dev": "test", "test": "train"}
+    folds = {"1": split_of(), "2": split_of({name: turned[part] for name, part in PARTS.items()})}
+    teachers = read_by("k1", LONG, "oh, no") | read_by("k2", NEAR)
+    once = {key: iter(batches) for key, batches in teachers.items()}
+    together = leakages(table, folds, "p", once)
+    assert together == [leakage(table, split, "p", fold, teachers) for fold, split in folds.items()]
+    assert all(one.found for one in together)
+
+
+SAID = st.lists(st.sampled_from("ABC"), max_size=9).map(" ".join)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    said=st.lists(st.tuples(st.sampled_from(["train", "dev", "test"]), SAID, st.sampled_from(["x", "y", None]))),
+    read=st.dictionaries(st.sampled_from(["a" * 32, "b" * 32]), st.lists(SAID)), order=st.randoms(),
+)  # fmt: skip
+def test_texts_that_are_shared_or_read_by_a_teacher_are_those_of_the_definition(
+    said: list[tuple[str, str, str | None]], read: dict[str, list[str]], order: Random
+) -> None:
+    """All that is told of texts, and the digest, computed from the definition pair by pair."""
+    rows = [utterance(f"u{n:02}", **clean(f"u{n:02}") | says(text)) for n, (_, text, _) in enumerate(said)]
+    parts: list[dict[str, Any]] = [
+        {"utterance_id": f"u{n:02}", "part": part, "label": label} for n, (part, _, label) in enumerate(said)
+    ]
+    lines = {key: [(f"t{n:02}", text) for n, text in enumerate(texts)] for key, texts in read.items()}
+    teachers = {}
+    for key, own in lines.items():
+        texts = [{"utterance_id": name} | says(text) for name, text in order.sample(own, len(own))]
+        teachers[key] = table_of(texts, TEXTS).to_batches(max_chunksize=3)
+    result = leakage(table_of(rows, UTTERANCES), table_of(parts, SPLIT), teachers=teachers)
+
+    labels = {row["utterance_id"]: row["label"] for row in parts}
+    spoken = {
+        part: [(f"u{n:02}", text) for n, (own, text, _) in enumerate(said) if own == part]
+        for part in ("train", "dev", "test")
+    }  # fmt: skip
+    pairs = [(part, other) for part, other in PAIRS if spoken[part] and spoken[other]]
+    expected: list[Leak] = []
+    for part, other in pairs:
+        expected += by_definition(part, spoken[part], other, spoken[other], labels)
+    for key, own in sorted(lines.items()):
+        named = [(text_id(text), text) for _, text in own]
+        for part in ("test", "dev"):
+            if named and spoken[part]:
+                expected += by_definition(part, spoken[part], f"teacher {key}", named, labels)
+    assert [leak for leak in result.leaks if leak.kind.endswith("text")] == expected
+
+    compared = [
+        [row["utterance_id"], row["part"], row["label"], text_id(text), audio_id(row["utterance_id"], 0.0, 1.0, "mix"),
+         *(f"made/{row['utterance_id']}",) * 2, f"made/{row['utterance_id']}", f"made/1.{row['utterance_id']}",
+         f"r{row['utterance_id']}", [0.0, 1.0], [10.0, 12.0], [None, None]]
+        for row, (_, text, _) in zip(parts, said, strict=True)
+    ]  # fmt: skip
+    ids = sorted({(key, text_id(text)) for key, own in lines.items() for _, text in own})
+    assert result.digest == digest([compared, ids])
+
+
+def by_definition(
+    part: str, own: list[tuple[str, str]], against: str, others: list[tuple[str, str]], labels: dict[str, str | None]
+) -> list[Leak]:
+    def grams(words: tuple[str, ...]) -> set[tuple[str, ...]]:
+        return {words[i : i + 4] for i in range(len(words) - 3)}
+
+    leaks = []
+    worded = [(name, words_of(text)) for name, text in own if words_of(text)]
+    long = [(name, words) for name, words in worded if len(words) >= 6]
+    for kind, compared in (("text", worded), ("near text", long)):
+        pairs = []
+        for name, words in compared:
+            shares = [
+                len(grams(words) & grams(words_of(text))) / len(grams(words)) if kind == "near text"
+                else float(words_of(text) == words)
+                for _, text in others
+            ]  # fmt: skip
+            if max(shares, default=0) >= 0.5:
+                pairs.append((name, others[shares.index(max(shares))][0]))
+        both = [(labels[one], labels[other]) for one, other in pairs if labels[one] and labels.get(other)]
+        n_agree = sum(one == other for one, other in both)
+        leaks.append(Leak(
+            kind, part, against, len(pairs), len(compared), n_agree=n_agree, n_labelled=len(both),
+            examples=tuple(pairs[:5]),
+        ))  # fmt: skip
+    return leaks
 
 
 # -- the statement ---------------------------------------------------------------------------------------------------
@@ -188,7 +291,7 @@ def test_the_statement_is_json_of_ids_and_counts() -> None:
 
 
 def test_the_digest_is_that_of_what_was_compared() -> None:
-    def digest_of(planted: Columns, split: pa.Table = split_of(), teachers: pa.Table | None = None) -> str:  # noqa: B008
+    def digest_of(planted: Columns, split: pa.Table = split_of(), teachers: Teachers | None = None) -> str:  # noqa: B008
         return leakage(table_with(planted), split, teachers=teachers).digest
 
     same = digest_of({})
@@ -242,18 +345,6 @@ def test_sentences_tell_what_was_found() -> None:
         "p: 25 % of the test utterances of 6 words or more (1) share at least half of their 4-grams with a text that "
         "checkpoint 0123456789ab was trained on.",
     ]
-
-
-def test_sentences_of_several_folds_tell_the_range() -> None:
-    def fold(name: str, n: int, n_agree: int) -> Leakage:
-        return Leakage("p", name, {}, (Leak("near text", "test", "train", n, 1000, None, None, n_agree, n),), "")
-
-    assert sentences([fold("1", 380, 270), fold("2", 740, 585)]) == [
-        "p, 2 folds: 38–74 % of the test utterances of 6 words or more (380–740) share at least half of their 4-grams "
-        "with one in train; labels agree in 71–79 % of those."
-    ]
-    assert sentences([fold("1", 0, 0), fold("2", 50, 50)])[0].startswith("p, 2 folds: 0–5 % of the test utterances")
-    assert sentences([]) == []
 
 
 def test_a_protocol_is_looked_at_fold_by_fold(tmp_path: Path) -> None:

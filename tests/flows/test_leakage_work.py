@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.leakage import Leakage
 from flows.leakage_work import differing_counts, leakage_work, read_leakage, teachers_of, told, warned
+from flows.leaks import Leakage
 from tests.flows.fits import checkpoint, corpus, split, text_shards
 from warehouse import Artifact, Request, Warehouse
 

@@ -8,6 +8,7 @@ import math
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warehouse.errors import NotCanonical
-from warehouse.hashing import ID_LENGTH, canonical_json, digest, file_digest, plain, short_digest
+from warehouse.hashing import ID_LENGTH, canonical_json, digest, digest_of_pieces, file_digest, plain, short_digest
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
@@ -48,6 +49,13 @@ def with_tuples(value: Any) -> Any:
 @given(VALUES)
 def test_order_of_keys_and_kind_of_sequence_do_not_matter(value: Any) -> None:
     assert canonical_json(value) == canonical_json(reversed_keys(value)) == canonical_json(with_tuples(value))
+
+
+@given(VALUES, st.lists(st.integers(0, 10**6), max_size=5))
+def test_pieces_of_the_json_have_the_digest_of_the_whole(value: Any, cuts: list[int]) -> None:
+    whole = canonical_json(value)
+    ends = sorted({cut % (len(whole) + 1) for cut in cuts} | {0, len(whole)})
+    assert digest_of_pieces(whole[a:b] for a, b in pairwise(ends)) == digest(value)
 
 
 @given(VALUES)

@@ -21,6 +21,7 @@ from warehouse.tables import (
     array_of,
     check_table,
     read_table,
+    rows_of,
     table_of,
     vector_columns,
     write_rows,
@@ -203,3 +204,21 @@ def test_vectors_are_plain_columns(tmp_path: Path) -> None:
     write_rows(tmp_path / "v.parquet", [dict(zip(names, (1.5, 2.5), strict=True))], vector_columns(names))
     assert read_table(tmp_path / "v.parquet", vector_columns(names)).to_pydict() == {names[0]: [1.5], names[1]: [2.5]}
     assert {column.type for column in vector_columns(names)} == {pa.float32()}
+
+
+def test_the_rows_of_many_tables_are_those_of_each_and_checked_before_any_is_read(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{n}.parquet" for n in range(3)]
+    for n, path in enumerate(paths):
+        write_rows(path, [ROW | {"name": f"{n}{turn}", "turn": turn} for turn in range(n)], SCHEMA)
+    rows = rows_of(paths, SCHEMA)
+    assert rows.to_table().equals(pa.concat_tables(read_table(path, SCHEMA) for path in paths))
+    assert rows.to_table(columns=["name"]).column("name").to_pylist() == ["10", "20", "21"]
+    pq.write_table(pa.table({"name": ["a"]}), paths[1])
+    with pytest.raises(SchemaMismatch, match="column 'turn' is missing"):
+        rows_of(paths, SCHEMA)
+    paths[1].write_text("x")
+    with pytest.raises(SchemaMismatch, match=r"1\.parquet"):
+        rows_of(paths, SCHEMA)
+    paths[1].unlink()
+    with pytest.raises(SchemaMismatch, match="there is no such file"):
+        rows_of(paths, SCHEMA)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from features.sandbox.emotionlines import SIZES, path_of
-from features.sandbox.traps.misnamed import misnamed_file
+from features.sandbox.traps import misnamed_file
 
 _TRAIN = path_of("train")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from features.releases.iemocap_counts import tally
 from features.sandbox.iemocap import plan
-from features.sandbox.traps.misnamed import misnamed_file
+from features.sandbox.traps import misnamed_file
 
 _DIALOGUE = "Ses01F_impro01"
 _TWIN = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "

@@ -14,7 +14,7 @@ import numpy as np
 from features.releases.meld_release import CUT_AGAIN
 from features.sandbox.media import CONTAINER_RATE_HZ, write_film
 from features.sandbox.meld import CLIPS, plan
-from features.sandbox.traps.misnamed import misnamed_file
+from features.sandbox.traps import misnamed_file
 
 Row = dict[str, str]
 

@@ -27,7 +27,7 @@ from features.sandbox.mosei import (
     plan,
     write_csd,
 )
-from features.sandbox.traps.misnamed import misnamed_file
+from features.sandbox.traps import misnamed_file
 
 OVERLAPPING = "100499"
 """A video of the sandbox whose segments overlap in order of time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from features.sandbox.traps.misnamed import misnamed_file
+from features.sandbox.traps import misnamed_file
 from features.sandbox.xed import ANNOTATED, NEUTRAL
 
 

@@ -1,0 +1,73 @@
+"""The names of a lake: how one is read, and which are damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from warehouse.errors import UnreadableRef
+
+DIGESTS = ("raw", "utterances", "labels")
+
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "corpora": {"reader": str, "root": str} | dict.fromkeys(DIGESTS, list),
+    "features": {"plugin_key": str, "needs": str, "hops_s": dict},
+    "aligners": {"plugin_key": str},
+    "reports": {"artifact": str, "metrics": str},
+}
+"""Group -> what a name of it holds."""
+
+_OPTIONAL = ("needs", "hops_s", "metrics")  # older lakes lack them; who asks for them knows that
+
+
+def read_ref(path: Path) -> dict[str, Any]:
+    """What a name points at.
+
+    Raises:
+        UnreadableRef: it is no JSON object, or one of its fields holds what cannot be meant.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableRef(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(found, dict):
+        raise UnreadableRef(path, "it holds no JSON object")
+    for name, kind in _FIELDS.get(path.parent.name, {}).items():
+        value = found.get(name, kind())
+        if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
+            raise UnreadableRef(path, f"its field '{name}' holds {json.dumps(value)[:60]}")
+    return found
+
+
+def ref_faults(root: Path, digests: Collection[str], keys: Collection[str]) -> Iterator[tuple[str, str]]:
+    """(name, what is wrong with it and what to do) of every name that cannot be read or points at nothing.
+
+    Args:
+        root: of the lake.
+        digests, keys: of the artifacts it holds.
+    """
+    for path in sorted((root / "refs").rglob("[!.]*.json")):
+        name = path.relative_to(root).with_suffix("").as_posix()
+        try:
+            found = read_ref(path)
+        except UnreadableRef as error:
+            yield name, str(error)
+            continue
+        group = path.parent.name
+        missing = [field for field in _FIELDS.get(group, {}) if field not in found and field not in _OPTIONAL]
+        again = f"delete {path}, and the next run writes it again"
+        yield from ((name, f"its field '{field}' is missing: {again}") for field in missing)
+        if group == "corpora":
+            for role in DIGESTS:
+                for digest in dict.fromkeys(found.get(role, ())):
+                    if digest not in digests:
+                        yield name, f"its {role} {digest[:12]} are not in the lake: ingest '{path.stem}' again"
+            if "root" in found and not Path(found["root"]).exists():
+                way = f"ingest it from where it is now, with `--root {path.stem}=FOLDER`"
+                yield name, f"its root {found['root']} is not there: {way}"
+        if group == "reports":
+            for field in ("artifact", "metrics"):
+                if field in found and found[field] not in digests and found[field] not in keys:
+                    yield name, f"its {field} {found[field][:12]} is not in the lake: run '{path.stem}' again"
