@@ -7,7 +7,7 @@ corpora that share a clip share its rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from features.audio import decode_many
-from features.inventory import holding, input_id, row_identity, treated
-from features.plugin import Clip, FeatureSpec, Interval
+from features.canary import canary_work, settled
+from features.guard import guarded, one_by_one
+from features.inventory import checkpoint_inputs, holding, input_id, row_identity, treated, tries
+from features.placed import record, unchanged
+from features.plugin import Clip, FeatureSpec
 from features.raw import RawDigests
 from features.rows import interval_rows
 from warehouse import Warehouse
@@ -29,7 +32,6 @@ from warehouse.errors import (
     NothingToHear,
     SourceChanged,
     UnreadableAudio,
-    Untreatable,
 )
 from warehouse.hashing import digest
 from warehouse.schema import FAILURES, INTERVALS, UTTERANCES
@@ -69,7 +71,7 @@ def works(
     """
     kind = "intervals" if step.startswith("aligners.") else "features"
     limit_s: float = getattr(plugin, "batch_s", BATCH_S) if batch_s is None else batch_s
-    present = treated(warehouse, kind, step, plugin)
+    present, again = treated(warehouse, kind, step, plugin), tries(warehouse, kind, step, plugin)
     seen = {""}  # no row is about sound that is not there
     found = []
     silent: dict[str, bool] = {}
@@ -83,16 +85,18 @@ def works(
                 wanted.append(row)
         for batch in _batches(wanted, limit_s):
             missing = [row for row in batch if row["input_id"] not in present]
-            if not missing:
-                continue
-            params = {"plugin": row_identity(step, plugin), "ids": digest([row["input_id"] for row in missing])}
-            request = Request(kind, step, plugin.version, params, _inputs(artifact, plugin))
-            arguments = {
-                "lake": warehouse.root, "step": step, "plugin": plugin, "rows": missing, "roots": dict(roots),
-                "device": device, "checkpoint": checkpoint,
-            }  # fmt: skip
-            writer = write_intervals if kind == "intervals" else write_features
-            found.append(Work(request, writer, arguments, n_rows=len(missing)))
+            for attempt in sorted({again[row["input_id"]] for row in missing}):
+                rows = [row for row in missing if again[row["input_id"]] == attempt]
+                params = {"plugin": row_identity(step, plugin), "ids": digest([row["input_id"] for row in rows])}
+                tried = {"attempt": attempt} if attempt else {}  # what failed and is tried again has a key of its own
+                inputs = {"utterances": (artifact.digest,)} | checkpoint_inputs(plugin)
+                request = Request(kind, step, plugin.version, params | tried, inputs)
+                arguments = {
+                    "lake": warehouse.root, "step": step, "plugin": plugin, "rows": rows, "roots": dict(roots),
+                    "device": device, "checkpoint": checkpoint,
+                }  # fmt: skip
+                writer = write_intervals if kind == "intervals" else write_features
+                found.append(Work(request, writer, arguments, n_rows=len(rows)))
     for corpus, is_silent in silent.items():
         if is_silent:
             raise NothingToHear(step, corpus)
@@ -114,6 +118,7 @@ def extract(
     Args:
         extractor: a file name of `features/extractors`.
         corpora: names of ingested corpora.
+        checkpoint: folder of the checkpoint, for extractors that read one. Its files are recorded first.
         fields: of the extractor.
 
     Raises:
@@ -121,7 +126,10 @@ def extract(
 
     Example:
         ``extract(wh, "opensmile", ["iemocap"], feature_set="eGeMAPSv02", level="functionals")``
+        ``extract(wh, "speech_encoder", ["iemocap"], checkpoint=Path("weights/facebook/hubert-base-ls960"))``
     """
+    if checkpoint is not None and "weights" not in fields:
+        fields["weights"] = record(warehouse, checkpoint).digest
     plugin = build("features.extractors", extractor, fields, f"extractor '{extractor}'")
     artifacts, roots = [], {}
     for corpus in corpora:
@@ -131,6 +139,7 @@ def extract(
         artifacts += [warehouse.with_digest(d)[0] for d in ref["utterances"]]
         roots[corpus] = Path(ref["root"])
     step = f"extractors.{extractor}"
+    plugin = settled(plugin, warehouse.perform(canary_work(warehouse, step, plugin, device, checkpoint)))
     for work in works(warehouse, step, plugin, artifacts, roots, device, checkpoint):
         warehouse.perform(work)
     return holding(warehouse, "features", step, plugin)
@@ -142,21 +151,22 @@ def write_features(
 ) -> None:  # fmt: skip
     """Answers one batch of an extractor: `features.parquet` and `failures.parquet`."""
     extra = (checkpoint,) if getattr(plugin, "reads_checkpoint", False) else ()
-    outputs = plugin.outputs(*extra)
-    run = plugin.load(device, *extra)
-    clips, failures = _clips(lake, step, plugin.needs, rows, roots)
     found = []
-    for clip, answer in _guarded(run, clips, outputs):
-        if isinstance(answer, Exception):
-            failures.append(_failure(clip.input_id, rows, step, answer))
-            continue
-        row: dict[str, Any] = {"input_id": clip.input_id}
-        for name, spec in outputs.items():
-            if spec.level == "utterance":
-                row |= dict(zip(spec.names, answer[name].tolist(), strict=True))
-            else:
-                row |= array_cells(name, answer[name])
-        found.append(row)
+    with unchanged(lake, plugin, checkpoint):
+        outputs = plugin.outputs(*extra)
+        run = plugin.load(device, *extra)
+        clips, failures = decoded(lake, step, plugin.needs, rows, roots)
+        for clip, answer in guarded(run, clips, outputs):
+            if isinstance(answer, Exception):
+                failures.append(_failure(clip.input_id, rows, step, answer))
+                continue
+            row: dict[str, Any] = {"input_id": clip.input_id}
+            for name, spec in outputs.items():
+                if spec.level == "utterance":
+                    row |= dict(zip(spec.names, answer[name].tolist(), strict=True))
+                else:
+                    row |= array_cells(name, answer[name])
+            found.append(row)
     write_rows(folder / "features.parquet", found, feature_schema(outputs))
     write_rows(folder / "failures.parquet", failures, FAILURES)
 
@@ -168,8 +178,8 @@ def write_intervals(
     """Answers one batch of an aligner: `intervals.parquet` and `failures.parquet`."""
     many = getattr(plugin, "aligns_many", False)
     align = plugin.load(device, lake) if many else plugin.load(device)
-    clips, failures = _clips(lake, step, plugin.needs, rows, roots)
-    answers = zip(clips, align(clips), strict=True) if many else _one_by_one(align, clips)
+    clips, failures = decoded(lake, step, plugin.needs, rows, roots)
+    answers = zip(clips, align(clips), strict=True) if many else one_by_one(align, clips)
     found: list[dict[str, Any]] = []
     for clip, answer in answers:
         if isinstance(answer, Exception):
@@ -188,13 +198,6 @@ def feature_schema(outputs: Mapping[str, FeatureSpec]) -> pa.Schema:
     return pa.schema(columns)
 
 
-def _inputs(artifact: Artifact, plugin: Any) -> dict[str, tuple[str, ...]]:
-    inputs: dict[str, tuple[str, ...]] = {"utterances": (artifact.digest,)}
-    if getattr(plugin, "reads_checkpoint", False):
-        inputs["checkpoint"] = (plugin.weights,)
-    return inputs
-
-
 def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[dict[str, Any]]]:
     batch: list[dict[str, Any]] = []
     total_s = 0.0
@@ -209,7 +212,7 @@ def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[di
         yield batch
 
 
-def _clips(
+def decoded(
     lake: Path, step: str, needs: str, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path]
 ) -> tuple[list[Clip], list[dict[str, Any]]]:
     """Decodes what must be heard; what cannot be decoded becomes a failures row."""
@@ -244,65 +247,6 @@ def _waves(root: Path, path: str, rows: Sequence[Mapping[str, Any]], channel: st
         if len(rows) == 1:
             return [UnreadableAudio(path, error.why) if isinstance(error, UnreadableAudio) else error]
         return [wave for row in rows for wave in _waves(root, path, [row], channel)]
-
-
-def _one_by_one(
-    align: Callable[[Clip], Sequence[Interval]], clips: Sequence[Clip]
-) -> Iterator[tuple[Clip, Sequence[Interval] | Exception]]:
-    """Each clip with its intervals or the exception it caused."""
-    for clip in clips:
-        try:
-            answer = align(clip)
-        except Exception as error:
-            _let_pass(error)
-            yield clip, error
-        else:
-            yield clip, answer
-
-
-def _guarded(
-    run: Callable[[Sequence[Clip]], Sequence[Mapping[str, np.ndarray]]],
-    clips: Sequence[Clip],
-    outputs: Mapping[str, FeatureSpec],
-) -> Iterator[tuple[Clip, Mapping[str, np.ndarray] | Exception]]:
-    """Each clip with its answer or the exception it caused: the batch at once, or one by one when that fails."""
-    if not clips:
-        return
-    try:
-        answers = list(run(clips))
-        for answer in answers:
-            _check_answer(answer, outputs)
-    except Exception as error:
-        _let_pass(error)
-        if len(clips) == 1:
-            yield clips[0], error
-            return
-        for clip in clips:
-            yield from _guarded(run, [clip], outputs)
-    else:
-        yield from zip(clips, answers, strict=True)
-
-
-def _let_pass(error: Exception) -> None:
-    """Raises what is the machine's trouble and not the utterance's (memory, files, the accelerator): it stops the run,
-    because a failures row is kept and never tried again."""
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if isinstance(error, (MemoryError, OSError)) or names & {"OutOfMemoryError", "AcceleratorError"}:
-        raise error
-
-
-def _check_answer(answer: Mapping[str, np.ndarray], outputs: Mapping[str, FeatureSpec]) -> None:
-    for name, spec in outputs.items():
-        array = answer[name]
-        n_axes = 1 if spec.level == "utterance" else len(spec.axes)
-        last = array.shape[-1] if spec.axes != ("sample",) else spec.dim
-        if array.ndim != n_axes or last != spec.dim or array.dtype.name != spec.dtype:
-            raise Untreatable(
-                f"output '{name}' is {array.dtype.name} {array.shape}, but {spec.dtype} with axes {spec.axes} "
-                f"and {spec.dim} dimensions was promised"
-            )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise Untreatable(f"output '{name}' holds values that are not finite")
 
 
 def _failure(input_id: str, rows: Sequence[Mapping[str, Any]], step: str, error: Exception) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,11 @@ from warehouse.hashing import short_digest
 from warehouse.schema import FAILURES, pair_id
 from warehouse.tables import read_table
 
+RETRIES = "retries"
+"""Group of the refs that say which failures no longer count."""
+
+_FORK = "_canary"
+
 
 def input_id(utterance: Mapping[str, Any], needs: str) -> str:
     """What a row about this utterance is keyed by, for a plug-in that needs 'audio', 'text' or the 'pair'; '' where it
@@ -28,10 +35,27 @@ def input_id(utterance: Mapping[str, Any], needs: str) -> str:
 
 
 def row_identity(step: str, plugin: Any) -> dict[str, Any]:
-    """The list that the namespace of a plug-in's rows is the digest of: its file, version and fields, and for one that
-    hears, the version of how recordings are decoded."""
+    """The list that the namespace of a plug-in's rows is the digest of: its file, version and fields, for one that
+    hears, the version of how recordings are decoded, and for one that is `forked`, by which canary."""
     heard = {} if plugin.needs == "text" else {"audio": AUDIO_VERSION}
-    return identity(step, plugin) | heard
+    fork = getattr(plugin, _FORK, "")
+    return identity(step, plugin) | heard | ({"canary": fork} if fork else {})
+
+
+def forked(plugin: Any, canary: str) -> Any:
+    """The same plug-in with rows in a namespace apart (`features.canary`): whoever is given it asks for those and finds
+    no others."""
+    copied = copy.copy(plugin)
+    vars(copied)[_FORK] = canary  # no field: nobody declares it
+    return copied
+
+
+def checkpoint_inputs(plugin: Any) -> dict[str, tuple[str, ...]]:
+    """What a request of a plug-in cites beside what it is applied to: the checkpoint, of one that reads one, and what
+    its own `cites` says."""
+    checkpoint = {"checkpoint": (plugin.weights,)} if getattr(plugin, "reads_checkpoint", False) else {}
+    cites = getattr(plugin, "cites", dict)
+    return checkpoint | cites()
 
 
 def row_key(step: str, plugin: Any) -> str:
@@ -83,14 +107,44 @@ def plugin_key_of(request: Request) -> str:
 
 
 def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
-    """Input ids that this plug-in has answered or failed on: neither is tried again."""
-    return {i for a in holding(warehouse, kind, step, plugin) for i in _answered(a)}
+    """Input ids that this plug-in has answered, or failed on for good: neither is tried again."""
+    again = excused(warehouse)
+    found: set[str] = set()
+    for a in holding(warehouse, kind, step, plugin):
+        found |= set(column(a.path(f"{kind}.parquet"), "input_id"))
+        found |= set(column(a.path("failures.parquet"), "input_id")) - again.get(a.key, set())
+    return found
+
+
+def tries(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> Counter[str]:
+    """Input id -> how many failures of it do not count any more: the number of its next attempt."""
+    again = excused(warehouse)
+    held = holding(warehouse, kind, step, plugin) if again else ()
+    return Counter(i for a in held for i in again.get(a.key, ()))
+
+
+def excused(warehouse: Warehouse) -> dict[str, set[str]]:
+    """Key of an artifact -> the input ids whose failures in it are tried again (`features.retry`)."""
+    return {key: set(ref["input_ids"]) for key, ref in warehouse.refs(RETRIES).items()}
 
 
 def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
-    """The failures rows of these artifacts."""
+    """The failures rows of these artifacts that count."""
+    return [row for _, row in failures_of(artifacts)]
+
+
+def failures_of(artifacts: Sequence[Artifact]) -> list[tuple[Artifact, dict[str, Any]]]:
+    """Each failures row of these artifacts with the one that holds it, but for those that were tried again and have a
+    newer answer among them."""
+    attempts = {a.key: a.request.params.get("attempt", 0) for a in artifacts}
+    newest: dict[tuple[str, str], int] = {}
+    for a in artifacts if any(attempts.values()) else ():
+        for i in _answered(a):
+            place = (plugin_key_of(a.request), i)
+            newest[place] = max(newest.get(place, 0), attempts[a.key])
     return [
-        row
+        (a, row)
         for a in artifacts if "failures.parquet" in a.files
         for row in read_table(a.path("failures.parquet"), FAILURES).to_pylist()
+        if not newest or newest[plugin_key_of(a.request), row["input_id"]] == attempts[a.key]
     ]  # fmt: skip

@@ -11,6 +11,11 @@ from features.plugin import Interval
 VOWELS = frozenset(["AA", "AE", "AH", "AO", "AW", "AX", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"])
 """Of ARPAbet, without stress."""
 
+CONSONANTS = frozenset(
+    ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "V", "W",
+     "Y", "Z", "ZH"]
+)  # fmt: skip
+
 ONSETS = frozenset(
     tuple(onset.split())
     for onset in (
@@ -25,12 +30,12 @@ ONSETS = frozenset(
 def syllables(words: Sequence[Interval], phones: Sequence[Interval]) -> list[Interval]:
     """The syllables of each word, from its first phone to its last; no syllable crosses from one word to the next.
 
-    A word without a vowel ("hmm") is one syllable. The symbol is the phones joined by '_'; the score is the mean of
-    theirs, weighed by duration, or None where one has none.
+    A word without a vowel ("hmm") is one syllable. The symbol is the phones joined by '_', as they are; the score is
+    the mean of theirs, weighed by duration, or None where one has none.
 
     Args:
         words: in order of time.
-        phones: in order of time; those of a word lie within it.
+        phones: of ARPAbet, in order of time; those of a word lie within it.
 
     Example:
         >>> phones = "EH K S T R AH".split()
@@ -51,12 +56,22 @@ def syllables(words: Sequence[Interval], phones: Sequence[Interval]) -> list[Int
     return found
 
 
+def is_arpabet(phones: Sequence[Interval]) -> bool:
+    """Whether all are phones of ARPAbet, with stress or without: of others it is not known here which are vowels."""
+    return all(_bare(phone) in VOWELS | CONSONANTS for phone in phones)
+
+
+def _bare(phone: Interval) -> str:
+    """Without the stress of a vowel: 'AH' for 'AH0'."""
+    return phone.symbol.rstrip("012")
+
+
 def _parts(phones: Sequence[Interval]) -> Iterator[Sequence[Interval]]:
-    vowels = [position for position, phone in enumerate(phones) if phone.symbol in VOWELS]
+    vowels = [position for position, phone in enumerate(phones) if _bare(phone) in VOWELS]
     begin = 0
     for before, after in pairwise(vowels):
         cut = after
-        while cut - 1 > before and _is_onset([phone.symbol for phone in phones[cut - 1 : after]]):
+        while cut - 1 > before and _is_onset([_bare(phone) for phone in phones[cut - 1 : after]]):
             cut -= 1
         yield phones[begin:cut]
         begin = cut

@@ -62,7 +62,8 @@ def _setup(
         if name not in recipe.corpora:
             raise UnknownName("corpus", name, recipe.corpora)
         given[name] = Path(folder)
-    return runs.Setup(lake or runtime.lake, given, device or runtime.device, workers or runtime.workers)
+    how = device or runtime.device, workers or runtime.workers
+    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights)
 
 
 def _verb(
@@ -109,7 +110,7 @@ def align(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Align words and phones with the recipe's aligner."""
+    """Align words and phones with the recipe's aligners."""
     _verb("align", recipe, lake, root, workers, device, as_json)
 
 
@@ -148,7 +149,8 @@ def plan(
     declared = read_recipe(recipe_path(recipe))
     setup = _setup(declared, lake, root, None, None)
     warehouse = Warehouse(setup.lake, create=True)
-    steps = make_plan(declared, warehouse, runs.roots_of(declared, warehouse, setup.roots))
+    roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
+    steps = make_plan(declared, warehouse, roots, device=setup.device)
     if as_json:
         print_json([step.as_json() for step in steps])
         return
@@ -258,7 +260,7 @@ def why(
 
 @command("emolake verify")
 def verify(lake: Lake = None, as_json: Json = False) -> None:
-    """Hash every file of the lake again and say what is not as it was made; exit 1 when something is not."""
+    """Hash every file of the lake again, read its names, and say what is not as it was made; exit 1 then."""
     warehouse = warehouse_of(lake)
     console = console_for(as_json)
     with show.counting(console, "hashing artifacts") as progress:
@@ -267,7 +269,7 @@ def verify(lake: Lake = None, as_json: Json = False) -> None:
         print_json([vars(fault) for fault in faults])
     elif faults:
         for fault in faults:
-            console.print(f"{fault.key[:12]}  {fault.problem}; taints {len(fault.taints)} artifacts", soft_wrap=True)
+            console.print(show.fault_line(fault), soft_wrap=True)
     else:
         console.print(f"sound: {len(warehouse.artifacts())} artifacts, every file has the bytes it was made with")
     if faults:

@@ -13,9 +13,10 @@ import typer
 from features.check import Findings
 from flows import protocol as protocols
 from flows.app import Json, Lake, command, print_json, print_rows, warehouse_of
-from flows.leakage import protocol_leakage, sentences
-from flows.protocol_tables import count_rows, list_protocols, split_table
-from flows.teacher_texts import teacher_texts
+from flows.leakage import protocol_leakage
+from flows.leaks import sentences
+from flows.protocol_tables import count_rows, empty_rows, list_protocols, split_table
+from flows.teacher_texts import TrainedOn, teacher_texts
 from warehouse import Artifact, Warehouse
 from warehouse.catalog import build
 from warehouse.errors import ArtifactNotFound, InvalidField, MalformedSource
@@ -107,14 +108,19 @@ def protocols_(as_json: Json = False) -> None:
 def split(protocol: ProtocolName, corpus: CorpusNames = None, lake: Lake = None, as_json: Json = False) -> None:
     """Print a protocol's counts per fold, part, class and speaker, and how they differ from the expected."""
     rules = protocols.read_protocol(protocol)
-    utterances, labels = _read(warehouse_of(lake), rules, corpus)
+    asked, utterances, labels = _read(warehouse_of(lake), rules, corpus)
     table, counts = split_table(rules, utterances, labels), count_rows(rules, utterances, labels)
+    empty = empty_rows(rules, utterances, table)
     if as_json:
-        print_json({"split": table, "counts": counts})
+        print_json({"corpora": asked, "split": table, "counts": counts, "empty": empty})
         return
+    _print_asked(rules, asked)
     print_rows(table, ["fold", "part", "by", "value", "n_utterances"], False)
     odd = [row for row in counts if row["difference"]]
-    print_rows(odd, ["what", "expected", "found", "difference"], False, none="every expected count is met")
+    met = "every expected count is met" if counts else "no count is expected"
+    print_rows(odd, ["what", "expected", "found", "difference"], False, none=met)
+    for sentence in empty:
+        typer.echo(sentence)
 
 
 @command("emolake leakage iemocap4-loso5 --teacher 3f2a81")
@@ -128,38 +134,42 @@ def leakage(
     """Report what train, dev and test share: speakers, dialogues, texts, sound, time, and what a teacher has read."""
     warehouse = warehouse_of(lake)
     rules = protocols.read_protocol(protocol)
-    utterances, labels = _read(warehouse, rules, corpus)
-    texts = [teacher_texts(warehouse, warehouse.resolve(name)) for name in teacher or []]
-    found = protocol_leakage(rules, utterances, labels, texts[0] if len(texts) == 1 else _concatenated(texts))
+    asked, utterances, labels = _read(warehouse, rules, corpus)
+    read: dict[str, TrainedOn] = {}
+    for name in teacher or []:
+        read |= teacher_texts(warehouse, warehouse.resolve(name))
+    found = protocol_leakage(rules, utterances, labels, read)
     if as_json:
         print_json([one.as_json() for one in found])
         return
+    _print_asked(rules, asked)
     for sentence in sentences(found) or [f"{rules.id}: nothing that train, dev and test share was found"]:
         typer.echo(sentence)
-
-
-def _concatenated(tables: list[Any]) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_tables(tables) if tables else None
 
 
 def _options(options: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{name}={'|'.join(alternatives)}" for name, alternatives in options.items())
 
 
+def _print_asked(rules: protocols.Protocol, corpora: list[str]) -> None:
+    """Several corpora are told: a protocol for films or subtitles is asked of both where both are there."""
+    if len(corpora) > 1:
+        typer.echo(f"{rules.id}: asked of {', '.join(corpora)} together (--corpus names some of them)")
+
+
 def _read(
     warehouse: Warehouse, rules: protocols.Protocol, corpora: list[str] | None
-) -> tuple[list[Artifact], list[Artifact]]:
-    """The utterances and labels of the corpora a protocol is asked of."""
+) -> tuple[list[str], list[Artifact], list[Artifact]]:
+    """The corpora a protocol is asked of, their utterances and labels."""
     refs = warehouse.refs("corpora")
     fitting = {name: ref["reader"].rpartition(".")[2] for name, ref in sorted(refs.items())}
     fitting = {name: reader for name, reader in fitting.items() if reader in rules.readers}
     if not corpora and (not fitting or len(set(fitting.values())) < len(fitting)):
-        known = ", ".join(fitting) or "none"
+        known = ", ".join(fitting) or "none: ingest one, as in `emolake ingest RECIPE`"
         raise InvalidField("emolake", "--corpus", f"must be given: corpora of this protocol's reader are {known}")
     utterances, labels = [], []
-    for name in dict.fromkeys(corpora or fitting):
+    asked = list(dict.fromkeys(corpora or fitting))
+    for name in asked:
         if name not in refs:
             raise ArtifactNotFound(f"corpora/{name}")
         if name not in fitting:
@@ -168,4 +178,4 @@ def _read(
             raise InvalidField("emolake", "--corpus", problem)
         utterances += [warehouse.with_digest(digest)[0] for digest in refs[name]["utterances"]]
         labels += [warehouse.with_digest(digest)[0] for digest in refs[name]["labels"]]
-    return utterances, labels
+    return asked, utterances, labels

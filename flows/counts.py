@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from features.check import Count, counted
-from warehouse.errors import InvalidField
+from warehouse.errors import InvalidField, NoneInPart
 
 if TYPE_CHECKING:
     from flows.protocol import Protocol
 
 ALL = "all classes"
+PARTS = ("train", "dev", "test")
 
 
 def compared(protocol: Protocol, connection: duckdb.DuckDBPyConnection) -> list[Count]:
@@ -85,6 +86,24 @@ def counts_sentences(protocol: str, counts: Sequence[Count]) -> list[str]:
         return []
     told = ", ".join(f"{c.found} {c.what} instead of {c.expected} ({c.difference:+})" for c in differing)
     return [f"Protocol '{protocol}' does not give the published counts: {told}."]
+
+
+def empty_parts(
+    protocol: Protocol, fold: str, sizes: Mapping[str, int], parts: Sequence[str] = PARTS
+) -> list[NoneInPart]:
+    """Which of these parts hold nothing in a fold although they should: train always, another where there is a rule.
+
+    Args:
+        sizes: part -> its utterances in this fold.
+    """
+    empty = [part for part in parts if part in ("train", *protocol.judged_parts) and not sizes.get(part)]
+    stem, n_utterances = protocol.id.partition(":")[0], sum(sizes.values())
+    told = []
+    for part in empty:
+        others = [name for name, sql in protocol.options.get(part, {}).items() if sql != getattr(protocol, part)]
+        choices = [f"{stem}:{part}={name}" for name in others]
+        told.append(NoneInPart(protocol.id, fold, part, n_utterances, choices))
+    return told
 
 
 def as_json(counts: Sequence[Count]) -> list[dict[str, Any]]:

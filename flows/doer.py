@@ -19,6 +19,7 @@ class Step:
         works: what is missing; empty where the step waits.
         waits_for: the step whose answer decides what this one needs.
         differences: how the first missing request differs from the nearest artifact.
+        remark: what a person should know of it.
     """
 
     name: str
@@ -28,11 +29,13 @@ class Step:
     waits_for: str = ""
     differences: list[Difference] = field(default_factory=list)
     seconds: float = 0.0
+    remark: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "step": self.name, "rows": self.n_rows, "new": self.n_new, "artifacts": len(self.works),
             "waits_for": self.waits_for, "why": [str(d) for d in self.differences], "seconds": round(self.seconds, 2),
+            "remark": self.remark,
         }  # fmt: skip
 
 
@@ -40,6 +43,13 @@ def new_step(name: str, works: Sequence[Work], missing: Sequence[Work], n_rows: 
     """A step from all its works and those whose artifacts are missing; `n_rows` as in `flows.line.Doer.step`."""
     wanted = sum(work.n_rows for work in works) if n_rows is None else n_rows
     return Step(name, wanted, sum(work.n_rows for work in missing), list(missing))
+
+
+def set_remark(steps: Sequence[Step], name: str, sentence: str) -> None:
+    """Sets the remark of the step of this name."""
+    for step in steps:
+        if step.name == name:
+            step.remark = sentence
 
 
 class Waits(Exception):
@@ -62,6 +72,9 @@ class Doer(Protocol):
 
     def waits(self, name: str, step: str) -> None:
         """Told of a product that waits for a step."""
+
+    def remark(self, name: str, sentence: str) -> None:
+        """Told what a person should know of a step."""
 
     def hashing(self, corpus: str) -> Callable[[int], None]:
         """Who is told of the bytes of raw files as they are hashed."""

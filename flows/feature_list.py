@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from warehouse import Warehouse
 from warehouse.hashing import short_digest
 
-COLUMNS = ("name", "step", "fields", "rows", "failures", "hours", "bytes")
+COLUMNS = ("name", "step", "fields", "rows", "failures", "hours", "speed", "bytes", "canary", "licence")
 
 
 def feature_list(warehouse: Warehouse) -> list[dict[str, Any]]:
@@ -16,24 +17,51 @@ def feature_list(warehouse: Warehouse) -> list[dict[str, Any]]:
 
     `name` is what a recipe calls it ('' where no recipe does any more), `fields` what its identity lists, `rows` and
     `failures` count input ids, `hours` is the sound of the current corpora that it has rows of (None for one that
-    reads only), `bytes` is what lies on disk.
+    reads only), `speed` how many hours of it were treated in an hour of work, decoding and loading included (None where
+    no work was recorded), `bytes` is what lies on disk. `canary` is 'ok', 'forked' (rows that a library's other numbers
+    keep apart) or 'never run', `licence` that of the checkpoint, as its recipe has it.
     """
     names: dict[str, list[str]] = {}
     for name, ref in warehouse.refs("features").items():
         names.setdefault(ref["plugin_key"], []).append(name)
+    licences: dict[str, set[str]] = {}
+    for ref in warehouse.refs("weights").values():
+        licences.setdefault(ref["digest"], set()).add(ref["licence"])
+    proven = {short_digest(canary.request.params["plugin"]) for canary in warehouse.artifacts("canary")}
     rows: dict[str, dict[str, Any]] = {}
+    work_s: dict[str, float | None] = {}
     for artifact in warehouse.artifacts("features"):
         plugin = artifact.request.params["plugin"]
         key = short_digest(plugin)
         row = rows.setdefault(key, {
             "name": ", ".join(sorted(names.get(key, []))), "step": artifact.request.step,
-            "fields": json.dumps(plugin["fields"], ensure_ascii=False), "bytes": 0, "key": key,
+            "fields": json.dumps(plugin["fields"], ensure_ascii=False), "rows": 0, "failures": 0, "hours": None,
+            "speed": None, "bytes": 0, "canary": _status(plugin, proven),
+            "licence": ", ".join(sorted(licences.get(plugin["fields"].get("weights"), set()) - {""})), "key": key,
         })  # fmt: skip
         row["bytes"] += artifact.n_bytes
-    counted = {row["plugin_key"]: row for row in warehouse.table(_COUNTS).to_pylist()}
-    nothing = {"rows": 0, "failures": 0, "hours": None}
-    found = [row | {name: counted.get(key, nothing)[name] for name in nothing} for key, row in rows.items()]
-    return sorted(found, key=lambda row: (row["name"] == "", row["name"], row["step"], row["key"]))
+        work_s[artifact.key] = artifact.environment.get("work_s")
+    timed = {key: [0.0, 0.0] for key in rows}  # hours of sound, seconds of work
+    for held in warehouse.table(_ROWS).to_pylist():
+        row, own_s = rows[held["plugin_key"]], work_s[held["artifact"]]
+        row["rows"] += held["rows"]
+        if held["hours"] is not None:
+            row["hours"] = (row["hours"] or 0.0) + held["hours"]
+            if own_s:
+                timed[row["key"]][0] += held["hours"]
+                timed[row["key"]][1] += own_s
+    for refused in warehouse.table(_REFUSED).to_pylist():
+        if refused["plugin_key"] in rows:
+            rows[refused["plugin_key"]]["failures"] = refused["failures"]
+    for key, (hours, seconds) in timed.items():
+        rows[key]["speed"] = round(hours * 3600 / seconds, 1) if seconds else None
+    return sorted(rows.values(), key=lambda row: (row["name"] == "", row["name"], row["step"], row["key"]))
+
+
+def _status(plugin: Mapping[str, Any], proven: set[str]) -> str:
+    if "canary" in plugin:
+        return "forked"
+    return "ok" if short_digest(plugin) in proven else "never run"
 
 
 def failure_list(warehouse: Warehouse) -> list[dict[str, Any]]:
@@ -44,21 +72,19 @@ def failure_list(warehouse: Warehouse) -> list[dict[str, Any]]:
     return warehouse.table(_REASONS).to_pylist()
 
 
-_COUNTS = """
-    WITH answered AS (SELECT DISTINCT plugin_key, input_id FROM features),
-    refused AS (
-        SELECT plugin_key, count(DISTINCT input_id) AS failures
-        FROM failures JOIN plugins USING (artifact) GROUP BY ALL
-    ),
-    sound AS (SELECT DISTINCT audio_id, text_id, end_s - start_s AS span_s FROM utterances WHERE audio_id <> ''),
+_ROWS = """
+    WITH sound AS (SELECT DISTINCT audio_id, text_id, end_s - start_s AS span_s FROM utterances WHERE audio_id <> ''),
     heard AS (
         SELECT id, any_value(span_s) AS span_s FROM (
             SELECT audio_id AS id, span_s FROM sound UNION ALL SELECT pair_id(audio_id, text_id), span_s FROM sound
         ) GROUP BY id
     )
-    SELECT coalesce(plugin_key, refused.plugin_key) AS plugin_key, coalesce(any_value(failures), 0) AS failures,
-           count(input_id) AS rows, sum(span_s) / 3600 AS hours
-    FROM answered LEFT JOIN heard ON heard.id = input_id FULL JOIN refused USING (plugin_key) GROUP BY ALL
+    SELECT plugin_key, artifact, count(*) AS rows, sum(span_s) / 3600 AS hours
+    FROM features LEFT JOIN heard ON heard.id = input_id GROUP BY ALL
+"""
+
+_REFUSED = """
+    SELECT plugin_key, count(DISTINCT input_id) AS failures FROM failures JOIN plugins USING (artifact) GROUP BY ALL
 """
 
 _REASONS = r"""

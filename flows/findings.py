@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.leakage import Leakage
 from flows.leakage_work import told, warned
+from flows.leaks import Leakage
 from models.metrics import bootstrap_interval, scores
 
 METRICS = ("accuracy", "uar", "wf1", "macro_f1")

@@ -15,17 +15,21 @@ from typing import Any, TypeVar
 from features import ingest
 from features.aligners import provided
 from features.extract import works as extract_works
-from features.inventory import column, failed, holding, ids_in, row_key, wanted_ids
+from features.inventory import column, failures_of, holding, ids_in, row_key, wanted_ids
+from features.mfa.training import MODEL, training_work
+from features.placed import Placed
 from features.plugin import FeatureSpec, RawFile
 from features.raw import RawDigests
-from flows import protocol
+from flows import canaries, protocol
+from flows.checkpoints import only_checkpoint, record_placed
 from flows.doer import Doer, Waits
 from flows.pack import pack_text_works, pack_works
+from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
 from flows.recipe import Recipe, plugin_of, step_of
-from flows.references import TEXT
 from flows.reporting import report_of
 from flows.score import Fitted
 from flows.select import selection_work
+from flows.sources import TEXT, aligner_of, read_source
 from models.orders import fit_request, predict_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
@@ -52,6 +56,15 @@ class Feature:
     artifacts: list[Artifact]
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """An aligner's intervals for the corpora of its entry."""
+
+    step: str
+    plugin: Any
+    artifacts: list[Artifact]
+
+
 T = TypeVar("T")
 
 
@@ -59,7 +72,7 @@ class Line:
     """The products of one recipe over one lake.
 
     Args:
-        roots: corpus -> folder of its raw files.
+        roots: corpus -> folder of its raw files; 'checkpoints/<name>' -> folder of a checkpoint that was placed.
         device: for extractors; jobs get theirs from whoever launches them.
     """
 
@@ -76,9 +89,7 @@ class Line:
         _each(self.corpus, self.recipe.corpora)
 
     def align(self) -> None:
-        if self.recipe.align:
-            with suppress(Waits):
-                self.intervals()
+        _each(self.alignment, self.recipe.align)
 
     def extract(self) -> None:
         _each(self.feature, self.recipe.features)
@@ -112,7 +123,10 @@ class Line:
             digests.close()
         recorded = self.doer.step(f"record {name}", list(works.values()))
         units = {unit: (work, artifact) for (unit, work), artifact in zip(works.items(), recorded, strict=True)}
-        read = self.doer.step(f"ingest {name}", ingest.unit_works(self.warehouse.root, name, step, reader, root, units))
+        reading = self.warehouse.root, name, step, reader, root, units
+        work = ingest.survey_work(*reading)
+        survey = self.doer.step(f"survey {name}", [work])[0] if work else None
+        read = self.doer.step(f"ingest {name}", ingest.unit_works(*reading, survey))
         self.doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
         self._count_failures(read)
         kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
@@ -127,25 +141,40 @@ class Line:
         own = [self.corpus(name) for name in self.recipe.models[model].corpora]
         return Reading([a for one in own for a in one.utterances], [a for one in own for a in one.labels])
 
-    def intervals(self) -> list[Artifact]:
-        return self._once("align", self._intervals)
+    def alignment(self, name: str) -> Alignment:
+        return self._once(f"align {name}", lambda: self._alignment(name))
 
-    def _intervals(self) -> list[Artifact]:
-        entry = self.recipe.align
-        if entry is None:
-            raise InvalidField(f"recipe '{self.recipe.name}'", "align", "must be given to align")
-        plugin = plugin_of("align", entry, "the aligner")
+    def _alignment(self, name: str) -> Alignment:
+        entry = self.recipe.align[name]
+        step, where = step_of("align", entry), f"aligner '{name}'"
+        trained = {"acoustic_model": str(self._acoustic_model(name))} if entry.train else {}
+        plugin = plugin_of("align", entry, where, **trained)
         if getattr(plugin, "is_shipped", False):
-            return [artifact for corpus in entry.corpora for artifact in self._shipped_intervals(corpus, plugin)]
-        return self._rows("align", "intervals", step_of("align", entry), plugin, entry.corpora)
+            artifacts = [a for corpus in entry.corpora for a in self._shipped_intervals(name, corpus, plugin)]
+        else:
+            artifacts = self._rows(f"align {name}", "intervals", step, plugin, entry.corpora)
+        self.doer.remember(f"aligners/{name}", {"plugin_key": row_key(step, plugin)})
+        return Alignment(step, plugin, artifacts)
 
-    def _shipped_intervals(self, name: str, plugin: provided.Provided) -> list[Artifact]:
+    def _acoustic_model(self, aligner: str) -> Path:
+        """The model that an aligner is first trained on the corpora of its entry to have."""
+        entry = self.recipe.align[aligner]
+        utterances = [artifact for corpus in entry.train for artifact in self.corpus(corpus).utterances]
+        roots = {corpus: self.roots[corpus] for corpus in entry.train}
+        training = plugin_of("align", entry, f"aligner '{aligner}'").training()
+        work = training_work(self.warehouse.root, training, utterances, roots)
+        return self.doer.step(f"train {aligner}", [work])[0].path(MODEL)
+
+    def _shipped_intervals(self, aligner: str, name: str, plugin: provided.Provided) -> list[Artifact]:
         entry, reading = self.recipe.corpora[name], self.corpus(name)
         reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
         works = provided.works(self.warehouse.root, plugin, name, step, reader, self.roots[name], reading.units)
-        made = self.doer.step(f"align {name}", works)
+        made = self.doer.step(f"align {aligner} {name}", works)
         self._count_failures(made)
         return made
+
+    def weights(self, name: str) -> Placed:
+        return self._once(f"weights {name}", lambda: record_placed(self, name))
 
     def feature(self, name: str) -> Feature:
         return self._once(f"extract {name}", lambda: self._feature(name))
@@ -154,28 +183,31 @@ class Line:
         entry = self.recipe.features[name]
         step, where = step_of("features", entry), f"feature '{name}'"
         if entry.checkpoint is None:
-            checkpoint = None
+            folder = None
             plugin = plugin_of("features", entry, where)
             outputs = plugin.outputs()
         else:
-            checkpoint = self._only_checkpoint(entry.checkpoint)
-            plugin = plugin_of("features", entry, where, weights=checkpoint.digest)
-            outputs = plugin.outputs(checkpoint.folder)
-        artifacts = self._rows(f"extract {name}", "features", step, plugin, entry.corpora, checkpoint)
+            placed = entry.checkpoint in self.recipe.checkpoints
+            checkpoint = self.weights(entry.checkpoint) if placed else only_checkpoint(self, entry.checkpoint)
+            plugin, folder = plugin_of("features", entry, where, weights=checkpoint.digest), checkpoint.folder
+            outputs = plugin.outputs(folder)
+        for corpus in entry.corpora:
+            self.corpus(corpus)
+        plugin = canaries.asked(self.doer, self.warehouse, name, step, plugin, self.device, folder)
+        artifacts = self._rows(f"extract {name}", "features", step, plugin, entry.corpora, folder)
         hops_s = {output: spec.hop_s for output, spec in outputs.items() if spec.level == "frame" and spec.hop_s}
         known = {"plugin_key": row_key(step, plugin), "needs": plugin.needs, "hops_s": hops_s}
         self.doer.remember(f"features/{name}", known)
         return Feature(step, plugin, outputs, artifacts)
 
     def _rows(
-        self, name: str, kind: str, step: str, plugin: Any, corpora: Sequence[str], checkpoint: Artifact | None = None
+        self, name: str, kind: str, step: str, plugin: Any, corpora: Sequence[str], checkpoint: Path | None = None
     ) -> list[Artifact]:
         """Every artifact that holds rows of this plug-in for these corpora, after making what is missing."""
         utterances = [artifact for corpus in corpora for artifact in self.corpus(corpus).utterances]
         wanted = wanted_ids(utterances, plugin.needs)
         roots = {corpus: self.roots[corpus] for corpus in corpora}
-        folder = checkpoint.folder if checkpoint else None
-        works = extract_works(self.warehouse, step, plugin, utterances, roots, self.device, folder)
+        works = extract_works(self.warehouse, step, plugin, utterances, roots, self.device, checkpoint)
         self.doer.step(name, works, n_rows=len(wanted))
         artifacts = holding(self.warehouse, kind, step, plugin, wanted)
         self._count_failures(artifacts, wanted)
@@ -212,10 +244,29 @@ class Line:
         keep = ids_in(self.selection(selection)) if selection else None
         if source == TEXT:
             return self.doer.step(name, pack_text_works(utterances, keep))
+        if read_source(source).tier:
+            return self._pack_segments(name, corpus_name, source, keep)
         feature, output = self._source(source)
         rows = self._of_corpus(feature, self.corpus(corpus_name))
         spec = feature.outputs[output]
         return self.doer.step(name, pack_works(utterances, feature.step, feature.plugin, output, spec, rows, keep))
+
+    def _pack_segments(self, name: str, corpus_name: str, source: str, keep: set[str] | None) -> list[Artifact]:
+        """The means of a feature's frames over a tier of an alignment, or where only the tier is named, its times."""
+        corpus, parts = self.corpus(corpus_name), read_source(source)
+        alignment = self.alignment(aligner_of(parts, corpus_name, self.recipe.align))
+        tier = Tier(parts.tier, alignment.step, alignment.plugin, self._of_corpus(alignment, corpus))
+        if not parts.feature:
+            return self.doer.step(name, pack_spans_works(corpus.utterances, tier, keep))
+        feature, output = self._source(source.partition("@")[0])
+        spec = feature.outputs[output]
+        if spec.level != "frame" or not spec.hop_s:
+            problem = f"asks for means over time, but '{output}' of this feature is no row of frames"
+            raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
+        frames = Frames(output, spec.hop_s, feature.step, feature.plugin, self._of_corpus(feature, corpus))
+        made = self.doer.step(name, pack_means_works(corpus.utterances, frames, tier, keep))
+        self._count_failures(made)
+        return made
 
     def model(self, name: str) -> list[Fitted]:
         return self._once(f"fit {name}", lambda: self._model(name))
@@ -224,7 +275,7 @@ class Line:
         entry = self.recipe.models[name]
         shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
         splits = self._splits(name)
-        init = self._only_checkpoint(entry.init).digest if entry.init else None
+        init = only_checkpoint(self, entry.init).digest if entry.init else None
         places = [(fold, seed) for fold in splits for seed in entry.seeds]
         requests = [
             fit_request(
@@ -296,24 +347,12 @@ class Line:
             raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
         return feature, output
 
-    def _of_corpus(self, feature: Feature, corpus: Reading) -> list[Artifact]:
-        """Those of a feature's artifacts that hold rows of one corpus."""
-        wanted = wanted_ids(corpus.utterances, feature.plugin.needs)
-        kept = {a.key for a in holding(self.warehouse, "features", feature.step, feature.plugin, wanted)}
-        return [a for a in feature.artifacts if a.key in kept]
-
-    def _only_checkpoint(self, model: str) -> Artifact:
-        """The checkpoint of a model that others start from or extract with."""
-        entry = self.recipe.models[model]
-        folds = protocol.folds_of(self.recipe.protocol(model), self.corpora_of(model).utterances)
-        n_fits = len(folds) * len(entry.seeds)
-        if n_fits != 1:  # said before anything is fitted
-            problem = (
-                f"has {n_fits} fits, so nothing can start from its checkpoint or extract with it: "
-                "give it a protocol without folds and one seed"
-            )
-            raise InvalidField(f"recipe '{self.recipe.name}'", f"models.{model}", problem)
-        return self.model(model)[0].checkpoint
+    def _of_corpus(self, rows: Feature | Alignment, corpus: Reading) -> list[Artifact]:
+        """Those of the artifacts of a feature or an alignment that hold rows of one corpus."""
+        wanted = wanted_ids(corpus.utterances, rows.plugin.needs)
+        kind = "features" if isinstance(rows, Feature) else "intervals"
+        kept = {a.key for a in holding(self.warehouse, kind, rows.step, rows.plugin, wanted)}
+        return [a for a in rows.artifacts if a.key in kept]
 
     def _classes(self, model: str) -> list[str]:
         """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""
@@ -321,8 +360,12 @@ class Line:
         own = self.recipe.protocol(model).classes
         if own or entry.selection is None:
             return own
-        teacher = self.recipe.features[self.recipe.selections[entry.selection].logits.split(".")[0]].checkpoint
-        return self._classes(str(teacher))
+        logits = self.recipe.selections[entry.selection].logits
+        teacher = str(self.recipe.features[logits.split(".")[0]].checkpoint)
+        if teacher in self.recipe.models:
+            return self._classes(teacher)
+        feature, output = self._source(logits)
+        return [name.removeprefix("logit_") for name in feature.outputs[output].names]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:
         """Utterances for which some role has no row: what a split must leave out."""
@@ -333,11 +376,11 @@ class Line:
     def _count_failures(self, artifacts: Sequence[Artifact], wanted: set[str] | None = None) -> None:
         """Adds the failures rows of a step, and stops when they are more than the recipe allows. Two extractors of one
         file that both fail on an utterance are two failures."""
-        for artifact in artifacts:
-            whose = digest(artifact.request.params.get("plugin", artifact.request.step))
-            for row in failed([artifact]):
-                if wanted is None or row["input_id"] in wanted:
-                    self.failures[(whose, row["utterance_id"])] = row
+        for artifact, row in failures_of(artifacts):
+            params = artifact.request.params
+            whose = digest(params.get("plugin", params.get("source", artifact.request.step)))
+            if wanted is None or row["input_id"] in wanted:
+                self.failures[(whose, row["utterance_id"])] = row
         if len(self.failures) > self.recipe.failures.allowed:
             first = next(iter(self.failures.values()))
             example = f"{first['utterance_id']}: {first['reason']}"

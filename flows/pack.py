@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def pack_works(
         table = pq.read_table(artifact.path("features.parquet"), columns=["input_id"])
         place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
     works = []
-    for members in _chunks(utterances, plugin.needs, keep, place.keys()):
+    for members in chunks(utterances, [(plugin.needs, place.keys())], keep):
         sources = sorted({place[row_id].digest for _, row_id in members})
         by_digest = {a.digest: a for a in features}
         params = {"source": {"plugin": row_identity(step, plugin), "output": output}, "members": digest(members)}
@@ -68,7 +68,7 @@ def pack_text_works(utterances: Sequence[Artifact], keep: set[str] | None = None
     for artifact in utterances:
         rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
         texts = {row["text_id"]: row["text"] for row in rows if row["text"]}
-        for members in _chunks([artifact], "text", keep, texts.keys()):
+        for members in chunks([artifact], [("text", texts.keys())], keep):
             params = {"source": {"table": "utterances", "column": "text"}, "members": digest(members)}
             request = Request("shards", "flows.pack", VERSION, params, {"utterances": (artifact.digest,)})
             own = {row_id: texts[row_id] for _, row_id in members}  # each work is sent to another process
@@ -105,16 +105,26 @@ def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Ma
     write_shard(folder, "text", ((utterance_id, row_id, texts[row_id]) for utterance_id, row_id in members))
 
 
-def _chunks(
-    utterances: Sequence[Artifact], needs: str, keep: set[str] | None, present: Any
-) -> Iterator[list[tuple[str, str]]]:
-    """Chunks are cut before failed rows are dropped, so that every field has the same utterances in the same shard."""
+def chunks(
+    utterances: Sequence[Artifact], present: Sequence[tuple[str, Container[str]]], keep: set[str] | None
+) -> Iterator[list[tuple[str, ...]]]:
+    """The utterances of each shard with their input ids.
+
+    Chunks are cut before failed rows are dropped, so that every field has the same utterances in the same shard.
+
+    Args:
+        present: 'audio', 'text' or 'pair', and the input ids of that need that have a row, of each source: an utterance
+            must be in all of them.
+    """
     for artifact in utterances:
         rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
         wanted = [row for row in rows if keep is None or row["utterance_id"] in keep]
         size = CHUNK if any(row["audio_id"] for row in rows) else SILENT_CHUNK
         for start in range(0, len(wanted), size):
-            chunk = [(row["utterance_id"], input_id(row, needs)) for row in wanted[start : start + size]]
-            members = [(utterance_id, row_id) for utterance_id, row_id in chunk if row_id in present]
+            members = []
+            for row in wanted[start : start + size]:
+                ids = [input_id(row, needs) for needs, _ in present]
+                if all(own in there for own, (_, there) in zip(ids, present, strict=True)):
+                    members.append((row["utterance_id"], *ids))
             if members:
                 yield members

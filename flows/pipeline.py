@@ -12,7 +12,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque
 
-from flows.doer import Step, new_step
+from flows.doer import Step, new_step, set_remark
 from flows.line import Line
 from flows.recipe import Recipe, read_recipe
 from flows.show import Silent, Watcher
@@ -58,6 +58,9 @@ class Runner:
 
     def waits(self, name: str, step: str) -> None:
         """In a run nothing waits: what is missing is made."""
+
+    def remark(self, name: str, sentence: str) -> None:
+        set_remark(self.steps, name, sentence)
 
     def hashing(self, corpus: str) -> Callable[[int], None]:
         return self.watcher.hashing(corpus)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.doer import Step, Waits, new_step
+from flows.doer import Step, Waits, new_step, set_remark
 from flows.line import Line
 from flows.recipe import Recipe
 from warehouse import Warehouse
@@ -37,6 +37,9 @@ class Planner:
     def waits(self, name: str, step: str) -> None:
         self.steps.append(Step(name, waits_for=step))
 
+    def remark(self, name: str, sentence: str) -> None:
+        set_remark(self.steps, name, sentence)
+
 
 def _no_hashing(corpus: str) -> Callable[[int], None]:
     return lambda n_bytes: None
@@ -54,6 +57,7 @@ def plan(
     explain: bool = True,
     hashing: Callable[[str], Any] = _no_hashing,
     remember: Callable[[str, Mapping[str, Any]], None] = _forget,
+    device: str = "cpu",
 ) -> list[Step]:
     """The steps of a verb ('ingest', 'align', 'extract', 'pack', 'run') with what each has and lacks.
 
@@ -63,9 +67,10 @@ def plan(
         explain: look for the nearest artifact of what is missing.
         hashing: told of the bytes of raw files as they are hashed.
         remember: told where names now point, for products that exist; a mere plan moves none.
+        device: where extractors would compute: their canaries are known for one and not for another.
     """
     planner = Planner(warehouse, explain, hashing, remember)
-    getattr(Line(recipe, warehouse, roots, planner), verb)()
+    getattr(Line(recipe, warehouse, roots, planner, device), verb)()
     return planner.steps
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
-from flows.counts import as_json, compared, counts_table
+from flows.counts import as_json, compared, counts_table, empty_parts
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
@@ -233,6 +233,7 @@ def write_split(
 
     Raises:
         CountsDiffer: the corpus does not give the counts that the protocol must reproduce.
+        NoneInPart: nothing is dev although the protocol has a rule for it: the last epoch would be kept for the best.
         InvalidField: an utterance has several labels of the wanted rater and scheme, or a predicate is no SQL.
     """
     table, counts = _split(protocol, fold, after, utterances, labels, selection)
@@ -242,7 +243,10 @@ def write_split(
         text = json.dumps(as_json(counts), ensure_ascii=False, indent=1)
         (folder / "counts.json").write_text(text + "\n", encoding="utf-8")
     kept = pc.invert(pc.is_in(table.column("utterance_id"), pa.array(list(without), pa.string())))
-    write_table(folder / "split.parquet", table.filter(kept), SPLIT)
+    table = table.filter(kept)
+    for told in empty_parts(protocol, fold, Counter(table.column("part").to_pylist()), ["dev"]):
+        raise told
+    write_table(folder / "split.parquet", table, SPLIT)
 
 
 def split_of(

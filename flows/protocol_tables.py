@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from features.check import Count
-from flows.counts import as_json
+from flows.counts import PARTS, as_json, empty_parts
 from flows.protocol import Protocol, folds_of, protocol_names, read_protocol, split_of
 from warehouse.artifact import Artifact
 from warehouse.schema import UTTERANCES
 from warehouse.tables import read_table
 
-UNLABELLED = "(unlabelled)"
-PARTS = ("train", "dev", "test")
+UNLABELLED, UNNAMED = "(unlabelled)", "(unnamed)"
 
 
 def list_protocols() -> list[dict[str, Any]]:
@@ -51,12 +50,30 @@ def split_table(protocol: Protocol, utterances: Sequence[Artifact], labels: Sequ
         counts: Counter[tuple[str, str, str]] = Counter()
         for row in split.to_pylist():
             counts[row["part"], "class", row["label"] or UNLABELLED] += 1
-            counts[row["part"], "speaker", speaker_of[row["utterance_id"]]] += 1
+            counts[row["part"], "speaker", speaker_of[row["utterance_id"]] or UNNAMED] += 1
         rows += [
             {"fold": fold, "part": part, "by": by, "value": value, "n_utterances": n}
             for (part, by, value), n in sorted(counts.items(), key=lambda one: (PARTS.index(one[0][0]), one[0]))
         ]
     return rows
+
+
+def empty_rows(protocol: Protocol, utterances: Sequence[Artifact], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for every class that no utterance has, and for every part that should hold something and is empty in
+    some fold.
+
+    Args:
+        rows: what `split_table` gives.
+    """
+    sizes: dict[str, Counter[str]] = {fold: Counter() for fold in folds_of(protocol, utterances)}
+    for row in rows:
+        if row["by"] == "class":
+            sizes[row["fold"]][row["part"]] += row["n_utterances"]
+    found = {row["value"] for row in rows if row["by"] == "class"}
+    unseen = [name for name in protocol.classes if name not in found]
+    problem = "the corpus has none of the labels that mean it, or the filter leaves none"
+    told = [f"protocol '{protocol.id}' finds no utterance of class '{name}': {problem}" for name in unseen]
+    return [*told, *(str(none) for fold, own in sizes.items() for none in empty_parts(protocol, fold, own))]
 
 
 def count_rows(protocol: Protocol, utterances: Sequence[Artifact], labels: Sequence[Artifact]) -> list[dict[str, Any]]:

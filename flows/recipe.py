@@ -32,20 +32,41 @@ class CorpusEntry(_Section):
 
 
 class AlignEntry(_Section):
-    """How the corpora are aligned: the aligner, its fields, and which corpora."""
+    """One aligner: its fields and the corpora it aligns. Several may align the same corpus.
+
+    Args:
+        train: the corpora that the aligner's acoustic model is trained on first, for one that can; [] takes the model
+            that its fields name.
+    """
 
     aligner: str
     corpora: list[str]
+    train: list[str] = []
     fields: dict[str, Any] = {}
 
 
 class FeatureEntry(_Section):
-    """One extractor: its fields, the corpora it hears or reads, the model whose checkpoint it loads (if any)."""
+    """One extractor: its fields, the corpora it hears or reads, the checkpoint it loads (if any): the name of a model
+    or of a checkpoint of the recipe."""
 
     extractor: str
     corpora: list[str]
     checkpoint: str | None = None
     fields: dict[str, Any] = {}
+
+
+class CheckpointEntry(_Section):
+    """A checkpoint that a person placed (README, 'Your own checkpoints').
+
+    Args:
+        folder: below EMOLAKE_WEIGHTS, or relative to the recipe.
+        revision, licence, trained_on: as its publisher says. They are remembered in a ref and change no key.
+    """
+
+    folder: str = Field(pattern=r"^[^/]")
+    revision: str = ""
+    licence: str
+    trained_on: list[str] = []
 
 
 class SelectionEntry(_Section):
@@ -64,7 +85,8 @@ class ModelEntry(_Section):
     Args:
         corpus, protocol: what it learns from (several corpora as a list) and how that is split; one fit per fold and
             seed.
-        inputs: the student's role -> source: a feature, one output of it ('teacher.hidden'), or 'text'.
+        inputs: the student's role -> source (see `flows.sources`): a feature ('lld'), one output of it
+            ('teacher.hidden'), its means over aligned segments ('lld@word'), their times ('@word'), or 'text'.
         objective: loss term -> weight.
         init: the model whose checkpoint it starts from.
         selection: learn from these utterances only; the teacher's class is then the label.
@@ -105,7 +127,8 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     title: str
     corpora: dict[Name, CorpusEntry]
-    align: AlignEntry | None = None
+    align: dict[Name, AlignEntry] = {}
+    checkpoints: dict[Name, CheckpointEntry] = {}
     features: dict[Name, FeatureEntry] = {}
     selections: dict[Name, SelectionEntry] = {}
     models: dict[Name, ModelEntry] = {}
@@ -128,11 +151,11 @@ _PLUGINS: dict[str, tuple[str, str]] = {
 """Section -> the room its plug-ins live in and the field that names one."""
 
 _ENTRIES: dict[str, type[_Section]] = {
-    "corpora": CorpusEntry, "align": AlignEntry, "features": FeatureEntry, "selections": SelectionEntry,
-    "models": ModelEntry, "report": ReportEntry, "failures": FailuresEntry,
+    "corpora": CorpusEntry, "align": AlignEntry, "checkpoints": CheckpointEntry, "features": FeatureEntry,
+    "selections": SelectionEntry, "models": ModelEntry, "report": ReportEntry, "failures": FailuresEntry,
 }  # fmt: skip
 _SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder"}
-_ONE = ("align", "report", "failures")  # sections that are one table, not one per name
+_ONE = ("report", "failures")  # sections that are one table, not one per name
 
 
 def recipe_path(name_or_path: str) -> Path:
@@ -180,7 +203,8 @@ def _check_entry(section: str, table: dict[str, Any], where: str) -> None:
     """Moves a plug-in's own fields from the table into `fields`, and checks them by building it."""
     entry = _ENTRIES[section]
     if not isinstance(table, dict):
-        raise InvalidField(where, section, "must be a table")
+        problem = "must be a table" if section in _ONE else f"must have tables with names: [{section}.NAME]"
+        raise InvalidField(where, section, problem)
     if section in _PLUGINS:
         room, naming = _PLUGINS[section]
         if naming not in table:

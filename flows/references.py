@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.sources import TEXT, TIERS, Source, aligner_of, read_source
 from warehouse.catalog import plugin_class
 
 if TYPE_CHECKING:
-    from flows.recipe import AlignEntry, Recipe
-
-TEXT = "text"
-"""The one source that is no feature: the normalised transcript."""
+    from flows.recipe import Recipe
 
 
 def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -20,6 +18,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     what is looked at later trusts that what was looked at before is there."""
     known: dict[str, Mapping[str, Any]] = {
         "corpus": recipe.corpora,
+        "aligner": recipe.align,
         "feature": recipe.features,
         "model": recipe.models,
         "selection": recipe.selections,
@@ -29,17 +28,27 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
         if name is not None and name not in known[kind]:
             yield place, f"names the {kind} '{name}', which the recipe does not have"
 
-    if recipe.align:
-        for name in recipe.align.corpora:
-            yield from missing("corpus", name, "align.corpora")
-        yield from _unaligned(recipe, recipe.align)
+    for name, align in recipe.align.items():
+        for corpus in align.corpora:
+            yield from missing("corpus", corpus, f"align.{name}.corpora")
+        yield from _unaligned(recipe, name)
+        yield from _untrained(recipe, name)
+    for name in recipe.checkpoints.keys() & recipe.models.keys():
+        yield f"checkpoints.{name}", "has the name of a model too: which is meant could not be told"
     for name, feature in recipe.features.items():
         for corpus in feature.corpora:
             yield from missing("corpus", corpus, f"features.{name}.corpora")
-        yield from missing("model", feature.checkpoint, f"features.{name}.checkpoint")
+        if feature.checkpoint is not None and feature.checkpoint not in {**recipe.models, **recipe.checkpoints}:
+            known_ones = ", ".join(sorted({**recipe.models, **recipe.checkpoints})) or "none"
+            problem = f"names '{feature.checkpoint}', which is neither a model nor a checkpoint of the recipe"
+            yield f"features.{name}.checkpoint", f"{problem} (there are: {known_ones})"
         reads = getattr(plugin_class("features.extractors", feature.extractor), "reads_checkpoint", False)
         if reads != (feature.checkpoint is not None):
-            problem = "must name a model" if reads else "must not be given: this extractor loads none"
+            problem = (
+                "must name a model or a checkpoint of the recipe"
+                if reads
+                else "must not be given: this extractor loads none"
+            )
             yield f"features.{name}.checkpoint", problem
     for name, selection in recipe.selections.items():
         yield from missing("corpus", selection.corpus, f"selections.{name}.corpus")
@@ -49,15 +58,31 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield from _misread(recipe, name)
         yield from missing("model", model.init, f"models.{name}.init")
         yield from missing("selection", model.selection, f"models.{name}.selection")
-        for role, source in model.inputs.items():
-            if source != TEXT:
-                yield from missing("feature", source.split(".")[0], f"models.{name}.inputs.{role}")
+        for role, text in model.inputs.items():
+            source, place = read_source(text), f"models.{name}.inputs.{role}"
+            if text != TEXT and (source.feature or not source.tier):
+                yield from missing("feature", source.feature, place)
+            if source.tier:
+                yield from missing("aligner", source.aligner or None, place)
+                yield from ((place, problem) for problem in _unsegmented(recipe, source, model.corpora))
     for name in recipe.report.models if recipe.report else []:
         yield from missing("model", name, "report.models")
         if not recipe.protocol(name).labels and recipe.models[name].selection is None:
             yield "report.models", f"names '{name}', but no class is told by its protocol or by a teacher's selection"
     yield from _uncounted(recipe)
+    yield from _named_alike(recipe)
     yield from _cycles(recipe)
+
+
+def _named_alike(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Protocols of one id that say different things: a report would show their results under one name."""
+    first: dict[str, str] = {}
+    for name in recipe.models:
+        protocol = recipe.protocol(name)
+        other = first.setdefault(protocol.id, name)
+        if recipe.protocol(other) != protocol:
+            problem = f"has the id '{protocol.id}', and so has another one, that of '{other}': give each its own"
+            yield f"models.{name}.protocol", problem
 
 
 def _uncounted(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -65,8 +90,8 @@ def _uncounted(recipe: Recipe) -> Iterator[tuple[str, str]]:
     lists: dict[str, Sequence[Any]] = {f"features.{name}.corpora": one.corpora for name, one in recipe.features.items()}
     for name, model in recipe.models.items():
         lists |= {f"models.{name}.corpus": model.corpora, f"models.{name}.seeds": model.seeds}
-    if recipe.align:
-        lists["align.corpora"] = recipe.align.corpora
+    lists |= {f"align.{name}.corpora": one.corpora for name, one in recipe.align.items()}
+    lists |= {f"align.{name}.train": one.train for name, one in recipe.align.items() if one.train}
     if recipe.report:
         lists["report.models"] = recipe.report.models
     for place, own in lists.items():
@@ -77,22 +102,52 @@ def _uncounted(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield place, f"names {one!r} {n_times} times"
 
 
-def _unaligned(recipe: Recipe, align: AlignEntry) -> Iterator[tuple[str, str]]:
+def _unaligned(recipe: Recipe, aligner: str) -> Iterator[tuple[str, str]]:
     """Corpora that ship no alignment, where the aligner takes what is shipped."""
+    align = recipe.align[aligner]
     if not getattr(plugin_class("features.aligners", align.aligner), "is_shipped", False):
         return
     for name in align.corpora:
         reader = recipe.corpora[name].reader
         if not hasattr(plugin_class("features.corpora", reader), "intervals"):
             problem = f"names '{name}', whose reader '{reader}' knows of no alignment that is shipped"
-            yield "align.corpora", problem
+            yield f"align.{aligner}.corpora", problem
+
+
+def _untrained(recipe: Recipe, aligner: str) -> Iterator[tuple[str, str]]:
+    """Corpora to train an aligner on that are not there, or for one that trains none or has its model already."""
+    align, place = recipe.align[aligner], f"align.{aligner}.train"
+    for corpus in align.train:
+        if corpus not in recipe.corpora:
+            yield place, f"names the corpus '{corpus}', which the recipe does not have"
+    if align.train and not getattr(plugin_class("features.aligners", align.aligner), "trains", False):
+        yield place, f"must not be given: the aligner '{align.aligner}' trains no acoustic model"
+    if align.train and "acoustic_model" in align.fields:
+        yield place, "must not be given beside an acoustic model: that one is used, or one is trained"
+
+
+def _unsegmented(recipe: Recipe, source: Source, corpora: Sequence[str]) -> Iterator[str]:
+    """What keeps a source of segments from having them: their tier, or who aligns the model's corpora."""
+    if source.tier not in TIERS:
+        yield f"names the tier '{source.tier}': use {', '.join(TIERS)}"
+    for corpus in corpora:
+        if aligner_of(source, corpus, recipe.align):
+            continue
+        those = [name for name, align in recipe.align.items() if corpus in align.corpora]
+        if source.aligner:
+            yield f"needs '{corpus}' aligned by '{source.aligner}': add it to align.{source.aligner}.corpora"
+        elif those:
+            examples = " or ".join(f"'@{name}.{source.tier}'" for name in those)
+            yield f"could mean several alignments of '{corpus}': write {examples}"
+        else:
+            yield f"needs '{corpus}' aligned: give the recipe a table [align.NAME] that has it among its corpora"
 
 
 def _thresholds_of_nothing(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
     """Thresholds of classes that the teacher does not tell: they would be passed over."""
     selection = recipe.selections[name]
     teacher = recipe.features[selection.logits.split(".")[0]].checkpoint
-    classes = recipe.protocol(teacher).classes if teacher else []
+    classes = recipe.protocol(teacher).classes if teacher in recipe.models else []
     for one in selection.thresholds:
         if classes and one not in classes:
             yield f"selections.{name}.thresholds", f"names '{one}', but '{teacher}' tells {', '.join(classes)}"
@@ -117,13 +172,13 @@ def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
 def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
     def needs(kind: str, name: str) -> Iterator[tuple[str, str]]:
         if kind == "feature":
-            if recipe.features[name].checkpoint:
+            if recipe.features[name].checkpoint in recipe.models:
                 yield "model", str(recipe.features[name].checkpoint)
         elif kind == "selection":
             yield "feature", recipe.selections[name].logits.split(".")[0]
         else:
             model = recipe.models[name]
-            yield from (("feature", s.split(".")[0]) for s in model.inputs.values() if s != TEXT)
+            yield from (("feature", f) for s in model.inputs.values() if s != TEXT and (f := read_source(s).feature))
             if model.init:
                 yield "model", model.init
             if model.selection:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from flows import show
+from flows.checkpoints import checkpoint_roots
 from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import Recipe, read_recipe, recipe_path
@@ -30,6 +31,7 @@ class Setup:
     roots: Mapping[str, Path]
     device: str
     n_workers: int
+    weights: Path | None = None  # the folder below which checkpoints lie
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,11 @@ class Outcome:
         }  # fmt: skip
 
 
-def roots_of(recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path]) -> dict[str, Path]:
-    """Corpus -> folder: as given, or else where it was ingested from the last time.
+def roots_of(
+    recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path], weights: Path | None = None
+) -> dict[str, Path]:
+    """Corpus -> folder: as given, or else where it was ingested from the last time. 'checkpoints/<name>' -> folder, as
+    `flows.checkpoints` finds it.
 
     Raises:
         InvalidField: neither is known.
@@ -70,7 +75,7 @@ def roots_of(recipe: Recipe, warehouse: Warehouse, given: Mapping[str, Path]) ->
         else:
             problem = f"was not ingested into this lake before: say where it is with --root {name}=FOLDER"
             raise InvalidField(f"recipe '{recipe.name}'", f"corpora.{name}", problem)
-    return roots
+    return roots | dict(checkpoint_roots(recipe, weights))
 
 
 def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
@@ -78,9 +83,12 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     began = time.monotonic()
     recipe = read_recipe(path)
     warehouse = Warehouse(setup.lake, create=True)
-    roots = roots_of(recipe, warehouse, setup.roots)
+    roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
     terminal = show.Terminal(console)
-    steps = plan(recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref)
+    steps = plan(
+        recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref,
+        device=setup.device,
+    )  # fmt: skip
     if not is_done(steps):
         with ExitStack() as stack:
             with terminal.status("starting Prefect"):  # some seconds; the first time in a lake, twice that
@@ -120,6 +128,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     if n_new:
         console.print()
         console.print(show.steps_table(outcome.steps, planned=False))
+    for step in outcome.steps:
+        if step.works and step.remark:
+            console.print(f"\n{step.name}: {step.remark}", soft_wrap=True)
     console.print(f"\n{n_new} of {n_rows} rows new, {outcome.seconds:.1f} s", style="bold")
     if outcome.report:
         from flows.report import terminal_tables

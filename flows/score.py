@@ -93,7 +93,7 @@ def report_work(
     """
     runs = _runs(predicted, rules)
     described = {name: dict(describe(protocol)) for name, protocol in rules.items()}
-    remarks = recipe.report.remarks if recipe.report else []
+    remarks = [*differing_sources(recipe, rules), *(recipe.report.remarks if recipe.report else [])]
     params = {
         "title": recipe.title, "recipe": recipe.text, "protocols": described, "runs": runs, "caveats": remarks,
         "failures": digest(list(failures)), "selections": list(selections),
@@ -147,6 +147,28 @@ def write_report(
     (folder / "report.html").write_text(html_report(content), encoding="utf-8")
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
+
+
+def differing_sources(recipe: Recipe, rules: Mapping[str, Protocol]) -> list[str]:
+    """A sentence for every protocol that models were tested by on different corpora, or on what different selections
+    left of them: that it is the same protocol does not make their results comparable.
+
+    Args:
+        rules: model -> its protocol.
+    """
+    asked: dict[str, dict[str, list[str]]] = {}
+    for name, protocol in rules.items():
+        entry = recipe.models[name]
+        source = " and ".join(sorted(entry.corpora))
+        source += f" as '{entry.selection}' selects" if entry.selection else ""
+        asked.setdefault(protocol.id, {}).setdefault(source, []).append(name)
+    told = []
+    for protocol_id, sources in asked.items():
+        if len(sources) > 1:
+            listed = "; ".join(f"{source} ({', '.join(names)})" for source, names in sources.items())
+            problem = "stands for different utterances here, and its results cannot be compared with each other"
+            told.append(f"Protocol '{protocol_id}' {problem}: {listed}.")
+    return told
 
 
 def _uttered(utterances: Sequence[Artifact]) -> pa.Table:

@@ -19,7 +19,7 @@ from rich.tree import Tree
 
 from flows.doer import Step
 from warehouse.artifact import Work
-from warehouse.lineage import Difference, Hop, Node
+from warehouse.lineage import Difference, Fault, Hop, Node
 
 Noter = Callable[[int, int, str], None]
 """Told how far a batch of works is: done, of how many, and a word on it."""
@@ -142,6 +142,8 @@ def _count(step: Step, n: int) -> str:
 def _why(step: Step) -> str:
     if step.waits_for:
         return f"waits for: {step.waits_for}"
+    if step.remark:
+        return step.remark
     if not step.works:
         return "all there"
     if not step.differences:
@@ -211,6 +213,13 @@ def trace_table(hops: Sequence[Hop]) -> Table:
     for hop in hops:
         table.add_row(hop.what, hop.key[:12], hop.note)
     return table
+
+
+def fault_line(fault: Fault) -> Text:
+    """What is wrong with an artifact and how much was made from it, or with a name, from which nothing is."""
+    if fault.key.startswith("refs/"):
+        return Text(f"{fault.key}  {fault.problem}")
+    return Text(f"{fault.key[:12]}  {fault.problem}; taints {len(fault.taints)} artifacts")
 
 
 def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:

@@ -29,20 +29,22 @@ class Runtime:
         device: 'cpu', 'cuda', 'mps', or 'auto': whoever computes takes the fastest there is.
         workers: how many things may run at once.
         roots: corpus name -> the folder that holds its raw files.
+        weights: the folder below which placed checkpoints lie; None where none is named.
     """
 
     lake: Path
     device: str
     workers: int
     roots: Mapping[str, Path]
+    weights: Path | None
 
 
 def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     """The runtime that the environment describes.
 
-    EMOLAKE_LAKE ('lake'), EMOLAKE_DEVICE ('cpu'), EMOLAKE_WORKERS (as many as CPU cores) and one
-    EMOLAKE_ROOT_<NAME> per corpus, whose name is taken in lower case. Folders need not exist yet: the step that
-    reads one says when it is absent.
+    EMOLAKE_LAKE ('lake'), EMOLAKE_DEVICE ('cpu'), EMOLAKE_WORKERS (as many as CPU cores), EMOLAKE_WEIGHTS
+    (none) and one EMOLAKE_ROOT_<NAME> per corpus, whose name is taken in lower case. Folders need not exist yet: the
+    step that reads one says when it is absent.
 
     Raises:
         BadSetting: a value that is empty, no known device, or no positive count.
@@ -64,7 +66,8 @@ def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
         if name.startswith(_ROOT)
     }
     lake = _folder("EMOLAKE_LAKE", environ.get("EMOLAKE_LAKE", "lake"))
-    return Runtime(lake, device, int(workers), MappingProxyType(roots))
+    weights = _folder("EMOLAKE_WEIGHTS", environ["EMOLAKE_WEIGHTS"]) if "EMOLAKE_WEIGHTS" in environ else None
+    return Runtime(lake, device, int(workers), MappingProxyType(roots), weights)
 
 
 def _folder(name: str, value: str) -> Path:

@@ -311,3 +311,43 @@ class MfaFailed(EmolakeError):
             f"{why} on whatever it was given: its own words are in {log}; nothing is recorded of these clips, "
             "so mend it (`mfa version`, the model, memory) and run the same command again"
         )
+
+
+class ForeignEntity(Untreatable):
+    """What a DTD in another file may stand for; what is left without it would be other words."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it refers to the entity '{name}', which only another file could declare: it is not read")
+
+
+class WeightsChanged(EmolakeError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is not what was recorded of this checkpoint (missing, or other bytes): put it back, or run the "
+            "same command again, which records it as another checkpoint and extracts with that"
+        )
+
+
+class NoneInPart(EmolakeError):
+    def __init__(self, protocol: str, fold: str, part: str, n_utterances: int, choices: Iterable[str]) -> None:
+        ways = " or ".join(f"'{choice}'" for choice in choices) or f"a protocol with another rule for {part}"
+        super().__init__(
+            f"protocol '{protocol}' puts none of {n_utterances} utterances into {part} (fold '{fold}'): "
+            f"take more utterances, or {ways}"
+        )
+
+
+class NothingToRetry(EmolakeError):
+    def __init__(self, reason: str, step: str, reasons: Iterable[str]) -> None:
+        where = f" in step '{step}'" if step else ""
+        there = _shorten(reasons)
+        known = f" (reasons: {there}); `emolake failures` lists them" if there else ": nothing failed there"
+        super().__init__(f"nothing failed{where} with a reason that contains '{reason}'{known}")
+
+
+class NothingToTrainOn(EmolakeError):
+    def __init__(self, n_clips: int, reason: str) -> None:
+        super().__init__(
+            f"MFA can train on none of {n_clips} clips (the first: {reason}): name other corpora, or a dictionary with "
+            "their words"
+        )

@@ -24,8 +24,9 @@ def register(connection: duckdb.DuckDBPyConnection) -> None:
     mean_over(frames, frames_shape, frames_dtype, hop_s, from, to)  the mean frame of a span of seconds: FLOAT[]
     means_over(…, hop_s, starts, ends)                              the mean frames of many spans: FLOAT[][]
 
-    Spans shorter than a hop are treated as `warehouse.pooling.mean_over` says. An array without axes for time and
-    dimension, a dimension that is not there, and a span outside the frames give NULL.
+    Frames of several layers [layer, frame, dim] count as [frame, layer * dim], one layer after the other, so dimension
+    d of layer n is n * dim + d. Spans shorter than a hop are treated as `warehouse.pooling.mean_over` says. An array
+    without axes for time and dimension, a dimension that is not there, and a span outside the frames give NULL.
     """
     for name, function, arguments, answer in (
         ("track", _track, ["INTEGER"], "FLOAT[]"),
@@ -48,9 +49,11 @@ def _known(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _frames(cell: bytes, shape: Sequence[int], dtype: str) -> np.ndarray | None:
-    if len(shape) != 2:
+    """[frame, dim]; of layers, which come first, all their dimensions side by side."""
+    if len(shape) not in (2, 3):
         return None
-    return np.frombuffer(cell, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    array = np.frombuffer(cell, dtype=np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    return array if array.ndim == 2 else np.concatenate(array, axis=-1)
 
 
 def _track(cell: bytes, shape: Sequence[int], dtype: str, dimension: int) -> list[float] | None:

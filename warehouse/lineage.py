@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from warehouse.artifact import MANIFEST, Artifact, Request, content_digest, read_artifact
 from warehouse.errors import ArtifactNotFound, EmolakeError
 from warehouse.hashing import canonical_json, file_digest
+from warehouse.refs import ref_faults
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 
@@ -156,18 +157,24 @@ def _trace_row(
 ) -> list[Hop]:
     hops: list[Hop] = []
     sources = [_one(warehouse, d) for d in shard.request.inputs.get("features", ())]
+    aligned = [_one(warehouse, d) for d in shard.request.inputs.get("intervals", ())]
     readings = list(shard.request.inputs.get("utterances", ()))
     for features in sources:
         table = pq.read_table(features.path("features.parquet"), columns=["input_id"])
         if input_id in table.column(0).to_pylist():
             hops.append(Hop("feature row", features.key, f"{features.request.step}, input {input_id}"))
             readings += features.request.inputs["utterances"]
+    readings += [digest for intervals in aligned for digest in intervals.request.inputs["utterances"]]
     for digest in readings:
         reading = _one(warehouse, digest)
         row = _row_where(reading.path("utterances.parquet"), "utterance_id", utterance_id)
         row = row or _row_of_input(reading, input_id)
         if row is None:
             continue
+        pair = pair_id(row["audio_id"], row["text_id"])
+        for intervals in aligned:
+            if _row_where(intervals.path("intervals.parquet"), "input_id", pair):
+                hops.append(Hop("intervals", intervals.key, f"{intervals.request.step}, input {pair}"))
         hops.append(Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”"))
         raw = _one(warehouse, reading.request.inputs["raw"][0])
         path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
@@ -289,7 +296,8 @@ def why(warehouse: Warehouse, request: Request) -> list[Difference]:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong in a lake: the artifact's key, what, and the keys of everything made from it."""
+    """Something wrong in a lake: the artifact's key, what, and the keys of everything made from it. The key of a name
+    is its own, such as 'refs/corpora/iemocap', and nothing is made from it."""
 
     key: str
     problem: str
@@ -298,7 +306,8 @@ class Fault:
 
 def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
     """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
-    manifest, an input that is nowhere. An empty list means the lake is sound."""
+    manifest, an input that is nowhere. Then reads every name: one that cannot be read, or that points at what is not
+    there, in the lake or (the root of a corpus) beside it. An empty list means the lake is sound."""
     faults: list[tuple[str, str]] = []
     readable: list[Artifact] = []
     manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))
@@ -321,6 +330,7 @@ def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda d
         nodes = _down(readable, by_key[key]).walk() if key in by_key else ()
         return [node.artifact.key for node in nodes if not node.repeated][1:]
 
+    faults += ref_faults(warehouse.root, known, by_key)
     return [Fault(key, problem, made_from(key)) for key, problem in faults]
 
 

@@ -21,12 +21,12 @@ def mean_over(frames: np.ndarray, hop_s: float, intervals: Sequence[tuple[str, f
     shorter than a hop or lies in the last frame's overrun, takes the frame whose centre is nearest to its own.
 
     Args:
-        frames: [n_frames, dim].
+        frames: [n_frames, dim], or more of them before, such as [layer, n_frames, dim].
         hop_s: seconds from one frame to the next.
         intervals: (symbol, start_s, end_s), in any order; they may overlap.
 
     Returns:
-        [n_intervals, dim], float32, or float64 if `frames` are.
+        [n_intervals, dim], after the same axes as the frames: float32, or float64 if `frames` are.
 
     Raises:
         IntervalOutside: an interval begins before 0, ends more than OVERRUN_S after the last frame, or ends before it
@@ -37,14 +37,14 @@ def mean_over(frames: np.ndarray, hop_s: float, intervals: Sequence[tuple[str, f
         array([[2.],
                [5.]])
     """
-    n_frames, dim = frames.shape
+    *before, n_frames, dim = frames.shape
     dtype = np.result_type(frames.dtype, np.float32)
     if not len(intervals):
-        return np.empty((0, dim), dtype)
+        return np.empty((*before, 0, dim), dtype)
     begin, end = _frame_ranges(n_frames, hop_s, intervals)
-    closed = np.zeros((n_frames + 1, dim))  # reduceat takes no index past the end: one row more lets `end` be n_frames
-    closed[:-1] = frames
-    sums = np.add.reduceat(closed, np.stack([begin, end], axis=1).ravel(), axis=0)[::2]
+    closed = np.zeros((*before, n_frames + 1, dim))  # reduceat takes no index past the end: now `end` may be n_frames
+    closed[..., :-1, :] = frames
+    sums = np.add.reduceat(closed, np.stack([begin, end], axis=1).ravel(), axis=-2)[..., ::2, :]
     return (sums / (end - begin)[:, None]).astype(dtype)
 
 

@@ -17,6 +17,7 @@ import platform
 import re
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,10 +38,10 @@ from warehouse.errors import (
     NewerFormat,
     NotALake,
     QueryFailed,
-    UnreadableRef,
 )
 from warehouse.hashing import canonical_json
 from warehouse.migrations import migrate
+from warehouse.refs import read_ref
 from warehouse.schema import FORMAT, check_id
 
 _RECORDED = (
@@ -60,7 +61,8 @@ _QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)  # a PIVO
 
 @cache
 def environment() -> dict[str, Any]:
-    """What is recorded beside every artifact and never hashed: interpreter, machine type, library versions."""
+    """What is recorded beside every artifact and never hashed: interpreter, machine type, library versions; to which
+    `materialize` adds the seconds of work."""
     packages = {}
     for name in _RECORDED:
         try:
@@ -122,9 +124,11 @@ class Warehouse:
         if found is not None:
             return found
         with self._scratch(request) as scratch:
+            began = time.monotonic()
             write(scratch)
+            recorded = environment() | {"work_s": round(time.monotonic() - began, 3)}
             created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            return commit(request, scratch, self.folder_of(request), environment(), created_at)
+            return commit(request, scratch, self.folder_of(request), recorded, created_at)
 
     def perform(self, work: Work) -> Artifact:
         """`materialize` with the work's own function."""
@@ -178,7 +182,7 @@ class Warehouse:
             UnreadableRef: it is damaged.
         """
         path = self._ref_path(name)
-        return _read_ref(path) if path.is_file() else None
+        return read_ref(path) if path.exists() else None
 
     def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
         """Points a name at something else, atomically; writes nothing when it points there already."""
@@ -193,7 +197,7 @@ class Warehouse:
             UnreadableRef: one is damaged.
         """
         paths = sorted((self.root / "refs" / group).glob("*.json"))
-        return {path.stem: _read_ref(path) for path in paths}
+        return {path.stem: read_ref(path) for path in paths}
 
     # -- questions ---------------------------------------------------------------------------------------------
 
@@ -287,16 +291,6 @@ def _format(marker: Path) -> int:
         found = None
     if type(found) is not int or found < 1:
         raise NotALake(marker.parent, f"its {marker.name} does not state a format")
-    return found
-
-
-def _read_ref(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise UnreadableRef(path, f"{type(error).__name__}: {error}") from error
-    if not isinstance(found, dict):
-        raise UnreadableRef(path, "it holds no JSON object")
     return found
 
 

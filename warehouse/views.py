@@ -4,10 +4,13 @@ artifacts, inputs, plugins         what exists, what each was made from, and by 
 raw_files                          the raw files of every corpus as last ingested
 utterances, labels                 the corpora as last ingested
 intervals                          words, phones, syllables; join by pair_id(audio_id, text_id) = input_id
+aligners                           what recipes call the aligners: name, plugin_key
+side_by_side                       the segments of every two aligners, matched (`warehouse.disagreement.partners`)
+disagreement                       how far apart these are, by utterance and tier
 features                           which artifact holds which row of which extractor
 features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
 means_<name>[_<output>]            its frames' means over every word, phone and syllable of every aligner
-failures                           what could not be treated, by which step, and why
+failures                           what could not be treated, by which step, and why; of attempts the newest
 splits, selections, predictions, metrics
 """
 
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from warehouse import functions, schema
+from warehouse import disagreement, functions, schema
 from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH, short_digest
 
@@ -51,16 +54,21 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     def of(kind: str) -> list[Artifact]:
         return [a for a in artifacts if a.request.kind == kind]
 
-    _rows_view(connection, "intervals", of("intervals"), "intervals.parquet", schema.INTERVALS)
+    aligned = [a for a in of("intervals") if set(a.request.inputs.get("raw", ())) <= current["raw"]]
+    _rows_view(connection, "intervals", aligned, "intervals.parquet", schema.INTERVALS)
+    names = [{"name": name, "plugin_key": ref["plugin_key"]} for name, ref in warehouse.refs("aligners").items()]
+    columns = pa.schema([("name", pa.string()), ("plugin_key", pa.string())])
+    _register(connection, "aligners", pa.Table.from_pylist(names, schema=columns))
+    disagreement.create(connection)
     _rows_view(connection, "splits", of("split"), "split.parquet", schema.SPLIT)
     _rows_view(connection, "selections", of("selection"), "selection.parquet", schema.SELECTION)
     _rows_view(connection, "predictions", of("predictions"), "predictions.parquet", schema.PREDICTIONS)
     _rows_view(connection, "metrics", of("metrics"), "metrics.parquet", schema.METRICS)
-    failed = [a for a in [*read["utterances"], *of("features"), *of("intervals")] if "failures.parquet" in a.files]
-    _rows_view(connection, "failures", failed, "failures.parquet", schema.FAILURES)
-
+    asked = [*read["utterances"], *of("features"), *aligned, *of("shards")]
+    failed = [a for a in asked if "failures.parquet" in a.files]
     ids = pa.schema([("input_id", pa.string())])
     _rows_view(connection, "features", of("features"), "features.parquet", ids)
+    _failures_view(connection, failed)
     for name, ref in warehouse.refs("features").items():
         own = [a for a in of("features") if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
         if own:
@@ -83,11 +91,14 @@ def _artifact_views(connection: duckdb.DuckDBPyConnection, artifacts: Iterable[A
     kinds = texts | {"version": pa.int64(), "n_bytes": pa.int64()}
     _register(connection, "artifacts", pa.Table.from_pylist(rows, schema=pa.schema(list(kinds.items()))))
     plugins = [
-        {"artifact": a.key, "step": a.request.step, "plugin_key": short_digest(a.request.params["plugin"])}
+        {"artifact": a.key, "step": a.request.step, "plugin_key": short_digest(a.request.params["plugin"]),
+         "attempt": a.request.params.get("attempt", 0)}
         for a in artifacts
         if "plugin" in a.request.params
-    ]
-    plugin_schema = pa.schema([(name, pa.string()) for name in ("artifact", "step", "plugin_key")])
+    ]  # fmt: skip
+    plugin_schema = pa.schema(
+        [*((name, pa.string()) for name in ("artifact", "step", "plugin_key")), ("attempt", pa.int64())]
+    )
     _register(connection, "plugins", pa.Table.from_pylist(plugins, schema=plugin_schema))
     edge_schema = pa.schema([("key", pa.string()), ("role", pa.string()), ("digest", pa.string())])
     _register(connection, "inputs", pa.Table.from_pylist(edges, schema=edge_schema))
@@ -125,6 +136,28 @@ def _rows_view(
         first = f"SELECT input_id, min(artifact) FROM {owned} GROUP BY input_id, plugin_key"
         rows = f"WITH own AS ({rows}) SELECT {more} FROM {owned} WHERE (input_id, artifact) IN ({first})"
     connection.execute(f'CREATE VIEW "{name}" AS {rows}')
+
+
+def _failures_view(connection: duckdb.DuckDBPyConnection, artifacts: list[Artifact]) -> None:
+    """What failed and was tried again is listed once, as the newest attempt has it, or not at all if one succeeded."""
+    if not any("attempt" in a.request.params for a in artifacts):
+        _rows_view(connection, "failures", artifacts, "failures.parquet", schema.FAILURES)
+        return
+    _rows_view(connection, "failures_of_attempts", artifacts, "failures.parquet", schema.FAILURES)
+    connection.execute("""
+        CREATE VIEW failures AS
+        WITH own AS (SELECT tried.*, plugin_key, attempt
+                     FROM failures_of_attempts AS tried LEFT JOIN plugins USING (artifact)),
+        newest AS (SELECT plugin_key, input_id, max(attempt) AS attempt FROM own GROUP BY ALL),
+        answered AS (SELECT plugin_key, input_id FROM features UNION SELECT plugin_key, input_id FROM intervals)
+        SELECT * EXCLUDE (plugin_key, attempt) FROM own
+        WHERE plugin_key IS NULL OR (
+            EXISTS (FROM newest WHERE newest.plugin_key = own.plugin_key AND newest.input_id = own.input_id
+                    AND newest.attempt = own.attempt)
+            AND NOT EXISTS (FROM answered WHERE answered.plugin_key = own.plugin_key
+                            AND answered.input_id = own.input_id)
+        )
+    """)
 
 
 def _means_view(

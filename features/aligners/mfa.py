@@ -1,11 +1,9 @@
-"""Word and phone times by the Montreal Forced Aligner, which is called as a program of an environment of its own."""
+"""Word, phone and syllable times by the Montreal Forced Aligner: a program in an environment of its own."""
 
 from __future__ import annotations
 
 import functools
 import os
-import socket
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,10 @@ from typing import Any, ClassVar
 from features.mfa import invocation
 from features.mfa.attempts import Answer, Asked, answer_all
 from features.mfa.lexicon import read_lexicon
+from features.mfa.staging import scratch_in
+from features.mfa.training import Training
 from features.plugin import Clip, Needs
+from warehouse.artifact import MANIFEST, read_artifact
 from warehouse.errors import InvalidField
 from warehouse.hashing import file_digest
 
@@ -26,8 +27,12 @@ _KINDS = {"acoustic_model": ("acoustic", ".zip"), "dictionary": ("dictionary", "
 class Mfa:
     """Words and phones of a clip in any language that MFA has a model and a dictionary of, and that parts its words.
 
-    Words are those of `normalised_words`, phones those of the dictionary; silences are gaps. Scores are None: MFA gives
-    likelihoods of whole utterances only, and those tell no wrong transcript from a right one.
+    Words are those of `normalised_words`, phones those of the dictionary; silences are gaps. Syllables are those of
+    `features.syllables` where the dictionary's phones are ARPAbet's, with stress or without; else there are none.
+    Scores are None: MFA gives likelihoods of whole utterances only, and those tell no wrong transcript from a right
+    one.
+
+    The acoustic model may be one that MFA trains first, on corpora of the recipe (see `features.mfa.training`).
 
     Rows do not depend on their batch. MFA takes the mean and variance of its features, and with adaptation a transform
     of them, over all that a speaker says; so each clip is a speaker of its own, whoever speaks. The dictionary is cut
@@ -64,9 +69,10 @@ class Mfa:
     retry_beam: int = 40
     speaker_adaptation: bool = False
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "pair"
     aligns_many: ClassVar[bool] = True
+    trains: ClassVar[bool] = True
     batch_s: ClassVar[float] = 3600.0
 
     def __post_init__(self) -> None:
@@ -81,10 +87,21 @@ class Mfa:
         own = {"beam": self.beam, "retry_beam": self.retry_beam, "speaker_adaptation": self.speaker_adaptation}
         return files | own | {"versions": invocation.versions(invocation.find())}
 
+    def cites(self) -> dict[str, tuple[str, ...]]:
+        """The artifact that the acoustic model lies in, where it was trained here."""
+        folder = self._file("acoustic_model").parent
+        return {"acoustic_model": (read_artifact(folder).digest,)} if (folder / MANIFEST).is_file() else {}
+
+    def training(self) -> Training:
+        """What a model that MFA trains for these fields is told apart by, beside what it hears."""
+        file = self._file("dictionary")
+        versions = invocation.versions(invocation.find())
+        return Training(file, _digest(file), self.speaker_adaptation, versions)
+
     def load(self, device: str, lake: Path) -> Callable[[Sequence[Clip]], list[Answer]]:
         asked = Asked(
             invocation.find(), self._file("acoustic_model"), read_lexicon(self._file("dictionary")), self.beam,
-            self.retry_beam, self.speaker_adaptation, functools.partial(_scratch, lake), lake / ".cache" / "mfa",
+            self.retry_beam, self.speaker_adaptation, functools.partial(scratch_in, lake), lake / ".cache" / "mfa",
         )  # fmt: skip
         return lambda clips: answer_all(asked, clips)
 
@@ -103,13 +120,6 @@ class Mfa:
             return named.absolute()
         todo = f"give the path of one, or run `mfa model download {kind} {value}`"
         raise InvalidField(_WHERE, field, f"is '{value}', but neither that file nor {named} exists: {todo}")
-
-
-def _scratch(lake: Path) -> Path:
-    """A new folder, named as the lake names its scratch, and so swept with it where this process is killed."""
-    scratch = lake / ".scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch))
 
 
 def _digest(path: Path) -> str:

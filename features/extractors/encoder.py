@@ -1,24 +1,34 @@
-"""Hidden layers and logits of a text encoder, read from any checkpoint folder that `transformers` can load."""
+"""Hidden layers, sentence vectors and logits of a text encoder, read from any folder that `transformers` can load."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from features.encoding.pretrained import (
+    as_stored,
+    check_layers,
+    device_of,
+    load_network,
+    one_thread,
+    read_config,
+    read_tokenizer,
+)
+from features.encoding.sentence import read_pooling
+from features.encoding.words import word_of_tokens
 from features.plugin import Clip, FeatureSpec, Needs
-from warehouse.errors import InvalidField, MalformedSource, Untreatable
+from warehouse.errors import InvalidField, Untreatable
 
 _WHERE = "extractor 'encoder'"
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """'hidden' [layer, token, dim], and 'logits' of the checkpoint's classifier as columns logit_<label>.
+    """'hidden' [layer, token, dim] and, where asked for, 'sentence', 'word' and 'logits'.
 
     Tokens are those of the checkpoint's own tokenizer, special ones included, none of them padding. Texts pass through
     the network one at a time, so a row is the same to the bit whatever it came with. That costs 2.6 times the
@@ -28,31 +38,47 @@ class Encoder:
     Args:
         weights: digest of the checkpoint artifact. It identifies the network; the folder is given to `load`.
         layers: which hidden layers, in this order: 0 is the embeddings, n the n-th block; none named, all.
-        logits: whether the sequence classifier's logits are wanted too.
-        dtype: of 'hidden' as stored.
+        logits: whether the sequence classifier's logits are wanted too, as columns logit_<label>.
+        sentence: whether one vector per text is wanted too, as columns sentence_<i>: pooled from the last layer as the
+            checkpoint's own modules.json says. Texts are then cut where that says, too.
+        words: whether 'word' [token, 1] is wanted too: the position in `features.plugin.normalised_words` of the word
+            that each token is of, and so in the word tier of an aligner; -1 for special tokens and punctuation.
+        dtype: of 'hidden' as stored. float16 is at most 2**-11 of a value, or 2**-25, away from float32; a value that
+            it cannot hold makes the text a failure.
         max_tokens: longer texts lose their end, as do those longer than the checkpoint has positions for.
 
     Raises:
-        InvalidField: a layer that the checkpoint has not, or logits of a checkpoint without a classifier.
-        MalformedSource: the folder lacks weights of the network that its config.json describes.
+        InvalidField: a layer that the checkpoint has not, logits of a checkpoint without a classifier, or words of
+            tokens that cannot be found in the text.
+        MalformedSource: the folder lacks weights of the network that its config.json describes, its tokenizer, or what
+            says how it pools.
         Untreatable: an empty transcript.
     """
 
     weights: str
     layers: tuple[int, ...] = ()
     logits: bool = False
+    sentence: bool = False
+    words: bool = False
     dtype: Literal["float32", "float16"] = "float32"
     max_tokens: int = 64
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "text"
     reads_checkpoint: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers")
+    tolerance: ClassVar[float] = 1e-3  # one step of float16
 
     def outputs(self, checkpoint: Path) -> Mapping[str, FeatureSpec]:
         """What a checkpoint promises; reads its config.json and no weights."""
-        config = _config(checkpoint)
+        config = read_config(checkpoint)
         self._check(config)
         found = {"hidden": FeatureSpec("token", ("layer", "token", "dim"), config.hidden_size, self.dtype)}
+        if self.words:
+            found["word"] = FeatureSpec("token", ("token", "dim"), 1, "int32")
+        if self.sentence:
+            names = tuple(f"sentence_{i}" for i in range(config.hidden_size))
+            found["sentence"] = FeatureSpec("utterance", ("dim",), len(names), names=names)
         if self.logits:
             names = tuple(f"logit_{config.id2label[i]}" for i in range(config.num_labels))
             found["logits"] = FeatureSpec("utterance", ("dim",), len(names), names=names)
@@ -60,28 +86,40 @@ class Encoder:
 
     def load(self, device: str, checkpoint: Path) -> Callable[[Sequence[Clip]], list[dict[str, np.ndarray]]]:
         import torch
-        from transformers import AutoTokenizer
 
-        config = _config(checkpoint)
-        self._check(config)
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-        positions = getattr(config, "max_position_embeddings", self.max_tokens)
-        n_tokens = min(self.max_tokens, tokenizer.model_max_length, positions)
-        device = _fastest() if device == "auto" else device
-        network = _network(checkpoint, self.logits).eval().to(device)
+        self._check(read_config(checkpoint))
+        pool = read_pooling(checkpoint) if self.sentence else None
+        tokenizer = read_tokenizer(checkpoint)
+        if self.words and not tokenizer.is_fast:
+            raise InvalidField(_WHERE, "words", "is true, but this tokenizer does not say where its tokens stand")
+        network = load_network(
+            checkpoint, "AutoModelForSequenceClassification" if self.logits else "AutoModel",
+            r"$" if self.logits else r"pooler\.",
+        )  # fmt: skip
+        limits = (self.max_tokens, tokenizer.model_max_length, _n_positions(network), pool and pool.max_tokens)
+        n_tokens = min(limit for limit in limits if limit)
+        device = device_of(device)
+        network.to(device)
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
-            with torch.inference_mode(), _one_thread():
+            with torch.inference_mode(), one_thread():
                 return [row(clip) for clip in clips]
 
         def row(clip: Clip) -> dict[str, np.ndarray]:
             if not clip.text.strip():
                 raise Untreatable("the transcript is empty")
-            tokens = tokenizer(clip.text, truncation=True, max_length=n_tokens, return_tensors="pt").to(device)
-            answer = network(**tokens, output_hidden_states=True)
+            tokens = tokenizer(
+                clip.text, truncation=True, max_length=n_tokens, return_tensors="pt", return_offsets_mapping=self.words
+            )
+            spans = tokens.pop("offset_mapping")[0].tolist() if self.words else []
+            answer = network(**tokens.to(device), output_hidden_states=True)
             layers = self.layers or range(len(answer.hidden_states))
             hidden = torch.stack([answer.hidden_states[layer][0] for layer in layers])
-            arrays = {"hidden": hidden.cpu().numpy().astype(self.dtype)}
+            arrays = {"hidden": as_stored(hidden.cpu().numpy(), self.dtype)}
+            if self.words:
+                arrays["word"] = word_of_tokens(clip.text, spans)
+            if pool:
+                arrays["sentence"] = pool(answer.hidden_states[-1][0]).cpu().numpy()
             if self.logits:
                 arrays["logits"] = answer.logits[0].cpu().numpy()
             return arrays
@@ -89,67 +127,16 @@ class Encoder:
         return extract
 
     def _check(self, config: Any) -> None:
-        absent = [layer for layer in self.layers if not 0 <= layer <= config.num_hidden_layers]
-        if absent:
-            problem = f"asks for layer {absent[0]}, but the checkpoint has layers 0 to {config.num_hidden_layers}"
-            raise InvalidField(_WHERE, "layers", problem)
+        check_layers(_WHERE, self.layers, config.num_hidden_layers)
         kind = (config.architectures or ["network without a name"])[0]
         if self.logits and not kind.endswith("ForSequenceClassification"):
             raise InvalidField(_WHERE, "logits", f"is true, but the checkpoint is a {kind}, which has no classifier")
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """How many cores a machine has must not show in the last bits of a row; works run side by side instead."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def _fastest() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _config(checkpoint: Path) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(checkpoint, local_files_only=True)
-
-
-def _network(checkpoint: Path, classifier: bool) -> Any:
-    """The network, float32, from safetensors only. Pooling weights may be absent: nothing here reads them."""
-    import torch
-    from transformers import AutoModel, AutoModelForSequenceClassification
-
-    kind = AutoModelForSequenceClassification if classifier else AutoModel
-    with _quiet():
-        network, loading = kind.from_pretrained(
-            checkpoint, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    lacking = sorted(name for name in loading["missing_keys"] if classifier or not name.startswith("pooler."))
-    if lacking:
-        raise MalformedSource(checkpoint, f"lacks {len(lacking)} weights of its network (first: {lacking[0]})")
-    return network
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """`transformers` reports on weights that a checkpoint has too many, and draws a bar: not our words."""
-    from transformers.utils import logging
-
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
+def _n_positions(network: Any) -> int | None:
+    """How many tokens the network has positions for; None where nothing says. Those of RoBERTa and its kin count from
+    the number after the padding token's, so the first of them are never used."""
+    for name, table in network.named_modules():
+        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None:
+            return int(table.num_embeddings - table.padding_idx - 1)
+    return getattr(network.config, "max_position_embeddings", None)

@@ -57,6 +57,8 @@ class Mfcc:
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"
+    libraries: ClassVar[tuple[str, ...]] = ()
+    tolerance: ClassVar[float] = 1e-4
 
     def __post_init__(self) -> None:
         for name in ("n_mfcc", "n_fft", "hop_length", "n_mels"):

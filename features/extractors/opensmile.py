@@ -53,6 +53,8 @@ class OpenSmile:
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"
+    libraries: ClassVar[tuple[str, ...]] = ("opensmile",)
+    tolerance: ClassVar[float] = 1e-4
 
     def __post_init__(self) -> None:
         if self.level == "lld_and_deltas" and "GeMAPS" in self.feature_set:

@@ -44,6 +44,8 @@ class OpenSmileConfig:
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"
+    libraries: ClassVar[tuple[str, ...]] = ("opensmile",)
+    tolerance: ClassVar[float] = 1e-4
 
     def __post_init__(self) -> None:
         path = Path(self.config)

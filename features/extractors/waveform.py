@@ -37,6 +37,8 @@ class Waveform:
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"
+    libraries: ClassVar[tuple[str, ...]] = ()
+    tolerance: ClassVar[float] = 1e-4
 
     def outputs(self) -> Mapping[str, FeatureSpec]:
         return {"wave": FeatureSpec("sample", ("sample",), 1, self.dtype, hop_s=1 / RATE_HZ)}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.mfa import invocation, outcome
+from features.mfa.invocation import kept
 from features.mfa.lexicon import Lexicon
-from features.mfa.staging import Stage, name_of, refusal, write_stage
+from features.mfa.staging import Stage, name_of, refusal, staged
+from features.mfa.validation import validate
 from features.plugin import Clip, Interval
 from warehouse.errors import MfaFailed, Untreatable
 
@@ -48,7 +48,8 @@ class Asked:
 def answer_all(asked: Asked, clips: Sequence[Clip]) -> list[Answer]:
     """Intervals or a reason for every clip, in order.
 
-    One run answers them all. What has no answer then is run once more by itself, with a wider beam. A run that breaks
+    One run answers them all. What has no answer then is run once more by itself, with a wider beam; of what MFA still
+    says nothing of, its validator is asked. A run that breaks
     off or does not end is run again by halves, until the clip that breaks it is alone: it is recorded, if MFA came to
     an end on any other. Where two clips break alone before MFA has come to any end, or the only one does, it is
     MFA that is broken and nothing is recorded.
@@ -67,6 +68,8 @@ def answer_all(asked: Asked, clips: Sequence[Clip]) -> list[Answer]:
     again = {position: heard[position] for position, answer in first.items() if isinstance(answer, Untreatable)}
     second, _ = _try(asked, again, WIDER, ended)
     answers |= first | second
+    silent = {position: clip for position, clip in heard.items() if str(answers[position]) == outcome.NOTHING_SAID}
+    answers |= _explained(asked, silent)
     return [answers[position] for position in range(len(clips))]
 
 
@@ -105,20 +108,20 @@ def _try(asked: Asked, clips: Mapping[int, Clip], wider: int, ended: bool) -> tu
 
 def _run(asked: Asked, clips: Mapping[int, Clip], wider: int) -> tuple[dict[int, Answer], str, Path]:
     """One run: its answers, or why it came to no end and the log of it."""
-    stage = Stage(asked.scratch())
-    log = stage.log
-    try:
-        write_stage(stage, list(clips.values()), asked.lexicon)
-        limit_s = round(BEFORE_S + sum(clip.duration_s for clip in clips.values()))
+    with staged(asked.scratch, list(clips.values()), asked.lexicon) as stage:
+        log = stage.log
+        limit_s = _limit_s(clips.values())
         code = invocation.run(asked.command, arguments(asked, stage, wider), stage.root, log, limit_s)
         if code == 0:
             return dict(zip(clips, _answers(stage, clips.values()), strict=True)), "", log
         if code is not None and _NO_PATH in log.read_bytes():
             return {position: Untreatable(_no_path(clip)) for position, clip in clips.items()}, "", log
         why = f"MFA did not end within {limit_s} s" if code is None else f"MFA ended with exit code {code}"
-        return {}, why, _kept(log, asked.logs)
-    finally:
-        shutil.rmtree(stage.folder, ignore_errors=True)
+        return {}, why, kept(log, asked.logs)
+
+
+def _limit_s(clips: Iterable[Clip]) -> int:
+    return round(BEFORE_S + sum(clip.duration_s for clip in clips))
 
 
 def _answers(stage: Stage, clips: Iterable[Clip]) -> list[Answer]:
@@ -139,9 +142,11 @@ def _no_path(clip: Clip) -> str:
     return f"no path through {clip.duration_s:.3f} s of sound says its words"
 
 
-def _kept(log: Path, logs: Path) -> Path:
-    """The log where it stays when the folder of its run goes."""
-    logs.mkdir(parents=True, exist_ok=True)
-    kept = Path(tempfile.mkdtemp(prefix="run-", dir=logs)) / log.name
-    shutil.copyfile(log, kept)
-    return kept
+def _explained(asked: Asked, clips: Mapping[int, Clip]) -> dict[int, Untreatable]:
+    """What MFA's validator says of the clips of which its aligner says nothing."""
+    if not clips:
+        return {}
+    with staged(asked.scratch, list(clips.values()), asked.lexicon) as stage:
+        found = validate(asked.command, stage, _limit_s(clips.values()))
+    names = {position: name_of(number) for number, position in enumerate(clips)}
+    return {p: Untreatable(f"{outcome.NOTHING_SAID}: {found[name]}") for p, name in names.items() if name in found}

@@ -112,6 +112,14 @@ def run(command: Path, arguments: Sequence[str], root: Path, log: Path, limit_s:
             process.wait()
 
 
+def kept(log: Path, logs: Path) -> Path:
+    """The log of a run where it stays when the folder of the run goes."""
+    logs.mkdir(parents=True, exist_ok=True)
+    copy = Path(tempfile.mkdtemp(prefix="run-", dir=logs)) / log.name
+    shutil.copyfile(log, copy)
+    return copy
+
+
 @contextmanager
 def _watched(group: int) -> Iterator[None]:
     """Ends a process group where this process dies meanwhile."""

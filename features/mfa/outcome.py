@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from features.mfa.lexicon import spoken
 from features.plugin import Clip, Interval, normalised_words
+from features.syllables import is_arpabet, syllables
 from warehouse.errors import Untreatable
 
 ANALYSIS = "alignment_analysis.csv"
@@ -24,6 +25,8 @@ MOVED_S = 2 * FRAME_S + 0.002
 
 JOIN_S = 0.002
 """How far two times may be apart that are one: they are written as float32."""
+
+NOTHING_SAID = "MFA says nothing of it"
 
 _DECIMALS = 3
 _SILENT = {"word": {"", "<eps>"}, "phone": {"", "<eps>", "sil"}}
@@ -62,7 +65,7 @@ def read_analysis(output: Path) -> Analysis:
 
 
 def intervals(clip: Clip, name: str, output: Path, analysis: Analysis) -> list[Interval]:
-    """The words, then the phones of one clip.
+    """The words, then the phones, then the syllables of one clip; syllables where the phones are ARPAbet's.
 
     MFA ends well and leaves out what it could not align, or writes what does not belong there. So an alignment counts
     only if it exists, its likelihoods are filled, its words are those of the transcript in their order, its times lie
@@ -84,7 +87,8 @@ def intervals(clip: Clip, name: str, output: Path, analysis: Analysis) -> list[I
     _check_words([word.symbol for word in words], [spoken(word) for word in expected])
     _check_filled(words, phones)
     found = [Interval("word", said, word.start_s, word.end_s) for said, word in zip(expected, words, strict=True)]
-    return found + [Interval("phone", phone.symbol, phone.start_s, phone.end_s) for phone in phones]
+    parts = [Interval("phone", phone.symbol, phone.start_s, phone.end_s) for phone in phones]
+    return [*found, *parts, *(syllables(found, parts) if is_arpabet(parts) else ())]
 
 
 def read_tiers(raw: bytes) -> dict[Literal["words", "phones"], list[Labelled]]:
@@ -122,7 +126,7 @@ def _is_time(value: object) -> bool:
 def _check_likelihood(clip: Clip, name: str, analysis: Analysis, is_there: bool) -> None:
     rows = analysis.get(name, [])
     if not rows:
-        raise Untreatable("MFA says nothing of it" + (", but wrote an alignment" if is_there else ""))
+        raise Untreatable(NOTHING_SAID + (", but wrote an alignment" if is_there else ""))
     if len(rows) > 1:
         raise Untreatable(f"MFA says {len(rows)} things of it")
     row = rows[0]

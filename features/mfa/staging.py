@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import tempfile
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +70,24 @@ def refusal(clip: Clip, lexicon: Lexicon) -> str:
     if unknown:
         return f"out of vocabulary: the dictionary lacks {', '.join(map(repr, unknown))}"
     return ""
+
+
+def scratch_in(lake: Path) -> Path:
+    """A new folder, named as the lake names its scratch, and so swept with it where this process is killed."""
+    scratch = lake / ".scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch))
+
+
+@contextmanager
+def staged(scratch: Callable[[], Path], clips: Sequence[Clip], lexicon: Lexicon) -> Iterator[Stage]:
+    """A stage with these clips, of which nothing is left afterwards; `scratch` makes its folder."""
+    stage = Stage(scratch())
+    try:
+        write_stage(stage, clips, lexicon)
+        yield stage
+    finally:
+        shutil.rmtree(stage.folder, ignore_errors=True)
 
 
 def write_stage(stage: Stage, clips: Sequence[Clip], lexicon: Lexicon) -> None:

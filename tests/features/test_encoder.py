@@ -10,8 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from features.extractors.encoder import Encoder
-from features.plugin import Clip
+from features.guard import guarded
+from features.plugin import Clip, normalised_words
 from tests.features.tiny_bert import write_bert
+from tests.features.tiny_text import ARCHITECTURES, write_text_encoder
 from warehouse.errors import InvalidField, MalformedSource, Untreatable
 
 TEXTS = ("I am so happy today !", "sad", "you are angry", "am I angry ? so sad .", "unheard words")
@@ -135,3 +137,117 @@ def test_labels_stay_in_the_order_of_the_network(classifier: Path, tmp_path: Pat
     config["id2label"] = {"2": "zorn", "0": "freude", "1": "angst"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert Encoder("w", logits=True).outputs(tmp_path)["logits"].names == ("logit_freude", "logit_angst", "logit_zorn")
+
+
+# -- other architectures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    return request.param, write_text_encoder(tmp_path_factory.mktemp("other"), request.param)
+
+
+def test_every_architecture_gives_its_layers_logits_and_words(other: tuple[str, Path]) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    _, folder = other
+    text = "I can't, so-so happy!"
+    [row] = Encoder("w", logits=True, words=True).load("cpu", folder)([Clip("a", text=text)])
+    tokens = AutoTokenizer.from_pretrained(folder)(text, return_tensors="pt")
+    with torch.no_grad():
+        network = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        expected = network(**tokens, output_hidden_states=True)
+    np.testing.assert_allclose(row["hidden"], torch.cat(expected.hidden_states).numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(row["logits"], expected.logits[0].numpy(), rtol=1e-5, atol=1e-6)
+    assert row["hidden"].shape == (3, tokens.input_ids.shape[1], 16)
+    assert set(row["word"][:, 0].tolist()) == {-1, *range(len(normalised_words(text)))}
+
+
+def test_a_row_of_every_architecture_is_the_same_whatever_it_came_with(other: tuple[str, Path]) -> None:
+    extract = Encoder("w", words=True).load("cpu", other[1])
+    for clip, row in zip(CLIPS, extract(CLIPS), strict=True):
+        [alone] = extract([clip])
+        assert all(np.array_equal(alone[name], row[name]) for name in ("hidden", "word"))
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "mpnet"])
+def test_positions_that_count_from_the_padding_tokens_number(architecture: str, tmp_path: Path) -> None:
+    """Of 40 positions, the first two are never used: a text of 40 tokens would read past the end of the table."""
+    folder = write_text_encoder(tmp_path, architecture)
+    [row] = Encoder("w", max_tokens=100).load("cpu", folder)([Clip("a", text="so " * 200)])
+    assert row["hidden"].shape[1] == 38
+
+
+def test_what_is_not_asked_for_is_not_there_and_changes_nothing(classifier: Path) -> None:
+    plain, full = (
+        Encoder("w", logits=True, **more).load("cpu", classifier)(CLIPS[:1])[0] for more in ({}, {"words": True})
+    )
+    assert set(plain) == set(Encoder("w", logits=True).outputs(classifier)) == {"hidden", "logits"}
+    assert all(plain[name].tobytes() == full[name].tobytes() for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "n_layers", "dim"),
+    [
+        *((name, {}, 12, 768) for name in ("Bert", "Roberta", "MPNet")),
+        ("DistilBert", {}, 6, 768),
+        ("DebertaV2", {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}, 12, 768),
+        ("Roberta", {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}, 24, 1024),
+        ("Electra", {"hidden_size": 256, "embedding_size": 128}, 12, 256),
+    ],
+)  # fmt: skip
+def test_published_shapes_are_promised_by_the_config_alone(
+    name: str, sizes: dict[str, int], n_layers: int, dim: int, tmp_path: Path
+) -> None:
+    import transformers
+
+    getattr(transformers, f"{name}Config")(**sizes).save_pretrained(tmp_path)
+    promised = Encoder("w", layers=(0, n_layers), words=True, sentence=True).outputs(tmp_path)
+    assert (promised["hidden"].axes, promised["hidden"].dim) == (("layer", "token", "dim"), dim)
+    assert (promised["word"].dim, promised["word"].dtype) == (1, "int32")
+    assert (promised["sentence"].level, promised["sentence"].names[-1]) == ("utterance", f"sentence_{dim - 1}")
+    with pytest.raises(InvalidField, match=f"asks for layer {n_layers + 1}, but the checkpoint has layers 0 to"):
+        Encoder("w", layers=(n_layers + 1,)).outputs(tmp_path)
+
+
+def test_float16_is_within_the_bound_and_what_it_cannot_hold_is_a_failure(masked: Path, tmp_path: Path) -> None:
+    [full] = Encoder("w").load("cpu", masked)(CLIPS[:1])
+    [half] = Encoder("w", dtype="float16").load("cpu", masked)(CLIPS[:1])
+    error = np.abs(half["hidden"].astype(np.float64) - full["hidden"])
+    assert (error <= np.maximum(2.0**-11 * np.abs(full["hidden"]), 2.0**-25)).all()
+    folder = shutil.copytree(masked, tmp_path / "loud")
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.encoder.layer.2.output.LayerNorm.weight"] *= 1e6
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    plugin = Encoder("w", dtype="float16")
+    [(_, failure)] = guarded(plugin.load("cpu", folder), CLIPS[:1], plugin.outputs(folder))
+    assert isinstance(failure, Untreatable) and str(failure) == "output 'hidden' holds values that are not finite"
+
+
+def test_a_tokenizer_that_is_not_there_is_told(classifier: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(classifier, tmp_path / "without")
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(MalformedSource, match=r"best a tokenizer\.json \(without, no word is known\)"):
+        Encoder("w").load("cpu", folder)
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "deberta"])
+def test_half_a_tokenizer_is_told(architecture: str, tmp_path: Path) -> None:
+    """Without the library for such files nothing reads DeBERTa's sentencepiece model."""
+    folder = write_text_encoder(tmp_path, architecture)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    (folder / {"roberta": "vocab.json", "deberta": "spm.model"}[architecture]).write_text("{}")
+    with pytest.raises(MalformedSource, match=r"needs its tokenizer's files, best a tokenizer\.json \("):
+        Encoder("w").load("cpu", folder)
+
+
+def test_words_need_a_tokenizer_that_says_where_its_tokens_stand(
+    classifier: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "is_fast", False)
+    with pytest.raises(InvalidField, match="field 'words' is true, but this tokenizer does not say where its tokens"):
+        Encoder("w", words=True).load("cpu", classifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import soundfile
 
 from features import ingest
 from features.extract import extract, works
+from features.extractors.waveform import Waveform
 from features.inventory import failed, holding, input_id, row_key
 from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
 from features.raw import RawDigests
@@ -444,6 +446,20 @@ def test_extract_by_name(lake: Warehouse, root: Path) -> None:
     first = extract(lake, "waveform", ["lines"])
     assert [a.key for a in extract(lake, "waveform", ["lines"])] == [a.key for a in first]
     assert len(rows_of(first)) == len(TEXTS)
+    assert len(lake.artifacts("canary")) == 1
+
+
+def test_extract_by_name_keeps_rows_apart_where_a_library_has_drifted(
+    lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_in(lake, root)
+    first = extract(lake, "waveform", ["lines"])
+    real, store = importlib.metadata.version, Waveform._stored
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == "soxr" else real(name))
+    monkeypatch.setattr(Waveform, "_stored", lambda self, clip: store(self, clip) // 2)
+    second = extract(lake, "waveform", ["lines"])
+    assert not {a.key for a in first} & {a.key for a in second}
+    assert rows_of(first).keys() == rows_of(second).keys()
 
 
 def test_extract_names_its_mistakes(lake: Warehouse, root: Path) -> None:

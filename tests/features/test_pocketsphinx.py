@@ -3,12 +3,14 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from features.aligners import pocketsphinx
 from features.aligners.pocketsphinx import PocketSphinx
 from features.plugin import RATE_HZ, Clip, Interval
 from features.sandbox.voices import MEN, Take, resampled, say
@@ -98,9 +100,33 @@ def test_a_clip_shorter_than_its_phones_is_told() -> None:
 
 
 def test_a_whole_lecture_is_refused_before_it_fills_the_memory() -> None:
-    told = r"the clip lasts 600 s and has \d+ phones: too much to align at once, cut it into utterances"
-    with pytest.raises(Untreatable, match=told):
-        align(Clip("n", np.zeros(600 * RATE_HZ, np.float32), "hello there " * 700))
+    with pytest.raises(Untreatable, match="the clip lasts 601 s, more than 600: cut it into utterances"):
+        align(Clip("n", np.zeros(601 * RATE_HZ, np.float32), "hello there " * 700))
+
+
+def test_what_is_long_is_cut_at_silences_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is set so low that a clip of some seconds is cut again and again."""
+    texts = ("Please bring it to the river.", "There is nothing left to say about the old house.", "Where is the coat?")
+    waves = [spoken(text)[0].wave for text in texts]
+    pause = np.zeros(RATE_HZ // 2, np.float32)
+    whole = Clip("l", np.concatenate([part for wave in waves for part in (wave, pause)]), " ".join(texts))
+    at_once = align(whole)
+    monkeypatch.setattr(pocketsphinx, "MOST_CELLS", 30_000)
+    in_parts = align(whole)
+    assert [word.symbol for word in tier(in_parts, "word")] == [word.symbol for word in tier(at_once, "word")]
+    edges = [[(word.start_s, word.end_s) for word in tier(found, "word")] for found in (at_once, in_parts)]
+    apart = np.abs(np.subtract(*edges))
+    assert np.median(apart) <= 0.01 and apart.max() < 0.2
+    assert in_parts != at_once, "it was cut"
+    for name in ("word", "phone", "syllable"):
+        assert all(a.end_s <= b.start_s + 1e-9 for a, b in pairwise(tier(in_parts, name)))
+
+
+def test_what_is_long_without_a_silence_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, _ = spoken("There is nothing left to say about the old house.")
+    monkeypatch.setattr(pocketsphinx, "MOST_CELLS", 1_000)
+    with pytest.raises(Untreatable, match=r"\d+ phones: too much to align at once, and no silence of 0\.1 s"):
+        align(clip)
 
 
 def test_a_word_in_another_script_is_told() -> None:

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.plugin import Interval
-from features.syllables import ONSETS, VOWELS, syllables
+from features.syllables import CONSONANTS, ONSETS, VOWELS, is_arpabet, syllables
 
-CONSONANTS = sorted({phone for onset in ONSETS for phone in onset} | {"NG", "Z", "CH", "JH", "DH", "ZH"})
-PHONES = st.lists(st.sampled_from([*CONSONANTS, *sorted(VOWELS)]), min_size=1, max_size=12)
+PHONES = st.lists(st.sampled_from([*sorted(CONSONANTS), *sorted(VOWELS)]), min_size=1, max_size=12)
 
 
 def said(phones: list[str], start_s: float = 0.0) -> tuple[Interval, list[Interval]]:
@@ -74,3 +73,22 @@ def test_a_score_is_the_mean_by_duration_or_none() -> None:
     word = Interval("word", "W", 0.0, 0.4)
     assert syllables([word], phones)[0].score == pytest.approx(-2.0)
     assert syllables([word], [phones[0], Interval("phone", "T", 0.3, 0.4)])[0].score is None
+
+
+def test_what_can_begin_a_syllable_is_a_consonant() -> None:
+    assert {phone for onset in ONSETS for phone in onset} <= CONSONANTS and not CONSONANTS & VOWELS
+
+
+def test_stress_is_nothing_to_the_cut_and_stays_in_the_symbol() -> None:
+    cuts = []
+    for phones in ("EH K S T R AH", "EH1 K S T R AH0"):
+        word, spoken = said(phones.split())
+        found = syllables([word], spoken)
+        cuts.append([(one.start_s, one.end_s) for one in found])
+    assert cuts[0] == cuts[1]
+    assert [one.symbol for one in found] == ["EH1_K", "S_T_R_AH0"]
+
+
+@pytest.mark.parametrize(("phones", "known"), [("AH0 B ZH", True), ("", True), ("ə b", False), ("AH3", False)])
+def test_only_of_arpabet_the_vowels_are_known(phones: str, known: bool) -> None:
+    assert is_arpabet([Interval("phone", phone, 0.0, 0.1) for phone in phones.split()]) is known

@@ -25,6 +25,7 @@ def small_recipe() -> str:
     text = text.replace(
         'corpus = "iemocap"\nprotocol = "sandbox4-loso5"', 'corpus = "meld"\nprotocol = "sandbox5-official"'
     )
+    text = text.replace('"films-unlabelled"', '"films-unlabelled:dev=none"')  # of so few lines none falls into dev
     return text.replace('["distilled", "scratch"]', '["distilled"]')
 
 

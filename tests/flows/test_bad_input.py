@@ -37,7 +37,7 @@ MORE = """
 [corpora.films]
 reader = "films"
 
-[align]
+[align.pocketsphinx]
 aligner = "pocketsphinx"
 corpora = ["iemocap", "films"]
 
@@ -63,7 +63,7 @@ task = "mlm"
 vocabulary_size = 300
 width = 32
 corpus = "films"
-protocol = "films-unlabelled"
+protocol = "films-unlabelled:dev=none"
 inputs = { text = "text" }
 objective = { mlm = 1.0 }
 fit = { epochs = 60, learning_rate = 1e-3, batch_frames = 32 }

@@ -26,6 +26,18 @@ def test_a_split_is_counted_per_fold_part_class_and_speaker(small: Small) -> Non
     assert sum(row["n_utterances"] for row in rows) == n_labelled
 
 
+def test_a_split_with_an_empty_part_says_so_and_what_to_do(small: Small) -> None:
+    printed = small.cli("split", "films-unlabelled")
+    assert printed.returncode == 0, printed.stderr
+    *_, counts, sentence = printed.stdout.splitlines()
+    assert counts == "no count is expected"
+    assert (
+        sentence.startswith("protocol 'films-unlabelled' puts none of ") and "'films-unlabelled:dev=none'" in sentence
+    )
+    assert json.loads(small.cli("split", "films-unlabelled", "--json").stdout)["empty"] == [sentence]
+    assert small.cli("split", "films-unlabelled:dev=none").stdout.endswith("no count is expected\n")
+
+
 def test_a_protocol_whose_counts_differ_says_so_and_by_how_much(small: Small) -> None:
     printed = small.cli("split", "iemocap4-loso5")
     assert printed.returncode == 0
@@ -45,7 +57,7 @@ def test_a_corpus_that_is_not_clear_or_not_there(small: Small, tmp_path: Path) -
     assert (empty.returncode, "is no lake" in empty.stderr or "no lake" in empty.stderr) == (1, True)
     none = small.cli("split", "mosei4-cmd")
     assert none.returncode == 1
-    assert "--corpus" in none.stderr and "corpora of this protocol's reader are none" in none.stderr
+    assert "--corpus" in none.stderr and "corpora of this protocol's reader are none: ingest one" in none.stderr
     unknown = small.cli("split", "meld7", "--corpus", "melt")
     assert unknown.returncode == 1 and "'corpora/melt'" in unknown.stderr
 
@@ -117,6 +129,11 @@ def test_a_protocol_of_several_readers_is_asked_of_all_their_corpora(small: Smal
     count = "SELECT count(*) FROM utterances WHERE corpus IN ('meld', 'films') GROUP BY corpus = 'meld' ORDER BY ALL"
     n = [row[0] for row in small.warehouse.sql(count).fetchall()]
     assert sum(both.values()) == sum(n) and sum(one.values()) in n and both["test"] == one["test"]
+    told = "joint: asked of films, meld together (--corpus names some of them)"
+    for verb in ("split", "leakage"):
+        assert small.cli(verb, str(protocol)).stdout.startswith(told)
+        assert "asked of" not in small.cli(verb, str(protocol), "--corpus", "meld").stdout
+    assert json.loads(small.cli("split", str(protocol), "--json").stdout)["corpora"] == ["films", "meld"]
 
 
 def _teacher(small: Small) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from features.check import Count
-from flows.counts import ALL, as_json, counts_sentences, counts_table, expected_counts
+from flows.counts import ALL, as_json, counts_sentences, counts_table, empty_parts, expected_counts
 from flows.protocol import Protocol, protocol_names, read_protocol
 
 MELD = read_protocol("meld7")
@@ -62,3 +62,15 @@ def test_a_sentence_names_the_classes_that_differ() -> None:
     ]
     assert counts_sentences("p", COUNTS[:1]) == []
     assert as_json(COUNTS[1:2]) == [{"what": "sad", "expected": 4, "found": 3, "difference": -1}]
+
+
+def test_a_part_is_missed_where_there_is_a_rule_for_it() -> None:
+    assert empty_parts(MELD, "all", {"train": 2, "dev": 1, "test": 1}) == []
+    assert [str(told).split("into ")[1].split()[0] for told in empty_parts(MELD, "all", {})] == ["train", "dev", "test"]
+    without_dev = read_protocol("subtitles-unlabelled:dev=none")
+    assert empty_parts(without_dev, "all", {"train": 2}) == []
+    (told,) = empty_parts(read_protocol("films-unlabelled"), "all", {"train": 2})
+    assert str(told) == (
+        "protocol 'films-unlabelled' puts none of 2 utterances into dev (fold 'all'): "
+        "take more utterances, or 'films-unlabelled:dev=none'"
+    )

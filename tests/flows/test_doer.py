@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from flows.doer import Step, Waits, new_step
+from flows.doer import Step, Waits, new_step, set_remark
 from warehouse import Request, Work
 from warehouse.lineage import Difference
 
@@ -29,10 +29,16 @@ def test_a_step_as_json_says_why_in_words() -> None:
     step = Step("extract lld", 10, 3, [work("a", 3)], differences=[difference], seconds=1.23456)
     assert json.loads(json.dumps(step.as_json())) == {
         "step": "extract lld", "rows": 10, "new": 3, "artifacts": 1, "waits_for": "",
-        "why": ['params.level: "lld" instead of "functionals"'], "seconds": 1.23,
+        "why": ['params.level: "lld" instead of "functionals"'], "seconds": 1.23, "remark": "",
     }  # fmt: skip
 
 
 def test_what_waits_names_the_step() -> None:
     waits = Waits("fit teacher")
     assert str(waits) == waits.step == "fit teacher"
+
+
+def test_a_remark_is_for_one_step() -> None:
+    steps = [Step("canary lld"), Step("extract lld")]
+    set_remark(steps, "canary lld", "to be run")
+    assert [step.as_json()["remark"] for step in steps] == ["to be run", ""]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from flows.feature_list import failure_list, feature_list
@@ -29,6 +31,8 @@ def test_each_extractor_of_the_recipe_with_its_rows_hours_and_bytes(small: Small
     assert found["egemaps"]["hours"] == pytest.approx(all_s / 3600), "every utterance was heard"
     assert found["teacher"]["hours"] is None, "it reads only"
     assert json.loads(found["lld"]["fields"])["feature_set"] == "ComParE_2016"
+    assert {(row["canary"], row["licence"]) for row in found.values()} == {("ok", "")}
+    assert found["waveform"]["speed"] > found["lld"]["speed"] > 1 and found["teacher"]["speed"] is None
 
 
 def test_a_namespace_that_no_recipe_names_any_more_has_no_name(small: Small, tmp_path: Path) -> None:
@@ -42,6 +46,31 @@ def feature_rows(lake: Warehouse, feature_set: str) -> set[str]:
     asked = {a.key: a.request.params["plugin"]["fields"] for a in lake.artifacts("features")}
     own = {key for key, fields in asked.items() if fields.get("feature_set") == feature_set}
     return {i for i, key in lake.sql("SELECT input_id, artifact FROM features").fetchall() if key in own}
+
+
+def test_speed_is_sound_by_work_and_licences_and_forks_are_told(small: Small, tmp_path: Path) -> None:
+    lake = lake_copy(small, tmp_path)
+    own = [a for a in lake.artifacts("features") if a.request.step == "extractors.waveform"]
+    rows = {row["name"]: row for row in feature_list(lake)}
+    work_s = sum(a.environment["work_s"] for a in own)
+    assert rows["waveform"]["speed"] == pytest.approx(rows["waveform"]["hours"] * 3600 / work_s, rel=0.01)
+    (teacher,) = {a.request.params["plugin"]["fields"]["weights"] for a in lake.artifacts("features")
+                  if a.request.step == "extractors.encoder"}  # fmt: skip
+    said = {"folder": "x", "revision": "1", "trained_on": ["it"]}
+    for name, licence in (("a", "MIT"), ("b", "CC0-1.0"), ("c", "")):
+        lake.set_ref(f"weights/{name}", said | {"digest": teacher, "licence": licence})
+    for canary in lake.artifacts("canary"):
+        if canary.request.step == "extractors.waveform":
+            shutil.rmtree(canary.folder)
+    plugin = own[0].request.params["plugin"] | {"canary": "0" * 32}
+    ids = pa.schema([("input_id", pa.string())])
+    lake.materialize(Request("features", "extractors.waveform", 1, {"plugin": plugin}), lambda folder: [
+        write_rows(folder / "features.parquet", [], ids), write_rows(folder / "failures.parquet", [], FAILURES),
+    ])  # fmt: skip
+    found = {row["name"]: row for row in feature_list(Warehouse(lake.root))}
+    assert found["teacher"]["licence"] == "CC0-1.0, MIT" and found["lld"]["licence"] == ""
+    assert [found[name]["canary"] for name in ("lld", "waveform", "")] == ["ok", "never run", "forked"]
+    assert (found[""]["rows"], found[""]["hours"], found[""]["speed"]) == (0, None, None)
 
 
 def writing(failures: list[dict[str, Any]]) -> Callable[[Path], None]:

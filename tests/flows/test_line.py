@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from features.inventory import column
+from features.sandbox import opensubtitles
 from flows.doer import Waits
 from flows.line import Line
 from flows.plan import plan
@@ -20,6 +21,7 @@ from tests.flows.partly import Partly
 from tests.flows.small import Small
 from warehouse import Artifact, Warehouse
 from warehouse.errors import EmolakeError, InvalidField, TooManyFailures
+from warehouse.lineage import down, up, verify
 
 
 def recipe_of(folder: Path, text: str) -> Recipe:
@@ -40,7 +42,7 @@ def test_each_step_comes_once_and_after_what_it_needs(small: Small) -> None:
     names = [step.name for step in plan(read_recipe(small.recipe), small.warehouse, small.roots)]
     assert [name for name, n in Counter(names).items() if n > 1] == []
     for first, then in (
-        ("record films", "ingest films"), ("ingest films", "align"), ("pack films text", "fit language"),
+        ("record films", "ingest films"), ("ingest films", "align pocketsphinx"), ("pack films text", "fit language"),
         ("fit language", "fit teacher"), ("fit teacher", "extract teacher"), ("extract teacher", "select salient"),
         ("select salient", "pack films lld (salient)"), ("pack films lld (salient)", "fit pretrained"),
         ("fit pretrained", "fit distilled"), ("split for distilled", "fit distilled"), ("score", "report"),
@@ -86,7 +88,7 @@ title = "Three clips"
 [corpora.clips]
 reader = "table"
 file = "clips.csv"
-[align]
+[align.pocketsphinx]
 aligner = "pocketsphinx"
 corpora = ["clips"]
 [features.wave]
@@ -126,7 +128,7 @@ def test_failures_are_counted_over_all_steps(clips: dict[str, Path], tmp_path: P
         ]
         assert len(line.failures) == 2
     made = {step.name for step in doer.steps}
-    assert ("align" in made) == (allowed > 0), "a run stops where the failures are too many"
+    assert ("align pocketsphinx" in made) == (allowed > 0), "a run stops where the failures are too many"
 
 
 def test_the_alignment_that_a_corpus_ships_serves_as_any_other(small: Small, tmp_path: Path) -> None:
@@ -141,6 +143,42 @@ def test_the_alignment_that_a_corpus_ships_serves_as_any_other(small: Small, tmp
     assert {row["tier"] for row in shipped} == {"word", "phone", "syllable"} and line.failures == {}
     ids = warehouse.table("SELECT count(DISTINCT input_id) FROM intervals").column(0).to_pylist()
     assert ids == warehouse.table("SELECT count(*) FROM utterances WHERE corpus = 'iemocap'").column(0).to_pylist()
+
+
+SUBTITLES = """
+name = "subtitles"
+title = "Lines of documents"
+[corpora.lines]
+reader = "opensubtitles"
+"""
+
+
+def test_what_all_units_share_is_found_out_before_any_is_read(tmp_path: Path) -> None:
+    """A run that was killed in between has the records, and goes on with the survey."""
+    opensubtitles.write(tmp_path / "opus")
+    roots = {"lines": tmp_path / "opus" / opensubtitles.DOCUMENTS}
+    recipe, warehouse = recipe_of(tmp_path, SUBTITLES), Warehouse(tmp_path / "lake", create=True)
+
+    def steps_after(*words: str) -> dict[str, tuple[int, int, str]]:
+        Line(recipe, warehouse, roots, Partly(warehouse, *words)).ingest()
+        return {s.name: (s.n_rows, s.n_new, s.waits_for) for s in plan(recipe, warehouse, roots, "ingest")}
+
+    n_files = len(list(roots["lines"].rglob("*.xml*"))) - 1  # the alignment is not asked for
+    assert steps_after("record") == {
+        "record lines": (n_files, 0, ""), "survey lines": (1, 1, ""), "ingest lines": (0, 0, "survey lines")
+    }  # fmt: skip
+    assert steps_after("survey") == {
+        "record lines": (n_files, 0, ""), "survey lines": (1, 0, ""), "ingest lines": (4, 4, "")
+    }  # fmt: skip
+    assert {n_new for _, n_new, _ in steps_after("ingest").values()} == {0}
+    n = warehouse.table("SELECT count(*) FROM utterances").column(0).to_pylist()
+    assert n == [opensubtitles.expected(opensubtitles.DOCUMENTS)["sentences, kept"]]
+    assert verify(warehouse) == []
+    (survey,) = warehouse.artifacts("survey")
+    raw = {artifact.key for artifact in warehouse.artifacts("raw")}
+    for utterances in warehouse.artifacts("utterances"):
+        assert raw | {survey.key} <= {node.artifact.key for node in up(warehouse, utterances).walk()}
+    assert len(list(down(warehouse, survey).walk())) == 1 + 4
 
 
 TWO = """
@@ -238,12 +276,9 @@ def test_what_does_not_fit_together_is_refused_with_a_way_out(
     assert str(raised.value) == sentence
 
 
-@pytest.mark.parametrize(("section", "product"), [("align", "intervals"), ("report", "report")])
-def test_what_the_recipe_does_not_declare_cannot_be_asked_for(
-    small: Small, tmp_path: Path, section: str, product: str
-) -> None:
-    recipe = recipe_of(tmp_path, without(small.recipe.read_text(encoding="utf-8"), section))
-    line = Line(recipe, small.warehouse, small.roots, Partly(small.warehouse))
-    with pytest.raises(InvalidField, match=f"recipe 'small': field '{section}' must be given to {section}"):
-        getattr(line, product)()
+def test_what_the_recipe_does_not_declare_cannot_be_asked_for(small: Small, tmp_path: Path) -> None:
+    text = without(small.recipe.read_text(encoding="utf-8"), "report", "align.pocketsphinx")
+    line = Line(recipe_of(tmp_path, text), small.warehouse, small.roots, Partly(small.warehouse))
+    with pytest.raises(InvalidField, match="recipe 'small': field 'report' must be given to report"):
+        line.report()
     line.align()  # a verb of which the recipe says nothing does nothing

@@ -13,7 +13,7 @@ from flows.findings import METRICS
 from flows.protocol import PROTOCOLS, Protocol, describe, folds_of, read_protocol, split_of, split_work
 from tests.flows.made import labels, numbers, utterance, utterances
 from warehouse import Artifact, Warehouse
-from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
+from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, NoneInPart, UnknownName
 from warehouse.schema import SPLIT
 from warehouse.tables import read_table
 
@@ -72,6 +72,30 @@ def test_without_labels_every_utterance_belongs(lake: Warehouse, corpus: Any) ->
     rows = split(lake, rules, corpus, protocols.WHOLE)
     assert len(rows) == 10 and {row["label"] for row in rows} == {None}
     assert {row["part"] for row in rows} == {"train", "dev"}
+
+
+def test_a_dev_rule_that_nothing_falls_under_is_refused_with_the_ways_out(lake: Warehouse) -> None:
+    corpus = [utterances(lake, [utterance(f"u{n}") for n in range(5)])], []
+    complaint = (
+        r"'subtitles-unlabelled' puts none of 5 utterances into dev \(fold 'all'\): take more utterances, or "
+        "'subtitles-unlabelled:dev=tenth' or 'subtitles-unlabelled:dev=none'"
+    )
+    with pytest.raises(NoneInPart, match=complaint):
+        split(lake, read_protocol("subtitles-unlabelled"), corpus, "all")
+    without_dev = split(lake, read_protocol("subtitles-unlabelled:dev=none"), corpus, "all")
+    assert [row["part"] for row in without_dev] == ["train"] * 5
+    rules = Protocol(**RULES | {"folds": "", "test": "false", "dev": "split = 'dev'"})
+    rows = [utterance(name, split=name) for name in ("dev", "train")]
+    own = [utterances(lake, rows)], [labels(lake, {"dev": "hap", "train": "sad"})]
+    assert len(split(lake, rules, own, "all")) == 2
+    with pytest.raises(NoneInPart, match=r"none of 1 utterances into dev .* or a protocol with another rule for dev"):
+        split(lake, rules, own, "all", without=["dev"])
+
+
+def test_options_do_not_change_what_the_defaults_were(lake: Warehouse) -> None:
+    for name, n in (("films-unlabelled", 10), ("subtitles-unlabelled", 100)):
+        rules = read_protocol(name)
+        assert (rules.id, rules.dev) == (name, f"bucket(utterance_id, {n}) = 0")
 
 
 def test_what_could_not_be_treated_is_left_out_and_part_of_identity(lake: Warehouse, corpus: Any) -> None:
@@ -327,6 +351,47 @@ def test_meld_that_lacks_another_clip_is_refused_with_class_and_split(lake: Ware
     with pytest.raises(CountsDiffer, match=complaint) as raised:
         split(lake, read_protocol("meld7"), corpus, "all")
     assert "split train" not in str(raised.value), "groups in which nothing differs are not listed"
+
+
+def test_the_counts_are_those_of_the_public_lists(real: Path) -> None:
+    lists = json.loads((real / "expected_counts.json").read_text())
+
+    def mapped(name: str, found: dict[str, int]) -> dict[str, int]:
+        """Counts of verbatim values as counts of a protocol's classes."""
+        counts: Counter[str] = Counter()
+        for value, n in found.items():
+            if value in (classes := read_protocol(name).labels):
+                counts[classes[value]] += n
+        return dict(counts)
+
+    every = lists["iemocap"]["labels_all"]
+    for name in ("iemocap4-loso5", "iemocap4-speaker10", "iemocap4-cmd-a", "iemocap4-cmd-b"):
+        assert read_protocol(name).counts == mapped(name, every)
+    speakers = lists["iemocap"]["four_class_by_session_speaker"]
+    assert read_protocol("iemocap4-speaker10").counts_by["speaker_id"] == {
+        f"Ses0{place[7]}{place[9]}": mapped("iemocap4-speaker10", found) for place, found in speakers.items()
+    }
+    for name in ("meld7", "meld4-cmd"):
+        by_split = {part: mapped(name, found) for part, found in lists["meld"]["emotion"].items()}
+        assert read_protocol(name).counts_by["split"] == by_split
+        known = {place.replace("/", "-") for place in lists["meld"]["missing_or_corrupt"]}
+        assert known <= set(read_protocol(name).may_lack)
+    dropped = {place.replace("/", "-") for place in lists["meld"]["cmd_reproduced_by_dropping"]}
+    assert set(read_protocol("meld4-cmd").may_lack) == dropped
+    assert read_protocol("mosei4-cmd").total == lists["mosei"]["cmd_paper_total"]
+    paper = lists["mced_teacher_table1"]
+    adjectives = {
+        "neutral": "neutral",
+        "happiness": "happy",
+        "surprise": "surprise",
+        "sadness": "sad",
+        "anger": "angry",
+    }
+    assert read_protocol("teacher5").counts_by["part"] == {
+        ours: {adjectives[name]: n for name, n in paper[theirs].items()}
+        for ours, theirs in (("train", "train"), ("dev", "val"), ("test", "test"))
+    }
+    assert sum(read_protocol("teacher5").counts.values()) == sum(paper["totals"].values())
 
 
 # -- values that are computed from numbers -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.protocol import Protocol, protocol_names, read_protocol
-from flows.protocol_tables import UNLABELLED, count_rows, list_protocols, option_rows, split_table
+from flows.protocol_tables import UNLABELLED, UNNAMED, count_rows, empty_rows, list_protocols, option_rows, split_table
 from tests.flows.made import labels, numbers, utterance, utterances
 from warehouse import Warehouse
 from warehouse.hashing import canonical_json
@@ -57,6 +57,25 @@ def test_a_split_without_labels_is_counted_too(corpus: Any) -> None:
     rules = Protocol(id="p", reader="made", title="t")
     values = {(row["by"], row["value"]): row["n_utterances"] for row in split_table(rules, *corpus)}
     assert values == {("class", UNLABELLED): 6, ("speaker", "s0"): 2, ("speaker", "s1"): 2, ("speaker", "s2"): 2}
+
+
+def test_who_speaks_may_be_unknown(lake: Warehouse) -> None:
+    rules = Protocol(id="p", reader="made", title="t")
+    rows = split_table(rules, [utterances(lake, [utterance("a", speaker_id="")])], [])
+    assert [(row["by"], row["value"]) for row in rows] == [("class", UNLABELLED), ("speaker", UNNAMED)]
+
+
+def test_parts_without_an_utterance_are_told(corpus: Any) -> None:
+    assert empty_rows(RULES, corpus[0], split_table(RULES, *corpus)) == []
+    odd = RULES.model_copy(update={"test": "session = $fold AND session <> '1'", "dev": "session = '7'"})
+    assert empty_rows(odd, corpus[0], split_table(odd, *corpus)) == [
+        f"protocol 'p' puts none of 6 utterances into {part} (fold '{fold}'): "
+        f"take more utterances, or a protocol with another rule for {part}"
+        for fold, part in (("0", "dev"), ("1", "dev"), ("1", "test"), ("2", "dev"))
+    ]
+    nothing = Protocol(id="p", reader="made", title="t", labels={"x": "y"}, dev="true")
+    unseen, *parts = empty_rows(nothing, corpus[0], split_table(nothing, *corpus))
+    assert unseen.startswith("protocol 'p' finds no utterance of class 'y'") and len(parts) == 2
 
 
 def test_counts_are_told_whether_they_hold_or_not(corpus: Any) -> None:

@@ -176,8 +176,8 @@ inputs = { text = "text" }
          "'models.other.corpus' names the corpus 'film', which the recipe does not have"),
         ('corpus = "films"\nselection', 'corpus = ["films", "films"]\nselection',
          "'models.chosen.corpus' must be 'films', of which 'salient' selects"),
-        ("[features.wave]", '[align]\naligner = "provided"\ncorpora = ["films"]\n\n[features.wave]',
-         "'align.corpora' names 'films', whose reader 'films' knows of no alignment that is shipped"),
+        ("[features.wave]", '[align.own]\naligner = "provided"\ncorpora = ["films"]\n\n[features.wave]',
+         "'align.own.corpora' names 'films', whose reader 'films' knows of no alignment that is shipped"),
         ('threshold = 0.4', 'threshold = 0.4\nthresholds = { angry = 1.5 }',
          "field 'thresholds.angry' is wrong: input should be less than 1"),
         ('checkpoint = "other"\nlogits = true\n\n[selections.salient]\n',
@@ -193,6 +193,65 @@ def test_corpora_that_do_not_fit_are_refused_before_anything_is_done(
     assert old in FILMS and read_recipe(write(tmp_path, FILMS)).models["chosen"].corpora == ["films"]
     with pytest.raises(InvalidField, match=sentence):
         read_recipe(write(tmp_path, FILMS.replace(old, new, 1)))
+
+
+ALIGNED = GOOD.replace("[features.wave]", """[align.one]
+aligner = "pocketsphinx"
+corpora = ["clips"]
+
+[align.wide]
+aligner = "pocketsphinx"
+beam = 1e-200
+corpora = ["clips"]
+
+[features.wave]""").replace("{ vector", '{ means = "wave@wide.phone", times = "@one.word", vector')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("[align.one]", "[align]",
+         r"\[align.aligner\]: field 'align' must have tables with names: \[align.NAME\]"),
+        ("wave@wide.phone", "wave@wide.phon",
+         "field 'models.linear.inputs.means' names the tier 'phon': use word, phone, syllable"),
+        ("beam = 1e-200", 'train = ["clip"]',
+         "field 'align.wide.train' names the corpus 'clip', which the recipe does not have"),
+        ("beam = 1e-200", 'train = ["clips"]',
+         "field 'align.wide.train' must not be given: the aligner 'pocketsphinx' trains no acoustic model"),
+        ('aligner = "pocketsphinx"\nbeam = 1e-200', 'aligner = "mfa"\nacoustic_model = "m.zip"\ntrain = ["clips"]',
+         "field 'align.wide.train' must not be given beside an acoustic model"),
+        ("wave@wide.phone", "wave@", "names the tier '@': use word, phone, syllable"),
+        ("wave@wide.phone", "wav@wide.phone", "names the feature 'wav', which the recipe does not have"),
+        ("wave@wide.phone", "wave@wid.phone", "names the aligner 'wid', which the recipe does not have"),
+        ("wave@wide.phone", "wave@phone",
+         "could mean several alignments of 'clips': write '@one.phone' or '@wide.phone'"),
+        ('beam = 1e-200\ncorpora = ["clips"]', 'corpora = ["clip"]',
+         "field 'align.wide.corpora' names the corpus 'clip', which the recipe does not have"),
+        ('beam = 1e-200\ncorpora = ["clips"]', 'corpora = ["clips", "clips"]',
+         "field 'align.wide.corpora' names 'clips' 2 times"),
+        ('corpus = "clips"', 'corpus = ["clips", "more"]', "names the corpus 'more', which the recipe does not have"),
+    ],
+)  # fmt: skip
+def test_segments_that_are_not_there_are_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    recipe = read_recipe(write(tmp_path, ALIGNED))
+    assert list(recipe.align) == ["one", "wide"] and recipe.align["wide"].fields == {"beam": 1e-200}
+    assert old in ALIGNED
+    with pytest.raises(InvalidField, match=sentence):
+        read_recipe(write(tmp_path, ALIGNED.replace(old, new, 1)))
+
+
+def test_segments_are_needed_of_every_corpus_of_a_model(tmp_path: Path) -> None:
+    more = '[corpora.more]\nreader = "table"\nfile = "clips.csv"\n\n[align.one]'
+    text = ALIGNED.replace("[align.one]", more).replace('corpus = "clips"', 'corpus = ["clips", "more"]')
+    sentence = "field 'models.linear.inputs.means' needs 'more' aligned by 'wide': add it to align.wide.corpora"
+    with pytest.raises(InvalidField, match=sentence):
+        read_recipe(write(tmp_path, text))
+
+
+def test_segments_need_an_alignment(tmp_path: Path) -> None:
+    text = GOOD.replace('{ vector = "vector" }', '{ vector = "vector", means = "wave@word" }')
+    with pytest.raises(InvalidField, match=r"needs 'clips' aligned: give the recipe a table \[align.NAME\]"):
+        read_recipe(write(tmp_path, text))
 
 
 def test_recipe_path(tmp_path: Path) -> None:

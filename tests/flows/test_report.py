@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from flows.leakage import Leak, Leakage
+from flows.leaks import Leak, Leakage
 from flows.report import html_report, terminal_tables
 from tests.flows.reported import LABELLED, LOSO, content_of, prediction
 from warehouse.hashing import canonical_json

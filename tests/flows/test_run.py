@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from flows import run as runs
+from flows.doer import Step
 from flows.plan import is_done, plan
-from flows.recipe import read_recipe
+from flows.recipe import read_recipe, recipe_path
 from tests.flows.small import Small, emolake
-from warehouse import Warehouse, lineage
+from warehouse import Request, Warehouse, Work, lineage
 from warehouse.errors import InvalidField
 
 
@@ -173,3 +176,13 @@ def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, 
     assert again.returncode == 0, again.stderr
     expected = {a.digest for a in small.warehouse.artifacts("intervals")}
     assert {a.digest for a in warehouse.artifacts("intervals")} == expected
+
+
+def test_what_a_canary_found_is_said_once_where_it_ran(tmp_path: Path) -> None:
+    ran = Step("canary lld", works=[Work(Request("canary", "made", 1))], remark="soxr 0.5 → 1.0 moved it")
+    known = Step("canary egemaps", remark="soxr 0.5 → 1.0 moved this too")
+    recipe, lake = read_recipe(recipe_path("demo")), Warehouse(tmp_path / "lake", create=True)
+    console = Console(file=io.StringIO(), width=60)
+    runs.print_outcome(runs.Outcome(recipe, lake, [ran, known], None, 1.0), console)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "canary lld: soxr 0.5 → 1.0 moved it\n" in told and "this too" not in told

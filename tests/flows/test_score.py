@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from flows.leakage_work import leakage_work
 from flows.protocol import Protocol
-from flows.recipe import Recipe, ReportEntry
-from flows.score import Fitted, metrics_work, report_work
+from flows.recipe import ModelEntry, Recipe, ReportEntry
+from flows.score import Fitted, differing_sources, metrics_work, report_work
 from tests.flows.made import labels, utterance, utterances
 from warehouse import Artifact, Request, Warehouse
 from warehouse.schema import METRICS, PREDICTIONS, SHARD_INDEX, SPLIT
@@ -133,6 +133,7 @@ def reported(folder: Path, failures: Sequence[Mapping[str, Any]] = ()) -> Artifa
     judged = labels(lake, {row["utterance_id"]: str(row["label"]) for fold in "AB" for row in some(fold)})
     recipe = Recipe(
         name="made", title="Made & up", corpora={}, text="name = 'made'\n",
+        models={name: ModelEntry(student="linear", corpus="c", protocol="made", inputs={}) for name in rules},
         report=ReportEntry(models=["one", "two"], remarks=["Nothing here was said by anybody."]),
     )  # fmt: skip
     leakages: dict[str, list[Artifact]] = {}
@@ -185,3 +186,20 @@ def test_a_report_says_what_the_parts_share_and_cites_what_says_so(tmp_path: Pat
     )
     assert sentence not in content["warnings"], "nothing was learned from dev"
     assert sentence in artifact.path("report.html").read_text(encoding="utf-8")
+
+
+def test_one_protocol_on_different_corpora_or_selections_is_warned_about(tmp_path: Path) -> None:
+    sources: dict[str, dict[str, Any]] = {
+        "a": {"corpus": "x"}, "b": {"corpus": ["x"]}, "c": {"corpus": ["y", "x"]},
+        "d": {"corpus": "x", "selection": "sure"}, "e": {"corpus": "y"},
+    }  # fmt: skip
+    models = {
+        name: ModelEntry(student="linear", protocol="made", inputs={}, **source) for name, source in sources.items()
+    }
+    recipe = Recipe(name="made", title="t", corpora={}, models=models)
+    rules = dict.fromkeys("abcd", RULES) | {"e": RULES.model_copy(update={"id": "other"})}
+    assert differing_sources(recipe, rules) == [
+        "Protocol 'made' stands for different utterances here, and its results cannot be compared with each other: "
+        "x (a, b); x and y (c); x as 'sure' selects (d)."
+    ]
+    assert differing_sources(recipe, {"a": RULES, "b": RULES}) == []

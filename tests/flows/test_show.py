@@ -19,7 +19,7 @@ from flows import show
 from flows.doer import Step
 from flows.show import Silent, Terminal
 from warehouse import Artifact, Request, Work
-from warehouse.lineage import ABSENT, Difference, Hop, Node
+from warehouse.lineage import ABSENT, Difference, Fault, Hop, Node
 
 WORKS = [Work(Request("made", name, 1), n_rows=n_rows) for name, n_rows in (("a", 1), ("b", 5), ("c", 7))]
 
@@ -45,6 +45,7 @@ PLANNED = [
     Step("extract", 10, 4, WORKS, differences=[Difference("params.level", "lld", "functionals")] * 3),
     Step("pack", 10, 4, WORKS, differences=[Difference("inputs.features", ["a" * 64, "b" * 64], ["b" * 64])]),
     Step("fit", 1, 1, WORKS),
+    Step("canary", works=WORKS, differences=[Difference("params.x", 1, 2)], remark="to be run: soxr 0.5 → 1.0"),
     Step("report", waits_for="fit"),
 ]
 
@@ -56,6 +57,7 @@ def test_a_plan_says_why() -> None:
         ["extract", "10", "4", 'params.level: "lld" instead of "functionals" (+2 more)'],
         ["pack", "10", "4", "inputs.features: 1 of 2 are other artifacts"],
         ["fit", "1", "1", "nothing like it in the lake"],
+        ["canary", "0", "0", "to be run: soxr 0.5 → 1.0"],
         ["report", "?", "?", "waits for: fit"],
     ]
     assert show.totals(PLANNED) == (9, 33)
@@ -88,6 +90,12 @@ def test_tables_and_trees_are_plain_in_a_pipe_and_coloured_on_a_terminal() -> No
 def test_square_brackets_are_only_brackets() -> None:
     rows = [{"text": "[bold]oh[/bold] [door closes]"}]
     assert lines(show.rows_table(rows, ["text"]))[1] == "[bold]oh[/bold] [door closes]"
+
+
+def test_faults_of_artifacts_say_what_they_taint_and_those_of_names_what_they_are() -> None:
+    made = show.fault_line(Fault("k" * 32, "[x] is gone", ["a", "b"]))
+    assert made.plain == "kkkkkkkkkkkk  [x] is gone; taints 2 artifacts"
+    assert show.fault_line(Fault("refs/corpora/films", "[x] is gone", [])).plain == "refs/corpora/films  [x] is gone"
 
 
 def test_cells() -> None:

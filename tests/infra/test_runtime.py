@@ -12,6 +12,7 @@ def test_defaults() -> None:
     runtime = read_runtime({})
     assert (runtime.lake, runtime.device, runtime.workers) == (Path("lake"), "cpu", os.cpu_count())
     assert runtime.roots == {}
+    assert runtime.weights is None
 
 
 def test_every_variable() -> None:
@@ -22,11 +23,13 @@ def test_every_variable() -> None:
             "EMOLAKE_WORKERS": "8",
             "EMOLAKE_ROOT_IEMOCAP": "/corpora/IEMOCAP_full_release",
             "EMOLAKE_ROOT_MELD": "/corpora/MELD",
+            "EMOLAKE_WEIGHTS": "~/weights",
             "HOME": "/home/someone",
         }
     )
     assert runtime.lake == Path("~/lakes/one").expanduser()
     assert (runtime.device, runtime.workers) == ("cuda", 8)
+    assert runtime.weights == Path("~/weights").expanduser()
     assert runtime.roots == {"iemocap": Path("/corpora/IEMOCAP_full_release"), "meld": Path("/corpora/MELD")}
 
 
@@ -48,6 +51,7 @@ def test_devices(device: str) -> None:
         ("EMOLAKE_WORKERS", "٣", "EMOLAKE_WORKERS is '٣', but it must be"),
         ("EMOLAKE_LAKE", " ", "EMOLAKE_LAKE is ' ', but it must be the path of a folder"),
         ("EMOLAKE_ROOT_MELD", "", "EMOLAKE_ROOT_MELD is '', but it must be the path of a folder"),
+        ("EMOLAKE_WEIGHTS", "", "EMOLAKE_WEIGHTS is '', but it must be the path of a folder"),
         ("EMOLAKE_ROOT_", "/x", "EMOLAKE_ROOT_ is '/x', but it must be followed by the name of a corpus"),
     ],
 )

@@ -96,8 +96,11 @@ class SmallLake:
 
     def ingested(self, corpus: str, utterances: Artifact) -> None:
         """Points the corpus at a reading, as ingestion does."""
-        ref = {role: [self.named[f"{role} {corpus}"].digest] for role in ("raw", "labels")}
-        self.lake.set_ref(f"corpora/{corpus}", ref | {"utterances": [utterances.digest], "root": f"/corpora/{corpus}"})
+        root = self.lake.root.parent / corpus
+        root.mkdir(exist_ok=True)
+        ref = {"reader": "corpora.table", "root": str(root), "utterances": [utterances.digest]}
+        ref |= {role: [self.named[f"{role} {corpus}"].digest] for role in ("raw", "labels")}
+        self.lake.set_ref(f"corpora/{corpus}", ref)
 
     def features(
         self, name: str, step: str, utterances: Artifact, rows: list[dict[str, Any]], columns: pa.Schema,

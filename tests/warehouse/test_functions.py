@@ -65,6 +65,20 @@ def test_what_is_not_there_is_null(expression: str) -> None:
     assert asked(FRAMES, expression) is None
 
 
+def test_layers_are_one_after_the_other() -> None:
+    layers = np.random.default_rng(1).standard_normal((4, 40, 3)).astype(np.float16)
+    flat = layers.transpose(1, 0, 2).reshape(40, 12)
+    for dimension in (0, 2, 3, 11):
+        found = asked(layers, f"track(x, x_shape, x_dtype, {dimension})")
+        assert np.array_equal(np.array(found, np.float32), flat[:, dimension].astype(np.float32))
+        assert np.array_equal(np.array(found, np.float16), layers[dimension // 3, :, dimension % 3])
+    assert asked(layers, "track(x, x_shape, x_dtype, 12)") is None
+    starts, ends = ([span[i] for span in SPANS] for i in (1, 2))
+    found = asked(layers, "means_over(x, x_shape, x_dtype, 0.01, ?::DOUBLE[], ?::DOUBLE[])", (starts, ends))
+    assert np.array_equal(np.array(found, np.float32), mean_over(flat, 0.01, SPANS))
+    assert np.array_equal(np.array(found, np.float32), np.concatenate(mean_over(layers, 0.01, SPANS), axis=-1))
+
+
 @pytest.mark.parametrize("expression", ["track(x, x_shape, x_dtype, 0)", "mean_over(x, x_shape, x_dtype, 0.01, 0, 1)"])
 def test_an_array_of_other_axes_is_null(expression: str) -> None:
     assert asked(FRAMES[:, 0], expression) is None

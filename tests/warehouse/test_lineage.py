@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ from warehouse import Artifact, Request, Warehouse
 from warehouse.artifact import MANIFEST
 from warehouse.errors import ArtifactNotFound
 from warehouse.lineage import Node, differences, down, is_utterance, nearest, trace, up, uses, verify, why
+from warehouse.schema import pair_id
 
 
 @pytest.fixture
@@ -141,6 +144,21 @@ def test_texts_are_followed_without_features(small: SmallLake) -> None:
     assert hops_of(small, "u1", "text") == expected
 
 
+def test_segments_are_followed_to_their_intervals_too(small: SmallLake) -> None:
+    voice, words = small.named["voice main"], small.named["intervals"]
+    pair, members = pair_id(MAIN["audio_id"], MAIN["text_id"]), np.ones((2, 1), np.float32)
+    means = small.shards("means", "m", [("u1", MAIN["audio_id"], members)], {"features": [voice], "intervals": [words]})
+    times = small.shards("times", "t", [("u1", pair, members)], {"intervals": [words]})
+    table = pq.read_table(small.predictions.path("predictions.parquet"))
+    small.predictions = small.make(
+        "predictions", "predictions", "models.predict", lambda f: pq.write_table(table, f / "predictions.parquet"),
+        {"checkpoint": [small.named["checkpoint"]], "shards:means": [means], "shards:times": [times]}, version=2,
+    )  # fmt: skip
+    last = [("intervals", "intervals"), ("utterance", "utterances main"), ("raw file", "raw main")]
+    assert hops_of(small, "u1", "means") == [("shard", "means"), ("feature row", "voice main"), *last]
+    assert hops_of(small, "u1", "times") == [("shard", "times"), *last]
+
+
 def test_a_trace_ends_at_file_and_seconds_and_its_bytes_are_the_members(small: SmallLake) -> None:
     hops = trace(small.lake, small.predictions, "u1", {"main": "/corpora/main"})
     last = [hop for hop in hops if hop.what == "raw file"][-1]
@@ -169,7 +187,7 @@ def test_words_without_sound_are_traced_to_file_and_line(tmp_path: Path) -> None
     small.ingested("main", small.reading("main", rows))
     for name, place in (("t1", "line 12"), ("t2", "sentence 3.1"), ("t3", "text only")):
         first, *rest = uses(small.lake, name)
-        assert first.note == f"/corpora/main/lines.txt, {place}, sha256 {MAIN['recording_id']}"
+        assert first.note == f"{tmp_path}/main/lines.txt, {place}, sha256 {MAIN['recording_id']}"
         assert sorted(hop.what for hop in rest) == ["labels", "utterances"], "the failures of others are not its own"
 
 
@@ -177,7 +195,8 @@ def test_uses_names_every_artifact_with_a_row_about_an_utterance(small: SmallLak
     names = {a.key: name for name, a in small.named.items()}
     first, *rest = uses(small.lake, "v1")
     assert (first.what, first.key) == ("raw file", "")
-    assert first.note == f"/corpora/other/wav/v1.wav, seconds 1.000–3.000, sha256 {OTHER['recording_id']}"
+    root = small.lake.refs("corpora")["other"]["root"]
+    assert first.note == f"{root}/wav/v1.wav, seconds 1.000–3.000, sha256 {OTHER['recording_id']}"
     assert {names[hop.key] for hop in rest} == {
         "utterances other", "labels other", "voice other", "voice shard other", "words main", "words shard",
         "text shard", "split", "selection", "predictions",

@@ -88,3 +88,15 @@ def test_float32_stays_float32_and_no_intervals_give_no_rows() -> None:
 def test_an_interval_outside_is_told(n_frames: int, span: tuple[str, float, float], told: str) -> None:
     with pytest.raises(IntervalOutside, match=re.escape(told)):
         mean_over(frames_of(n_frames), 0.01, [span])
+
+
+def test_layers_are_pooled_each_by_itself() -> None:
+    frames = np.random.default_rng(0).normal(size=(3, 50, 4)).astype(np.float16)
+    spans = [("a", 0.0, 0.11), ("b", 0.11, 0.115), ("c", 0.2, 0.5)]
+    pooled = mean_over(frames, 0.01, spans)
+    assert pooled.shape == (3, 3, 4) and pooled.dtype == np.float32
+    for layer, own in zip(frames, pooled, strict=True):
+        assert np.array_equal(mean_over(layer, 0.01, spans), own)
+    side_by_side = np.concatenate(list(frames), axis=1)  # as SQL reads the layers
+    assert np.array_equal(mean_over(side_by_side, 0.01, spans), np.concatenate(list(pooled), axis=1))
+    assert mean_over(frames, 0.01, []).shape == (3, 0, 4)

@@ -48,7 +48,8 @@ def test_a_view_has_the_same_columns_in_an_empty_lake(lake: Warehouse, small: Sm
 def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse) -> None:
     named = set(re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2])) - {"features_", "means_"}
     there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
-    assert there == {*EMPTY_TOO, "artifacts", "inputs", "plugins", "features"} and there <= named
+    more = {"artifacts", "inputs", "plugins", "features", "aligners", "side_by_side", "disagreement"}
+    assert there == EMPTY_TOO.keys() | more and there <= named
 
 
 def test_a_row_that_two_runs_answered_counts_once(lake: Warehouse) -> None:
@@ -100,6 +101,24 @@ def test_means_are_over_the_frames_of_every_aligners_segments(lake: Warehouse) -
         {"aligner": "aligners.other", "symbol": "A", "mean": frames[:20].mean(axis=0).tolist()},
         {"aligner": "aligners.other", "symbol": "B", "mean": None},
     ], "the other aligner's last segment lies outside the frames"
+
+
+def test_an_alignment_of_files_that_are_no_longer_so_is_none(small: SmallLake) -> None:
+    """What a corpus ships is read anew where a table was corrected, under the ids that it had."""
+    pair = pair_id(MAIN["audio_id"], MAIN["text_id"])
+    for symbol, raw in (("OLD", small.named["raw other"]), ("NEW", small.named["raw main"])):
+        row = {"input_id": pair, "tier": "word", "position": 0, "symbol": symbol, "start_s": 0.0, "end_s": 1.0,
+               "score": None}  # fmt: skip
+        tables = {"intervals": ([row], schema.INTERVALS), "failures": ([], schema.FAILURES)}
+        small.rows(symbol, "intervals", "aligners.shipped", tables, {"raw": [raw]}, plugin={"step": "shipped"})
+    small.lake.set_ref("corpora/other", {"raw": [], "utterances": [], "labels": [], "root": ""})
+    assert column(small.lake, "SELECT symbol FROM intervals WHERE step = 'aligners.shipped'") == ["NEW"]
+
+
+def test_what_packing_could_not_treat_is_a_failure(small: SmallLake) -> None:
+    row = {"input_id": "x", "utterance_id": "u1", "step": "flows.pack_segments", "reason": "outside"}
+    small.rows("packed", "shards", "flows.pack_segments", {"failures": ([row], schema.FAILURES)}, {})
+    assert column(small.lake, "SELECT reason FROM failures WHERE step = 'flows.pack_segments'") == ["outside"]
 
 
 def test_artifacts_and_inputs_are_the_manifests(small: SmallLake) -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,10 @@ def folder(place: Path) -> Path:
 
 
 def ask(stand_in: StandIn, clips: Sequence[Clip], **changes: Any) -> list[Answer]:
-    place = stand_in.folder / "runs"
+    return ask_in(stand_in, clips, stand_in.folder / "runs", **changes)
+
+
+def ask_in(stand_in: StandIn, clips: Sequence[Clip], place: Path, **changes: Any) -> list[Answer]:
     fields: dict[str, Any] = {
         "command": stand_in.command, "model": stand_in.model, "lexicon": read_lexicon(stand_in.dictionary), "beam": 10,
         "retry_beam": 40, "adapts": False, "scratch": partial(folder, place), "logs": stand_in.folder / "logs",
@@ -171,6 +175,24 @@ def test_an_alignment_that_does_not_hold_together_is_refused_and_its_neighbours_
     assert stand_in.beams() == [10, 100]
 
 
+def test_the_validator_is_asked_why_the_aligner_says_nothing(stand_in: StandIn) -> None:
+    stand_in.plan(
+        damage={"old": "unmentioned", "red": "unmentioned", "house": "no output"},
+        reports={"utf8_read_errors.csv": {"old": "There was an error decoding NAME.lab, maybe try re-saving it?"}},
+    )
+    assert told(ask(stand_in, [*CLIPS, clip("house")])) == [
+        "", "MFA says nothing of it: MFA cannot decode its transcript", "MFA says nothing of it",
+        "MFA wrote no alignment of it",
+    ]  # fmt: skip
+    assert stand_in.verbs() == ["align", "align", "validate"]
+
+
+def test_without_such_clips_no_validator_runs(stand_in: StandIn) -> None:
+    stand_in.plan(no_path={"old": 5000})
+    ask(stand_in, CLIPS)
+    assert stand_in.verbs() == ["align", "align"]
+
+
 def test_labels_swapped_between_files_are_refused(stand_in: StandIn) -> None:
     stand_in.plan(swap=True)
     reasons = told(ask(stand_in, CLIPS))
@@ -196,9 +218,27 @@ def test_without_any_table_nothing_is_accepted(stand_in: StandIn) -> None:
 # -- runs that break -------------------------------------------------------------------------------------------
 
 
-def test_a_clip_that_breaks_the_run_is_found_and_the_others_are_answered(stand_in: StandIn) -> None:
-    stand_in.plan(crash={"old": 1})
-    assert told(ask(stand_in, CLIPS)) == ["", "MFA ended with exit code 1, given this clip alone", ""]
+@pytest.mark.parametrize("code", [1, 143])  # an unreadable wav, a SIGTERM
+def test_a_clip_that_breaks_the_run_is_found_and_the_others_are_answered(stand_in: StandIn, code: int) -> None:
+    stand_in.plan(crash={"old": code})
+    assert told(ask(stand_in, CLIPS)) == ["", f"MFA ended with exit code {code}, given this clip alone", ""]
+
+
+def test_what_an_exporter_wrote_before_it_died_is_not_accepted(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "BEFORE_S", 0.6)
+    monkeypatch.setattr(invocation, "PATIENCE_S", 0.2)
+    stand_in.plan(exporter_dies=True)
+    with pytest.raises(MfaFailed, match="MFA did not end within 1 s on whatever it was given"):
+        ask(stand_in, [clip("hello", 0.2), clip("old", 0.2)])
+
+
+def test_three_at_once_share_nothing_and_all_answer(stand_in: StandIn) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        several = list(pool.map(lambda _: ask_in(stand_in, CLIPS, stand_in.folder / f"runs{next(counter)}"), range(3)))
+    assert several == [several[0]] * 3 and told(several[0]) == ["", "", ""]
+    assert len({call["root"] for call in stand_in.calls()}) == 3
 
 
 def test_a_clip_on_which_mfa_hangs_is_found_and_its_group_ended(

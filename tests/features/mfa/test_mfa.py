@@ -14,6 +14,7 @@ from features.aligners.mfa import Mfa
 from features.corpora.table import Table
 from features.extract import works
 from features.inventory import failed, holding
+from features.mfa.training import training_work
 from features.plugin import RATE_HZ, Clip
 from features.raw import RawDigests
 from tests.features.mfa.stand_in import StandIn, write_stand_in
@@ -43,7 +44,7 @@ def plugin(stand_in: StandIn, **fields: object) -> Mfa:
 
 def test_its_identity_is_bytes_and_versions_and_no_path(stand_in: StandIn) -> None:
     assert identity(STEP, plugin(stand_in)) == {
-        "step": STEP, "version": 1,
+        "step": STEP, "version": 2,
         "fields": {
             "acoustic_model": file_digest(stand_in.model), "dictionary": file_digest(stand_in.dictionary), "beam": 10,
             "retry_beam": 40, "speaker_adaptation": False, "versions": {"mfa": "3.4.3", "kalpy": "0.9.1"},
@@ -173,6 +174,40 @@ def test_every_utterance_gets_intervals_or_a_reason(
     assert works(lake, STEP, plugin(stand_in), utterances, {"clips": tmp_path / "raw"}) == []
     assert str(tmp_path) not in "".join(path.read_text("latin-1") for path in made[0].folder.iterdir())
     assert not list((lake.root / ".scratch").iterdir())
+
+
+def test_a_model_trained_here_is_an_artifact_whose_bytes_tell_the_rows_apart(
+    lake: Warehouse, utterances: list[Artifact], stand_in: StandIn, tmp_path: Path
+) -> None:
+    roots = {"clips": tmp_path / "raw"}
+    work = training_work(lake.root, plugin(stand_in).training(), utterances, roots)
+    model = lake.perform(work)
+    assert set(model.files) == {"acoustic_model.zip", "failures.parquet"} and model.request.kind == "acoustic_model"
+    assert model.request.inputs == {"utterances": (utterances[0].digest,)}
+    assert sorted(row["reason"] for row in failed([model])) == [
+        "out of vocabulary: the dictionary lacks 'ZORK'", "the transcript is empty"
+    ]  # fmt: skip
+    assert str(tmp_path) not in "".join(path.read_text("latin-1") for path in model.folder.iterdir())
+    own = plugin(stand_in, acoustic_model=str(model.path("acoustic_model.zip")))
+    assert own.identity_fields()["acoustic_model"] == file_digest(model.path("acoustic_model.zip"))
+    (made,) = make(lake, utterances, own, tmp_path)
+    assert made.request.inputs == {"utterances": (utterances[0].digest,), "acoustic_model": (model.digest,)}
+    assert plugin_key(STEP, own) != plugin_key(STEP, plugin(stand_in))
+    assert plugin(stand_in).cites() == {}
+
+
+def test_a_training_is_asked_for_by_what_it_hears_and_by_what(
+    lake: Warehouse, utterances: list[Artifact], stand_in: StandIn, tmp_path: Path
+) -> None:
+    def key(**fields: object) -> str:
+        aligner = plugin(stand_in, **fields)
+        return training_work(lake.root, aligner.training(), utterances, {"clips": tmp_path / "raw"}).request.key
+
+    first = key()
+    assert key(beam=20, retry_beam=80) == key(acoustic_model="any") == first
+    assert key(speaker_adaptation=True) != first
+    stand_in.dictionary.write_text(stand_in.dictionary.read_text() + "new\tN UW1\n")
+    assert key() != first
 
 
 def test_a_broken_mfa_records_nothing_and_the_next_run_goes_on(

@@ -64,8 +64,9 @@ def test_every_real_alignment_holds_together(real: Path, kind: str, tmp_path: Pa
         except Untreatable as error:
             refused.append((lab.stem, str(error)))
             continue
-        for tier in ("word", "phone"):
+        for tier in ("word", "phone", "syllable"):
             own = [i for i in found if i.tier == tier]
+            assert own
             assert all(a.end_s <= b.start_s for a, b in pairwise(own))
             assert all(i.start_s == round(i.start_s, 3) for i in own)
     assert len(labs) == 15
@@ -186,7 +187,7 @@ def alignment(words: list[object], phones: list[object]) -> bytes:
 
 def test_the_last_frame_may_stand_out_of_the_clip_by_half_and_is_cut(tmp_path: Path) -> None:
     found = answer(tmp_path, alignment([[0.1, 1.005, "he"]], [[0.1, 1.005, "IY1"]]), silent(1.0, "he"))
-    assert [(i.start_s, i.end_s) for i in found] == [(0.1, 1.0)] * 2
+    assert [(i.start_s, i.end_s) for i in found] == [(0.1, 1.0)] * 3
 
 
 @pytest.mark.parametrize("likelihood", ["", "nan", "inf", "x"])
@@ -237,6 +238,16 @@ def test_what_is_accepted_says_the_words_in_order_within_the_clip(
     assert [i.symbol for i in found if i.tier == "word"] == ["HE", "WAS"]
     assert all(0 <= i.start_s < i.end_s <= 1.0 for i in found)
     assert not {"spn", "sil", ""} & {i.symbol for i in found}
+
+
+@pytest.mark.parametrize(("vowel", "expected"), [("IY1", ["HH_IY1"]), ("iː", [])])
+def test_syllables_are_those_of_arpabet_and_of_no_other_phones(
+    tmp_path: Path, vowel: str, expected: list[str]
+) -> None:
+    raw = alignment([[0.1, 0.3, "he"]], [[0.1, 0.2, "HH"], [0.2, 0.3, vowel]])
+    found = answer(tmp_path, raw, silent(1.0, "he"))
+    assert [i.symbol for i in found if i.tier == "syllable"] == expected
+    assert [i.tier for i in found] == ["word", "phone", "phone", *(["syllable"] * len(expected))]
 
 
 def test_an_entry_is_read_as_it_is_written() -> None:

@@ -1,0 +1,146 @@
+"""Checkpoints that a person placed: their files are hashed and recorded where they lie, never copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from features.encoding.pretrained import WEIGHTS, require_safetensors
+from features.plugin import RawFile
+from features.raw import RawDigests, files_digest, write_files
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Request, Work
+from warehouse.errors import MalformedSource, SourceChanged, WeightsChanged
+from warehouse.schema import FILES
+from warehouse.tables import read_table
+
+VERSION = 1
+
+PATTERNS = (
+    "config.json", "generation_config.json", "model*.safetensors", WEIGHTS[1],
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "normalizer.json",
+    "vocab.json", "*.txt", "*.model", "*.spm", "bpe.codes",
+    "preprocessor_config.json", "processor_config.json",
+    "modules.json", "sentence_bert_config.json", "*_Pooling/config.json",
+)  # fmt: skip
+"""The files of a folder that may make its numbers: networks, tokenizers, preprocessors, pooling, and word vectors
+(`*.txt`). Others (README.md, pytorch_model.bin, tf_model.h5, onnx, .git) are never read, so they are not hashed."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A checkpoint as recorded: the digest of its record identifies the weights, `folder` is where they lie here."""
+
+    digest: str
+    folder: Path
+
+
+def placed_folder(said: str, weights: Path | None, beside: Path) -> Path:
+    """Where a checkpoint that a recipe names lies: below the folder of weights, or else relative to the recipe. If it
+    is at neither place, where it is looked for first.
+
+    Args:
+        said: its folder as the recipe has it.
+        weights: the folder of weights of this machine (EMOLAKE_WEIGHTS), if there is one.
+        beside: the recipe's folder.
+    """
+    places = [(root / said).absolute() for root in (weights, beside) if root is not None]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def files_of(folder: Path) -> list[str]:
+    """The files below a checkpoint's folder that may make its numbers, by relative path.
+
+    Raises:
+        MalformedSource: no checkpoint that can be read: no config.json with safetensors beside it, and no word vectors.
+    """
+    relative = (path.relative_to(folder).as_posix() for depth in ("*", "*/*") for path in folder.glob(depth))
+    found = sorted(
+        path for path in relative
+        if any(path.count("/") == pattern.count("/") and fnmatchcase(path, pattern) for pattern in PATTERNS)
+        and not path.startswith(".") and (folder / path).is_file()
+    )  # fmt: skip
+    if "config.json" in found or not any(path.endswith(".txt") for path in found):
+        require_safetensors(folder)
+        if "config.json" not in found:
+            raise MalformedSource(folder, "lacks config.json, which describes the network of its weights")
+    return found
+
+
+def record_work(digests: RawDigests, folder: Path, progress: Callable[[int], None] = lambda n_bytes: None) -> Work:
+    """The work that records the files of a checkpoint; hashes what is new or changed since the last time.
+
+    The same files in another folder, or under another name, are the same checkpoint.
+    """
+    files = tuple(digests.raw_files(folder, files_of(folder), progress).values())
+    request = Request("weights", "features.placed", VERSION, {"files": files_digest(files)})
+    return Work(request, write_files, {"files": files}, n_rows=len(files))
+
+
+def record(warehouse: Warehouse, folder: Path) -> Placed:
+    """Records the files of a checkpoint now.
+
+    Raises:
+        MalformedSource: it is none that can be read.
+    """
+    digests = RawDigests(warehouse.root)
+    try:
+        work = record_work(digests, folder)
+    finally:
+        digests.close()
+    return Placed(warehouse.perform(work).digest, folder)
+
+
+@contextmanager
+def unchanged(lake: Path, plugin: Any, folder: Path | None) -> Iterator[None]:
+    """What a plug-in loads is what was recorded, before and after: rows of other weights must not stand under these.
+    Looks at nothing for one that reads no checkpoint, or one of a fit, which lies in the lake and never changes.
+
+    Raises:
+        WeightsChanged: a file is missing, is not the recorded one, or is one more.
+    """
+    recorded = _recorded(lake, plugin.weights) if getattr(plugin, "reads_checkpoint", False) else None
+    if recorded is None or folder is None:
+        yield
+        return
+    _compare(lake, folder, recorded)
+    yield
+    _compare(lake, folder, recorded)
+
+
+def _recorded(lake: Path, digest: str) -> list[RawFile] | None:
+    for artifact in Warehouse(lake).artifacts("weights"):
+        if artifact.digest == digest:
+            return [RawFile(**row) for row in read_table(artifact.path("files.parquet"), FILES).to_pylist()]
+    return None
+
+
+def _compare(lake: Path, folder: Path, recorded: Sequence[RawFile]) -> None:
+    paths = {file.path for file in recorded}
+    digests = RawDigests(lake)
+    try:
+        more = sorted(set(files_of(folder)) - paths)
+        now = digests.raw_files(folder, paths)
+    except (SourceChanged, MalformedSource) as error:
+        raise WeightsChanged(folder) from error
+    finally:
+        digests.close()
+    changed = [*more, *(file.path for file in recorded if now[file.path] != file)]
+    if changed:
+        raise WeightsChanged(folder / changed[0])
+
+
+def weights_ref(artifact: Artifact, folder: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """What `refs/weights/<name>` holds: current knowledge of a checkpoint. Correcting it changes no feature row.
+
+    Args:
+        folder: as the recipe has it.
+        said: its 'revision', 'licence' and 'trained_on'.
+    """
+    return {"digest": artifact.digest, "folder": folder} | {
+        name: said[name] for name in ("revision", "licence", "trained_on")
+    }

@@ -1,0 +1,182 @@
+"""Stored frames and intervals to training shards: the mean frame of every word, phone or syllable, and their times.
+
+A new alignment packs anew and extracts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from features.inventory import row_identity
+from features.rows import failure_row
+from flows.pack import chunks
+from warehouse.artifact import Artifact, Request, Work
+from warehouse.errors import IntervalOutside
+from warehouse.hashing import digest
+from warehouse.pooling import mean_over
+from warehouse.schema import FAILURES
+from warehouse.shards import write_shard
+from warehouse.tables import array_of, write_rows
+
+STEP = "flows.pack_segments"
+VERSION = 1
+"""Raised also when `warehouse.pooling.mean_over` gives other numbers."""
+
+Member = tuple[str, ...]
+"""Utterance id, input id of the frames (where there are any), input id of the intervals."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """One output of an extractor at frame level, and every artifact with rows of it."""
+
+    output: str
+    hop_s: float
+    step: str
+    plugin: Any
+    artifacts: Sequence[Artifact]
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One tier of an aligner, and every artifact with its intervals."""
+
+    name: str
+    step: str
+    plugin: Any
+    artifacts: Sequence[Artifact]
+
+    def identity(self) -> dict[str, Any]:
+        """What a request says of it."""
+        return {"tier": self.name, "aligner": row_identity(self.step, self.plugin)}
+
+
+def pack_means_works(
+    utterances: Sequence[Artifact], frames: Frames, tier: Tier, keep: set[str] | None = None
+) -> list[Work]:
+    """The works that pack the means of frames over segments: [n_segments, dim], with as many axes before as the
+    frames have before theirs, such as [layer, n_segments, dim].
+
+    Utterances whose frames or whose alignment failed, and those with no segment on the tier, are left out. Segments
+    lie in the order of their positions; an utterance with one outside its frames is a failures row of the shard.
+
+    Args:
+        keep: pack only these utterances.
+    """
+    own, aligned = _places(frames.artifacts, "features.parquet"), _aligned(tier)
+    works = []
+    for members in chunks(utterances, [(frames.plugin.needs, own), (tier.plugin.needs, aligned)], keep):
+        source = {"plugin": row_identity(frames.step, frames.plugin), "output": frames.output} | tier.identity()
+        rows, intervals = _cited(own, members, 1), _cited(aligned, members, 2)
+        arguments = {
+            "field": f"{frames.step.rpartition('.')[2]}-{frames.output}-{tier.name}", "members": members,
+            "output": frames.output, "hop_s": frames.hop_s, "tier": tier.name,
+            "files": [a.path("features.parquet") for a in rows],
+            "aligned": [a.path("intervals.parquet") for a in intervals],
+        }  # fmt: skip
+        request = _request(source, members, {"features": rows, "intervals": intervals})
+        works.append(Work(request, write_means_shard, arguments, n_rows=len(members)))
+    return works
+
+
+def pack_spans_works(utterances: Sequence[Artifact], tier: Tier, keep: set[str] | None = None) -> list[Work]:
+    """The works that pack the begin and the end of every segment: float64 [n_segments, 2], seconds from the start of
+    the utterance, in the order of `pack_means_works`."""
+    aligned = _aligned(tier)
+    works = []
+    for members in chunks(utterances, [(tier.plugin.needs, aligned)], keep):
+        intervals = _cited(aligned, members, 1)
+        arguments = {
+            "field": f"times-{tier.name}", "members": members, "tier": tier.name,
+            "aligned": [a.path("intervals.parquet") for a in intervals],
+        }  # fmt: skip
+        request = _request(tier.identity(), members, {"intervals": intervals})
+        works.append(Work(request, write_spans_shard, arguments, n_rows=len(members)))
+    return works
+
+
+def write_means_shard(
+    folder: Path, field: str, members: Sequence[Member], output: str, hop_s: float, tier: str, files: Sequence[Path],
+    aligned: Sequence[Path],
+) -> None:  # fmt: skip
+    """Writes the tar of one field and `failures.parquet`. Each file of frames is read once, and only means are kept."""
+    spans = _spans(aligned, tier, {pair for _, _, pair in members})
+    by_row: dict[str, list[Member]] = {}
+    for member in members:
+        by_row.setdefault(member[1], []).append(member)
+    means: dict[str, np.ndarray] = {}
+    failures = []
+    columns = ["input_id", output, f"{output}_shape", f"{output}_dtype"]
+    for file in files:
+        for row in _rows(file, columns):
+            for utterance_id, row_id, pair in by_row.pop(row["input_id"], []):
+                try:
+                    means[utterance_id] = mean_over(array_of(row, output), hop_s, spans[pair])
+                except IntervalOutside as error:
+                    failures.append(failure_row(STEP, utterance_id, str(error), row_id))
+    packed = [(name, row_id, means[name]) for name, row_id, _ in members if name in means]
+    write_shard(folder, field, packed)
+    write_rows(folder / "failures.parquet", sorted(failures, key=lambda row: row["utterance_id"]), FAILURES)
+
+
+def write_spans_shard(
+    folder: Path, field: str, members: Sequence[Member], tier: str, aligned: Sequence[Path]
+) -> None:  # fmt: skip
+    """Writes the tar of the segments' times."""
+    spans = _spans(aligned, tier, {pair for _, pair in members})
+    times = ((name, pair, np.array([span[1:] for span in spans[pair]], np.float64)) for name, pair in members)
+    write_shard(folder, field, times)
+
+
+def _request(source: Mapping[str, Any], members: Sequence[Member], cited: Mapping[str, Sequence[Artifact]]) -> Request:
+    inputs = {role: tuple(sorted(a.digest for a in artifacts)) for role, artifacts in cited.items()}
+    return Request("shards", STEP, VERSION, {"source": source, "members": digest(members)}, inputs)
+
+
+def _places(artifacts: Sequence[Artifact], file: str, tier: str | None = None) -> dict[str, Artifact]:
+    """Input id -> the artifact with its rows: of several the first by key, as in the views."""
+    place: dict[str, Artifact] = {}
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.key):
+        only = None if tier is None else [("tier", "=", tier)]
+        ids = pq.read_table(artifact.path(file), columns=["input_id"], filters=only).column(0).unique().to_pylist()
+        for one in ids:
+            place.setdefault(one, artifact)
+    return place
+
+
+def _aligned(tier: Tier) -> dict[str, Artifact]:
+    return _places(tier.artifacts, "intervals.parquet", tier.name)
+
+
+def _cited(place: Mapping[str, Artifact], members: Sequence[Member], which: int) -> list[Artifact]:
+    """What the members' rows lie in, by key, each content once."""
+    artifacts = sorted((place[member[which]] for member in members), key=lambda artifact: artifact.key, reverse=True)
+    own = {artifact.digest: artifact for artifact in artifacts}
+    return sorted(own.values(), key=lambda artifact: artifact.key)
+
+
+def _rows(file: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows of a file of frames, a few at a time: those of an encoder's layers are large."""
+    with pq.ParquetFile(file) as parquet:
+        for batch in parquet.iter_batches(batch_size=16, columns=columns):
+            yield from batch.to_pylist()
+
+
+def _spans(files: Sequence[Path], tier: str, wanted: set[str]) -> dict[str, list[tuple[str, float, float]]]:
+    """Input id -> (symbol, begin, end) of its segments in order; where several files have it, those of the first."""
+    columns = ["input_id", "position", "symbol", "start_s", "end_s"]
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    for file in files:
+        rows = pq.read_table(file, columns=columns, filters=[("tier", "=", tier), ("input_id", "in", wanted)])
+        own: dict[str, list[tuple[str, float, float]]] = {}
+        for row in sorted(rows.to_pylist(), key=lambda row: row["position"]):
+            own.setdefault(row["input_id"], []).append((row["symbol"], row["start_s"], row["end_s"]))
+        for one, spans in own.items():
+            found.setdefault(one, spans)
+    return found

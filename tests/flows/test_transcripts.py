@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features import ingest
+from features.corpora.table import Table
+from features.extract import extract
+from features.inventory import row_key
+from features.raw import RawDigests
+from flows.transcripts import error_rates, transcript_rates
+from tests.features.tiny_recogniser import write_recogniser
+from warehouse import Warehouse
+from warehouse.catalog import build
+from warehouse.errors import UnknownName
+
+
+def distance(one: list[str] | str, other: list[str] | str) -> int:
+    """Levenshtein's, by its recurrence."""
+    before = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        now = [i]
+        for j, b in enumerate(other, 1):
+            now.append(min(before[j] + 1, now[-1] + 1, before[j - 1] + (a != b)))
+        before = now
+    return before[-1]
+
+
+WORDS = st.lists(st.sampled_from(["A", "BE", "CAT", "I'M"]), min_size=1, max_size=6).map(" ".join)
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
+def test_rates_are_edits_over_what_was_spoken(pairs: list[tuple[str, str]]) -> None:
+    spoken, heard = zip(*pairs, strict=True)
+    rates = error_rates(spoken, heard)
+    n_words = sum(len(said.split()) for said in spoken)
+    assert rates["words"] == n_words
+    edits = sum(distance(a.split(), b.split()) for a, b in pairs)
+    assert rates["wer"] == pytest.approx(edits / n_words)
+    assert rates["cer"] == pytest.approx(sum(distance(a, b) for a, b in pairs) / sum(map(len, spoken)))
+
+
+def test_case_and_marks_are_no_errors_and_a_text_without_words_does_not_count() -> None:
+    assert error_rates(["Well -- I can't!", "[...]"], ["WELL I CAN'T", "AH"]) == {
+        "utterances": 1, "words": 3, "wer": 0.0, "cer": 0.0
+    }  # fmt: skip
+    assert error_rates(["!"], ["AH"]) == {"utterances": 0, "words": 0, "wer": None, "cer": None}
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A lake with two recordings, what a recogniser heard in them, and another feature."""
+    root, checkpoint = tmp_path_factory.mktemp("clips"), tmp_path_factory.mktemp("recogniser")
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 16_000))
+    for name, wave in zip("ab", noise, strict=True):
+        soundfile.write(root / f"{name}.wav", wave, 16_000)
+    (root / "clips.csv").write_text("path,text\na.wav,A bad cab.\nb.wav,Dab!\n")
+    warehouse = Warehouse(tmp_path_factory.mktemp("lake"), create=True)
+    reader = build("features.corpora", "table", {"file": "clips.csv", "speaker": "", "label": ""}, "the test")
+    assert isinstance(reader, Table)
+    digests = RawDigests(warehouse.root)
+    works = ingest.raw_works(digests, "clips", reader, root)
+    digests.close()
+    recorded = {unit: (work, warehouse.perform(work)) for unit, work in works.items()}
+    made = [
+        warehouse.perform(work)
+        for work in ingest.unit_works(warehouse.root, "clips", "corpora.table", reader, root, recorded)
+    ]
+    ref = ingest.corpus_ref("corpora.table", root, [artifact for _, artifact in recorded.values()], made)
+    warehouse.set_ref("corpora/clips", ref)
+    write_recogniser(checkpoint)
+    for name, extractor, folder in (("asr", "asr", checkpoint), ("wave", "waveform", None)):
+        [rows] = extract(warehouse, extractor, ["clips"], checkpoint=folder)
+        weights = {"weights": rows.request.params["plugin"]["fields"]["weights"]} if folder else {}
+        plugin = build("features.extractors", extractor, weights, "the test")
+        key = row_key(f"extractors.{extractor}", plugin)
+        warehouse.set_ref(f"features/{name}", {"plugin_key": key, "needs": "audio", "hops_s": {}})
+    return warehouse
+
+
+def test_transcripts_of_a_lake_are_held_against_its_corpora(heard: Warehouse) -> None:
+    [row] = transcript_rates(heard, "asr")
+    texts = heard.table("SELECT decode(own.text) AS heard FROM features_asr AS own JOIN utterances ON input_id = audio_id "
+                        "ORDER BY utterance_id").column(0).to_pylist()  # fmt: skip
+    assert all(texts)
+    assert row == {"corpus": "clips"} | error_rates(["A bad cab.", "Dab!"], texts)
+    assert row["words"] == 4
+
+
+def test_what_is_no_transcript_is_told(heard: Warehouse) -> None:
+    with pytest.raises(UnknownName, match=r"no transcript 'wave' \(there are: asr\)"):
+        transcript_rates(heard, "wave")
+
+
+def test_names_do_not_lead_out_of_the_query(heard: Warehouse) -> None:
+    with pytest.raises(UnknownName, match="no transcript"):
+        transcript_rates(heard, 'asr" --')
+    assert Path(heard.root).is_dir()
