@@ -8,6 +8,7 @@ corpora that share a clip share its rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 from features.audio import decode_many
 from features.canary import canary_work, settled
 from features.guard import guarded, one_by_one
-from features.inventory import checkpoint_inputs, holding, input_id, row_identity, treated, tries
+from features.inventory import checkpoint_inputs, holding, input_id, row_identity, row_key, treated, tries
 from features.placed import record, unchanged
 from features.plugin import Clip, FeatureSpec
 from features.raw import RawDigests
@@ -154,7 +155,7 @@ def write_features(
     found = []
     with unchanged(lake, plugin, checkpoint):
         outputs = plugin.outputs(*extra)
-        run = plugin.load(device, *extra)
+        run = _loaded(row_key(step, plugin), plugin, device, extra)
         clips, failures = decoded(lake, step, plugin.needs, rows, roots)
         for clip, answer in guarded(run, clips, outputs):
             if isinstance(answer, Exception):
@@ -169,6 +170,13 @@ def write_features(
             found.append(row)
     write_rows(folder / "features.parquet", found, feature_schema(outputs))
     write_rows(folder / "failures.parquet", failures, FAILURES)
+
+
+@lru_cache(maxsize=1)
+def _loaded(key: str, plugin: Any, device: str, extra: tuple[Path, ...]) -> Any:
+    """One loading serves batch after batch: a network takes longer to read than some batches to treat. `key` tells two
+    plug-ins apart that name the same file, which has changed since."""
+    return plugin.load(device, *extra)
 
 
 def write_intervals(

@@ -238,7 +238,7 @@ def test_absent_weights_and_preprocessors_are_told(large: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(("window_s", "context_s"), [(2.0, 1.0), (2.0, -0.1), (0.0, 0.0)])
 def test_windows_need_a_middle(window_s: float, context_s: float) -> None:
-    with pytest.raises(InvalidField, match=r"field 'context_s' is .* must be from 0 to less than half of window_s"):
+    with pytest.raises(InvalidField, match=r"'context_s' is .* must be at least 0 and less than half of window_s"):
         SpeechEncoder("w", window_s=window_s, context_s=context_s)
 
 

@@ -26,7 +26,7 @@ from warehouse import Warehouse
 
 COMMANDS = (
     "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show", "sql", "lineage", "why", "verify",
-    "check", "protocols", "split", "leakage", "features", "canary", "failures", "retry",
+    "check", "protocols", "split", "leakage", "features", "canary", "failures", "transcripts", "retry",
 )  # fmt: skip
 VERBS = ("ingest", "align", "extract", "pack", "run")
 
@@ -107,7 +107,7 @@ def test_the_demo_ends_with_its_numbers_and_the_way_of_one_to_its_bytes(
     assert say("demo", "--json").json["trace"][-1]["what"] == "raw file"
 
 
-def test_a_plan_is_a_table_or_json_and_changes_nothing(say: Say, small: Small) -> None:
+def test_a_plan_is_a_table_or_json_and_changes_nothing(say: Say, small: Small, tmp_path: Path) -> None:
     before = contents(small.lake)
     steps = say("plan", "small.toml", "--json").json
     assert {step["new"] for step in steps} == {0}
@@ -115,9 +115,11 @@ def test_a_plan_is_a_table_or_json_and_changes_nothing(say: Say, small: Small) -
     lines = say("plan", "small.toml").out.splitlines()
     assert lines[0].split() == ["step", "rows", "new", "why"]
     assert len(lines) == len(steps) + 2 and lines[-1] == f"0 of {sum(s['rows'] for s in steps)} rows new"
-    missing = {step["step"]: step["why"] for step in say("plan", "demo", "--json").json if step["new"]}
-    assert missing["fit language"] == ["params.fit.epochs: 30 instead of 2"]
-    assert re.search(r"fit teacher +\? +\? +waits for: fit language", say("plan", "demo").out)
+    longer = tmp_path / "longer.toml"
+    longer.write_text(small.recipe.read_text().replace("epochs = 2", "epochs = 3", 1))
+    missing = {step["step"]: step["why"] for step in say("plan", str(longer), "--json").json if step["new"]}
+    assert missing == {"fit language": ["params.fit.epochs: 3 instead of 2"]}
+    assert re.search(r"fit teacher +\? +\? +waits for: fit language", say("plan", str(longer)).out)
     assert contents(small.lake) == before
 
 

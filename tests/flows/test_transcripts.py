@@ -85,8 +85,8 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 def test_transcripts_of_a_lake_are_held_against_its_corpora(heard: Warehouse) -> None:
     [row] = transcript_rates(heard, "asr")
-    texts = heard.table("SELECT decode(own.text) AS heard FROM features_asr AS own JOIN utterances ON input_id = audio_id "
-                        "ORDER BY utterance_id").column(0).to_pylist()  # fmt: skip
+    query = "SELECT decode(own.text) FROM features_asr own JOIN utterances ON input_id = audio_id ORDER BY utterance_id"
+    texts = heard.table(query).column(0).to_pylist()
     assert all(texts)
     assert row == {"corpus": "clips"} | error_rates(["A bad cab.", "Dab!"], texts)
     assert row["words"] == 4
