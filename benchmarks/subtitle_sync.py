@@ -2,8 +2,8 @@
 
 Run as `PYTHONPATH=. python benchmarks/subtitle_sync.py [N_TRIALS]`. A film has cues of 0.8 to 4.5 s, with short and
 long pauses, that fill 20, 40, 60 or 80 % of it; its voice activity is those cues a little off, with music in up to a
-third of its half minutes and up to 5 % of frames wrong. Wrong subtitles are drawn like right ones, for a film up to 30 %
-longer or shorter.
+third of its half minutes and up to 5 % of frames wrong. Wrong subtitles are drawn like right ones, for a film up to
+30 % longer or shorter.
 """
 
 from __future__ import annotations
