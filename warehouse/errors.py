@@ -99,7 +99,7 @@ class DiskFull(EmolakeError):
 class UnknownName(EmolakeError):
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        super().__init__(f"no {what} '{name}'{_did_you_mean(name, known)} (there are: {', '.join(known)})")
+        super().__init__(f"no {what} '{name}'{_did_you_mean(name, known)} (there are: {', '.join(known) or 'none'})")
 
 
 class UnknownField(EmolakeError):

@@ -97,6 +97,11 @@ def test_what_is_no_transcript_is_told(heard: Warehouse) -> None:
         transcript_rates(heard, "wave")
 
 
+def test_without_any_transcript_there_are_none(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"no transcript 'asr' \(there are: none\)"):
+        transcript_rates(Warehouse(tmp_path / "lake", create=True), "asr")
+
+
 def test_names_do_not_lead_out_of_the_query(heard: Warehouse) -> None:
     with pytest.raises(UnknownName, match="no transcript"):
         transcript_rates(heard, 'asr" --')
