@@ -19,10 +19,9 @@ import soundfile
 import torch
 import transformers
 
-from features import ingest
 from features.extract import extract
+from features.ingest import ingest
 from features.plugin import RATE_HZ
-from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.catalog import build
 
@@ -95,14 +94,7 @@ def write_corpus(warehouse: Warehouse, root: Path, waves: list[np.ndarray]) -> N
     (root / "clips.csv").write_text("path\n" + "".join(f"{number:03d}.wav\n" for number in range(len(waves))))
     fields = {"file": "clips.csv", "text": "", "speaker": "", "label": ""}
     reader = build("features.corpora", "table", fields, "the benchmark")
-    digests = RawDigests(warehouse.root)
-    works = ingest.raw_works(digests, "clips", reader, root)
-    digests.close()
-    recorded = {unit: (work, warehouse.perform(work)) for unit, work in works.items()}
-    units = ingest.unit_works(warehouse.root, "clips", "corpora.table", reader, root, recorded)
-    made = [warehouse.perform(work) for work in units]
-    raw = [artifact for _, artifact in recorded.values()]
-    warehouse.set_ref("corpora/clips", ingest.corpus_ref("corpora.table", root, raw, made))
+    ingest(warehouse, "clips", "corpora.table", reader, root)
 
 
 if __name__ == "__main__":

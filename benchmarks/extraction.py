@@ -16,12 +16,12 @@ import numpy as np
 import opensmile
 from opensmile.core.lib import OpenSMILE
 
-from features import ingest, sandbox
+from features import sandbox
 from features.audio import decode
 from features.extract import works
+from features.ingest import ingest
 from features.opensmile_engine import completed, configuration, only
 from features.plugin import RATE_HZ, Clip
-from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.catalog import build
 from warehouse.schema import UTTERANCES
@@ -51,14 +51,7 @@ def main() -> None:
         root = sandbox.write(Path(folder) / "sandbox", scale=0.3)["iemocap"]
         warehouse = Warehouse(Path(folder) / "lake", create=True)
         reader = build("features.corpora", "iemocap", {}, "the benchmark")
-        digests = RawDigests(warehouse.root)
-        raw = ingest.raw_works(digests, "sandbox", reader, root)
-        digests.close()
-        recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
-        read = [
-            warehouse.perform(w)
-            for w in ingest.unit_works(warehouse.root, "sandbox", "corpora.iemocap", reader, root, recorded)
-        ]
+        read = ingest(warehouse, "sandbox", "corpora.iemocap", reader, root)
         utterances = [a for a in read if a.request.kind == "utterances"]
         rows = [row for a in utterances for row in read_table(a.path("utterances.parquet"), UTTERANCES).to_pylist()]
         clips = [Clip(row["audio_id"], decode(root / row["path"])) for row in rows]

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from features import ingest, sandbox
+from features import sandbox
 from features.extract import works
-from features.raw import RawDigests
+from features.ingest import ingest
 from flows.workers import workers
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
@@ -60,12 +60,8 @@ def speed(lake: Path, root: Path, step: str, plugin: Any, n_processes: int) -> f
 def ingested(warehouse: Warehouse, root: Path) -> list[Artifact]:
     """The utterances of the sandbox's IEMOCAP."""
     reader = build("features.corpora", "iemocap", {}, "the benchmark")
-    digests = RawDigests(warehouse.root)
-    raw = ingest.raw_works(digests, "sandbox", reader, root)
-    digests.close()
-    recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
-    units = ingest.unit_works(warehouse.root, "sandbox", "corpora.iemocap", reader, root, recorded)
-    return [a for a in map(warehouse.perform, units) if a.request.kind == "utterances"]
+    made = ingest(warehouse, "sandbox", "corpora.iemocap", reader, root)
+    return [artifact for artifact in made if artifact.request.kind == "utterances"]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from features import raw
 from features.plugin import Corpus, RawFile, Rows, Surveyor
 from features.voice_activity import kept_in
+from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
@@ -91,6 +92,35 @@ def unit_works(
             request = Request(kind, step, reader.version, params, inputs)
             works.append(Work(request, function, arguments))
     return works
+
+
+def ingest(warehouse: Warehouse, corpus: str, step: str, reader: Any, root: Path) -> list[Artifact]:
+    """Ingests what is missing of a corpus, one unit after the other in this process, and lets its name point there.
+
+    Args:
+        step: of the reader: 'corpora.iemocap'.
+
+    Returns:
+        Its utterances and labels, unit by unit.
+
+    Raises:
+        MissingFolder, MalformedSource: as the reader says. SourceChanged: a file changed while it was read.
+
+    Example:
+        ``ingest(wh, "iemocap", "corpora.iemocap", Iemocap(), Path("/corpora/IEMOCAP_full_release"))``
+    """
+    digests = raw.RawDigests(warehouse.root)
+    try:
+        works = raw_works(digests, corpus, reader, root)
+    finally:
+        digests.close()
+    recorded = {unit: (work, warehouse.perform(work)) for unit, work in works.items()}
+    reading = warehouse.root, corpus, step, reader, root, recorded
+    work = survey_work(*reading)
+    made = [warehouse.perform(one) for one in unit_works(*reading, warehouse.perform(work) if work else None)]
+    ref = corpus_ref(step, root, [artifact for _, artifact in recorded.values()], made)
+    warehouse.set_ref(f"corpora/{corpus}", ref)
+    return made
 
 
 @lru_cache(maxsize=4)

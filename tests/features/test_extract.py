@@ -15,12 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from features import ingest
 from features.extract import extract, works
 from features.extractors.waveform import Waveform
+from features.ingest import ingest
 from features.inventory import failed, holding, input_id, row_key
 from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
-from features.raw import RawDigests
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.errors import ArtifactNotFound, NothingToHear, SourceChanged, UnknownField, Untreatable
@@ -172,17 +171,7 @@ def read_in(
     warehouse: Warehouse, root: Path, reader: Lines | None = None
 ) -> tuple[list[Artifact], list[Artifact]]:
     """Ingests the tree and returns its utterances and labels artifacts."""
-    reader = reader or Lines()
-    digests = RawDigests(warehouse.root)
-    raw = ingest.raw_works(digests, "lines", reader, root)
-    digests.close()
-    recorded = {unit: (work, warehouse.perform(work)) for unit, work in raw.items()}
-    made = [
-        warehouse.perform(work)
-        for work in ingest.unit_works(warehouse.root, "lines", "corpora.lines", reader, root, recorded)
-    ]
-    ref = ingest.corpus_ref("corpora.lines", root, [a for _, a in recorded.values()], made)
-    warehouse.set_ref("corpora/lines", ref)
+    made = ingest(warehouse, "lines", "corpora.lines", reader or Lines(), root)
     return [a for a in made if a.request.kind == "utterances"], [a for a in made if a.request.kind == "labels"]
 
 

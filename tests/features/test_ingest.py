@@ -76,15 +76,10 @@ def lake(tmp_path: Path) -> Warehouse:
 
 def read_in(lake: Warehouse, root: Path, reader: Pairs | None = None) -> dict[tuple[str, str], Artifact]:
     """(kind, unit) -> artifact; a survey is of no unit."""
-    reader = reader or Pairs()
-    digests = RawDigests(lake.root)
-    works = ingest.raw_works(digests, "pairs", reader, root)
-    digests.close()
-    recorded = {unit: (work, lake.perform(work)) for unit, work in works.items()}
-    first = ingest.survey_work(lake.root, "pairs", STEP, reader, root, recorded)
-    survey = lake.perform(first) if first else None
-    made = [lake.perform(work) for work in ingest.unit_works(lake.root, "pairs", STEP, reader, root, recorded, survey)]
-    artifacts = [*(artifact for _, artifact in recorded.values()), *([survey] if survey else []), *made]
+    made = ingest.ingest(lake, "pairs", STEP, reader or Pairs(), root)
+    raw = [lake.with_digest(digest)[0] for digest in dict.fromkeys(a.request.inputs["raw"][0] for a in made)]
+    newest = lake.artifacts("survey")[-1:] if any("survey" in a.request.inputs for a in made) else []
+    artifacts = [*raw, *newest, *made]
     return {(a.request.kind, a.request.params.get("unit", "")): a for a in artifacts}
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from features import ingest
 from features.corpora.emotionlines import EmotionLines
 from features.corpora.xed import Xed
-from features.raw import RawDigests
+from features.ingest import ingest
 from features.sandbox import emotionlines, xed
 from flows.protocol import folds_of, read_protocol, split_of
 from flows.similarity import words_of
@@ -22,16 +21,6 @@ from warehouse.schema import UTTERANCES
 from warehouse.tables import read_table
 
 RULES = read_protocol("teacher5")
-
-
-def ingested(lake: Warehouse, corpus: str, reader: Any, root: Path) -> list[Artifact]:
-    digests = RawDigests(lake.root)
-    works = ingest.raw_works(digests, corpus, reader, root)
-    digests.close()
-    recorded = {unit: (work, lake.perform(work)) for unit, work in works.items()}
-    return [
-        lake.perform(work) for work in ingest.unit_works(lake.root, corpus, f"corpora.{corpus}", reader, root, recorded)
-    ]
 
 
 def of_kind(artifacts: list[Artifact], kind: str) -> list[Artifact]:
@@ -44,8 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Artifact], list
     lake = Warehouse(folder / "lake", create=True)
     xed.write(folder / "xed")
     emotionlines.write(folder / "emotionlines")
-    artifacts = ingested(lake, "xed", Xed(), folder / "xed")
-    artifacts += ingested(lake, "emotionlines", EmotionLines(), folder / "emotionlines")
+    artifacts = ingest(lake, "xed", "corpora.xed", Xed(), folder / "xed")
+    artifacts += ingest(lake, "emotionlines", "corpora.emotionlines", EmotionLines(), folder / "emotionlines")
     return of_kind(artifacts, "utterances"), of_kind(artifacts, "labels")
 
 
@@ -108,14 +97,14 @@ def test_xed_by_line_has_several_labels_and_is_refused(tmp_path: Path) -> None:
     for name in (xed.ANNOTATED, xed.NEUTRAL):
         path = tmp_path / "xed" / name
         path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:99]))
-    artifacts = ingested(lake, "xed", Xed(rows="line"), tmp_path / "xed")
+    artifacts = ingest(lake, "xed", "corpora.xed", Xed(rows="line"), tmp_path / "xed")
     with pytest.raises(InvalidField, match=r"field 'rater' gives utterance 'xed-annotated-l0.*' more than one label"):
         split_of(RULES, "all", ["all"], of_kind(artifacts, "utterances"), of_kind(artifacts, "labels"))
 
 
 def test_the_published_lines_of_xed_give_their_share(real: Path, tmp_path: Path) -> None:
     lake = Warehouse(tmp_path / "lake", create=True)
-    artifacts = ingested(lake, "xed", Xed(), real / "xed")
+    artifacts = ingest(lake, "xed", "corpora.xed", Xed(), real / "xed")
     utterances, labels = of_kind(artifacts, "utterances"), of_kind(artifacts, "labels")
     table, _ = split_of(RULES, "all", ["all"], utterances, labels)
     assert Counter(table.column("label").to_pylist()) == {

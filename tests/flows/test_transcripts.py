@@ -8,11 +8,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import ingest
 from features.corpora.table import Table
 from features.extract import extract
+from features.ingest import ingest
 from features.inventory import row_key
-from features.raw import RawDigests
 from flows.transcripts import error_rates, transcript_rates
 from tests.features.tiny_recogniser import write_recogniser
 from warehouse import Warehouse
@@ -63,16 +62,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = Warehouse(tmp_path_factory.mktemp("lake"), create=True)
     reader = build("features.corpora", "table", {"file": "clips.csv", "speaker": "", "label": ""}, "the test")
     assert isinstance(reader, Table)
-    digests = RawDigests(warehouse.root)
-    works = ingest.raw_works(digests, "clips", reader, root)
-    digests.close()
-    recorded = {unit: (work, warehouse.perform(work)) for unit, work in works.items()}
-    made = [
-        warehouse.perform(work)
-        for work in ingest.unit_works(warehouse.root, "clips", "corpora.table", reader, root, recorded)
-    ]
-    ref = ingest.corpus_ref("corpora.table", root, [artifact for _, artifact in recorded.values()], made)
-    warehouse.set_ref("corpora/clips", ref)
+    ingest(warehouse, "clips", "corpora.table", reader, root)
     write_recogniser(checkpoint)
     for name, extractor, folder in (("asr", "asr", checkpoint), ("wave", "waveform", None)):
         [rows] = extract(warehouse, extractor, ["clips"], checkpoint=folder)

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from features import ingest
 from features.aligners.mfa import Mfa
 from features.corpora.table import Table
 from features.extract import works
+from features.ingest import ingest
 from features.inventory import failed, holding
 from features.mfa.training import training_work
 from features.plugin import RATE_HZ, Clip
-from features.raw import RawDigests
 from tests.features.mfa.stand_in import StandIn, write_stand_in
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
@@ -144,11 +143,7 @@ def utterances(lake: Warehouse, tmp_path: Path) -> list[Artifact]:
     lines = ["path,text", *(f"{name}.wav,{text}" for name, text in TEXTS.items())]
     (root / "clips.csv").write_text("\n".join(lines) + "\n")
     reader = Table(file="clips.csv", speaker="", label="")
-    digests = RawDigests(lake.root)
-    raw = ingest.raw_works(digests, "clips", reader, root)
-    digests.close()
-    recorded = {unit: (work, lake.perform(work)) for unit, work in raw.items()}
-    made = [lake.perform(w) for w in ingest.unit_works(lake.root, "clips", "corpora.table", reader, root, recorded)]
+    made = ingest(lake, "clips", "corpora.table", reader, root)
     return [artifact for artifact in made if artifact.request.kind == "utterances"]
 
 
