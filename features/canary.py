@@ -27,6 +27,7 @@ from features.placed import unchanged
 from features.plugin import FeatureSpec
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
+from warehouse.errors import EmolakeError
 from warehouse.hashing import canonical_json, short_digest
 from warehouse.tables import array_cells, array_columns, array_of, read_table, write_rows
 
@@ -41,7 +42,8 @@ SCHEMA = pa.schema([
 ])  # fmt: skip
 
 FAINTEST = 1e-6
-"""A dimension fainter than this share of its output's loudest is measured as if it were so loud."""
+"""A dimension fainter than this share of its output's middle one is measured as if it were so loud. Not of the loudest:
+one of ComParE's functionals is 10 ** 11 times most others and would hide what they do."""
 
 ABSENT = "none"
 """The version of what is not installed."""
@@ -140,8 +142,10 @@ def write_canary(folder: Path, lake: Path, request: Request, plugin: Any, device
     numbers: Numbers = {}
     refused = {}
     for clip, answer in guarded(run, canary_clips(plugin.needs), outputs):
-        if isinstance(answer, Exception):
+        if isinstance(answer, EmolakeError):
             refused[clip.input_id] = str(answer)
+        elif isinstance(answer, Exception):
+            raise answer  # a fault is no number: it must not become what later environments are held against
         else:
             numbers |= {(clip.input_id, name): np.asarray(answer[name]) for name in outputs}
     rows = [{"clip": clip, "output": name} | array_cells("value", a) for (clip, name), a in numbers.items()]
@@ -216,7 +220,8 @@ def _scale(arrays: Sequence[np.ndarray], spec: FeatureSpec) -> np.ndarray:
     """[dim]: how large each dimension gets."""
     largest = [np.abs(_steps(array, spec)).max(axis=0, initial=0) for array in arrays]
     scale = np.max(largest, axis=0, initial=0)
-    return np.maximum(scale, FAINTEST * scale.max() or 1.0)
+    sounding = scale[scale > 0]
+    return np.maximum(scale, FAINTEST * np.median(sounding) if sounding.size else 1.0)
 
 
 def _steps(array: np.ndarray, spec: FeatureSpec) -> np.ndarray:

@@ -18,7 +18,7 @@ def guarded(
 ) -> Iterator[tuple[Clip, Answer | Exception]]:
     """Each clip with its answer, which is as promised, or with the exception it caused.
 
-    The batch is tried at once; where that fails, its clips one by one. Where an accelerator's memory does not hold the
+    The batch is tried at once; where that fails, its clips one by one. Where memory does not hold the
     batch, its two halves are tried, and so on; where it does not hold one clip, that stops the run.
     """
     if not clips:
@@ -62,13 +62,14 @@ def one_by_one(
 def _let_pass(error: Exception) -> None:
     """Raises what is the machine's trouble and not the utterance's (memory, files, the accelerator): it stops the run,
     because a failures row is kept and not tried again by itself."""
-    if isinstance(error, (MemoryError, OSError)) or _names(error) & {"OutOfMemoryError", "AcceleratorError"}:
+    if isinstance(error, (MemoryError, OSError)) or "AcceleratorError" in _names(error) or _is_too_much(error):
         raise error
 
 
 def _is_too_much(error: Exception) -> bool:
-    """Whether an accelerator's memory did not suffice; by name, because torch may not be there."""
-    return "OutOfMemoryError" in _names(error)
+    """Whether memory did not suffice for what torch wanted; by name, because torch may not be there. Of the processor's
+    it says so in words only."""
+    return "OutOfMemoryError" in _names(error) or "DefaultCPUAllocator" in str(error)
 
 
 def _names(error: Exception) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from features.encoding.pretrained import WEIGHTS, require_safetensors
@@ -56,7 +57,8 @@ def files_of(folder: Path) -> list[str]:
     """The files below a checkpoint's folder that may make its numbers, by relative path.
 
     Raises:
-        MalformedSource: no checkpoint that can be read: no config.json with safetensors beside it, and no word vectors.
+        MalformedSource: no checkpoint that can be read: no config.json with safetensors beside it, and no word vectors;
+            or an index of weights that names what is not beside it.
     """
     relative = (path.relative_to(folder).as_posix() for depth in ("*", "*/*") for path in folder.glob(depth))
     found = sorted(
@@ -64,11 +66,25 @@ def files_of(folder: Path) -> list[str]:
         if any(path.count("/") == pattern.count("/") and fnmatchcase(path, pattern) for pattern in PATTERNS)
         and not path.startswith(".") and (folder / path).is_file()
     )  # fmt: skip
+    if WEIGHTS[1] in found:
+        found = sorted({*found, *_pieces(folder)})
     if "config.json" in found or not any(path.endswith(".txt") for path in found):
         require_safetensors(folder)
         if "config.json" not in found:
             raise MalformedSource(folder, "lacks config.json, which describes the network of its weights")
     return found
+
+
+def _pieces(folder: Path) -> set[str]:
+    """The files that an index of weights names, which may have any name."""
+    try:
+        pieces = set(json.loads((folder / WEIGHTS[1]).read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedSource(folder, f"has a {WEIGHTS[1]} that names no files") from error
+    for piece in sorted(pieces, key=str):
+        if not isinstance(piece, str) or PurePath(piece).name != piece or not (folder / piece).is_file():
+            raise MalformedSource(folder, f"has a {WEIGHTS[1]} that names '{piece}', which is no file beside it")
+    return pieces
 
 
 def record_work(digests: RawDigests, folder: Path, progress: Callable[[int], None] = lambda n_bytes: None) -> Work:

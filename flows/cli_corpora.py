@@ -136,13 +136,18 @@ def leakage(
     rules = protocols.read_protocol(protocol)
     asked, utterances, labels = _read(warehouse, rules, corpus)
     read: dict[str, TrainedOn] = {}
+    silent = []
     for name in teacher or []:
-        read |= teacher_texts(warehouse, warehouse.resolve(name))
+        own = teacher_texts(warehouse, warehouse.resolve(name))
+        read |= own
+        silent += [] if own else [name]
     found = protocol_leakage(rules, utterances, labels, read)
     if as_json:
         print_json([one.as_json() for one in found])
         return
     _print_asked(rules, asked)
+    for name in silent:
+        typer.echo(f"{name}: no transcript it was trained on is known, so nothing is said of what it has read")
     for sentence in sentences(found) or [f"{rules.id}: nothing that train, dev and test share was found"]:
         typer.echo(sentence)
 

@@ -52,8 +52,9 @@ def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> dict[str, Train
     """The texts that a checkpoint, and every checkpoint it was made from, was trained on, by their keys.
 
     What counts is the packed transcripts among a checkpoint's inputs (not what anything is called), and of those the
-    train part of its split: what it was only chosen on, it has not learned. Weights that came into the lake from
-    outside have read what nobody here knows.
+    train part of its split: what it was only chosen on, it has not learned. Not counted: texts that it knows by their
+    features only, such as hidden layers of another network. Weights that came into the lake from outside have read what
+    nobody here knows.
     """
     nodes = {node.artifact.key: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
     by_digest = {artifact.digest: artifact for artifact in nodes.values()}

@@ -307,7 +307,7 @@ class Fault:
 def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
     """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
     manifest, an input that is nowhere. Then reads every name: one that cannot be read, or that points at what is not
-    there, in the lake or (the root of a corpus) beside it. An empty list means the lake is sound."""
+    in the lake. An empty list means the lake is sound, wherever its corpora are."""
     faults: list[tuple[str, str]] = []
     readable: list[Artifact] = []
     manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))

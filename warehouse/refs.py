@@ -15,6 +15,8 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "corpora": {"reader": str, "root": str} | dict.fromkeys(DIGESTS, list),
     "features": {"plugin_key": str, "needs": str, "hops_s": dict},
     "aligners": {"plugin_key": str},
+    "retries": {"input_ids": list},
+    "weights": {"digest": str, "folder": str},
     "reports": {"artifact": str, "metrics": str},
 }
 """Group -> what a name of it holds."""
@@ -64,9 +66,10 @@ def ref_faults(root: Path, digests: Collection[str], keys: Collection[str]) -> I
                 for digest in dict.fromkeys(found.get(role, ())):
                     if digest not in digests:
                         yield name, f"its {role} {digest[:12]} are not in the lake: ingest '{path.stem}' again"
-            if "root" in found and not Path(found["root"]).exists():
-                way = f"ingest it from where it is now, with `--root {path.stem}=FOLDER`"
-                yield name, f"its root {found['root']} is not there: {way}"
+        if group == "retries" and path.stem not in keys:
+            yield name, f"it is about an artifact that is not in the lake: delete {path}"
+        if group == "weights" and "digest" in found and found["digest"] not in digests:
+            yield name, f"its digest {found['digest'][:12]} is not in the lake: {again}"
         if group == "reports":
             for field in ("artifact", "metrics"):
                 if field in found and found[field] not in digests and found[field] not in keys:

@@ -152,7 +152,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder, without the AppleDouble twins (`._name`) that archives made on a Mac carry."""
     if not folder.is_dir():
         raise MissingFolder("a part of IEMOCAP", folder, "unpack the release completely")
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._"))
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("._") and path.is_file())
 
 
 def _stem(path: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from warehouse.errors import MalformedSource
 
+_LIMITS = "sentence_bert_config.json"
 _MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max"}
 
 
@@ -47,15 +49,19 @@ def read_pooling(checkpoint: Path) -> Pooling:
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         problem = f"lists {', '.join(kinds)} in modules.json, but only Transformer, Pooling and then Normalize are done"
         raise MalformedSource(checkpoint, problem)
-    said = _json(checkpoint, f"{modules[1]['path']}/config.json")
+    where = modules[1]["path"]
+    if not fnmatchcase(where, "*_Pooling") or "/" in where:
+        raise MalformedSource(checkpoint, f"keeps its pooling in '{where}', but only one such as 1_Pooling is read")
+    said = _json(checkpoint, f"{where}/config.json")
     asked = [name for name, value in said.items() if name.startswith("pooling_mode_") and value]
     asked = [_MODES.get(name, name) for name in asked] or [str(said.get("pooling_mode", "nothing"))]
     if len(asked) != 1 or asked[0] not in _MODES.values():
         problem = f"pools by {', '.join(asked)}, but only one of {', '.join(_MODES.values())} is done"
         raise MalformedSource(checkpoint, problem)
-    limits = checkpoint / "sentence_bert_config.json"
-    max_tokens = json.loads(limits.read_text(encoding="utf-8")).get("max_seq_length") if limits.is_file() else None
-    return Pooling(asked[0], len(kinds) == 3, max_tokens)
+    limits = _json(checkpoint, _LIMITS) if (checkpoint / _LIMITS).is_file() else {}
+    if limits.get("do_lower_case"):
+        raise MalformedSource(checkpoint, f"lower-cases texts ({_LIMITS}), which is not done: let its tokenizer do it")
+    return Pooling(asked[0], len(kinds) == 3, limits.get("max_seq_length"))
 
 
 def _json(checkpoint: Path, name: str) -> Any:

@@ -62,7 +62,7 @@ class Asr:
         _check(read_config(checkpoint))
         preprocessor = read_sound_preprocessor(_WHERE, checkpoint)
         tokenizer = read_preprocessor("Wav2Vec2CTCTokenizer", checkpoint, "tokenizer_config.json and vocab.json")
-        network = load_network(checkpoint, "AutoModelForCTC", r"masked_spec_embed$").to(device_of(device))
+        network = load_network(checkpoint, "AutoModelForCTC", r"(\w+\.)?masked_spec_embed$").to(device_of(device))
         pieces = hear_samples(network, preprocessor, self.window_s, self.context_s, _likeliest)
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:

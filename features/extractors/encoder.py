@@ -97,7 +97,7 @@ class Encoder:
             r"$" if self.logits else r"pooler\.",
         )  # fmt: skip
         limits = (self.max_tokens, tokenizer.model_max_length, _n_positions(network), pool and pool.max_tokens)
-        n_tokens = min(limit for limit in limits if limit)
+        n_tokens = min(limit for limit in limits if limit and limit > 0)  # -1 says that there is none
         device = device_of(device)
         network.to(device)
 

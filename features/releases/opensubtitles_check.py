@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def check(
     evaluation = evaluation_lines(root, without)
     text, folder = moses.find_moses(root, language), opus_xml.find_language(root, language)
     found: Counter[str] = Counter()
-    anomalies = list(misnamed_files(root))
+    anomalies = list(misnamed_files(root, known=False))
     if text and folder:
         problem = f"{text.text.name} and documents in '{language}/' are there: only the former is checked"
         anomalies.append(Anomaly("two_layouts", language, problem))
@@ -153,7 +153,7 @@ def _documents(
     for where, documents in wanted.items():
         for name in sorted(documents.keys() - there.keys()):
             anomalies.append(Anomaly("missing_document", where, f"it names {name}.xml, which is not there"))
-    chosen = wanted.get(alignment, {}) if alignment else None
+    chosen = wanted.get(PurePosixPath(alignment).as_posix(), {}) if alignment else None
 
     def judgements() -> Iterator[tuple[Fate, str]]:
         for name, path in sorted(there.items()):

@@ -94,7 +94,8 @@ def part_elsewhere(
     an interval or a scene that only one of both has; None where no part is, or the cues are too few for parts.
 
     A part must fit there clearly: what fits nowhere, such as a scene with loud music, says nothing. So a break near
-    either end, which leaves most of every part in its place, is not found.
+    either end, which leaves most of every part in its place, is not found. A break shifts what follows but does not
+    stretch it: a part that fits another stretch best, as noisy ones do by a hair, says nothing either.
 
     Args:
         spans_s: of the cues that are speech.
@@ -109,7 +110,7 @@ def part_elsewhere(
         first = max(0, round((start_s - MAX_OFFSET_S) / FRAME_S))
         around = voice[first : round((end_s + MAX_OFFSET_S) / FRAME_S)]
         there = align([(a - first * FRAME_S, b - first * FRAME_S) for a, b in own], around)
-        if not there.is_in_place and there.score > there.chance:
+        if there.ratio == 1.0 and not there.is_in_place and there.score > there.chance:
             return start_s, end_s, there
     return None
 

@@ -92,6 +92,17 @@ def test_without_a_tokenizer_nothing_can_be_written_down(tmp_path: Path) -> None
         Asr("w").load("cpu", tmp_path)
 
 
+def test_a_mask_that_only_training_needs_may_be_absent(tmp_path: Path, wave: np.ndarray) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    write_recogniser(tmp_path)
+    text = text_of(tmp_path, wave)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["wav2vec2.masked_spec_embed"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert text_of(tmp_path, wave) == text
+
+
 def test_windows_have_a_middle() -> None:
     with pytest.raises(InvalidField, match="'asr': field 'context_s' is 3, but must be at least 0 and less than"):
         Asr("w", window_s=5.0, context_s=3.0)

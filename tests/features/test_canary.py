@@ -158,6 +158,19 @@ def test_a_clip_that_is_refused_only_now_is_drift(lake: Warehouse) -> None:
     assert verdict_of(ran(lake, version="2.1")).namespace == verdict.namespace, "what both refuse agrees"
 
 
+def test_a_fault_is_no_number_and_leaves_no_canary(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(Wobbly, "_row", fault)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        ran(lake)
+    monkeypatch.setattr(Wobbly, "_row", lambda *_: [][0])
+    with pytest.raises(IndexError):
+        ran(lake)
+    assert lake.artifacts("canary") == []
+
+
 def test_each_extractor_has_its_own_history(lake: Warehouse) -> None:
     ran(lake)
     ran(lake, version="2.0", gain=2.0)
@@ -207,12 +220,28 @@ FRAMES = {"frames": FeatureSpec("frame", ("frame", "dim"), 2, hop_s=0.01, names=
 
 
 def test_each_dimension_has_its_own_scale() -> None:
-    reference = {("a", "frames"): np.array([[1000, 0.001], [-2000, 0.0]], np.float32)}
-    changed = {("a", "frames"): np.array([[1000, 0.001], [-2000, 0.0005]], np.float32)}
+    reference = {("a", "frames"): np.array([[1000, 0.1], [-2000, 0.0]], np.float32)}
+    changed = {("a", "frames"): np.array([[1000, 0.1], [-2000, 0.05]], np.float32)}
     drift, where = drift_of(reference, changed, FRAMES)
     assert where == "'frames' (faint, clip 'a')"
-    assert drift == pytest.approx(0.0005 / (2000 * canary.FAINTEST)), "a dimension of silence has a scale too"
+    assert drift == pytest.approx(0.05 / 0.1)
     assert drift_of(reference, reference, FRAMES) == (0.0, "")
+    hush = {("a", "frames"): np.array([[2000, 0.0]], np.float32)}
+    noise = {("a", "frames"): np.array([[2000, 0.0005]], np.float32)}
+    faintest = 2000 * canary.FAINTEST
+    assert drift_of(hush, noise, FRAMES)[0] == pytest.approx(0.0005 / faintest), "silence has a scale too"
+
+
+@pytest.mark.parametrize("loudest", [1.0, 1e11])
+def test_one_enormous_dimension_hides_no_other(loudest: float) -> None:
+    """As one of ComParE's functionals would."""
+    sizes = np.array([*np.geomspace(1e-3, 1e3, 30), loudest])
+    spec = {"vector": FeatureSpec("utterance", ("dim",), 31, names=tuple(f"d{n}" for n in range(31)))}
+    for dimension in range(31):
+        moved = sizes.copy()
+        moved[dimension] *= 1.1
+        drift, where = drift_of({("a", "vector"): sizes}, {("a", "vector"): moved}, spec)
+        assert drift == pytest.approx(0.1, rel=1e-6) and where == f"'vector' (d{dimension}, clip 'a')"
 
 
 def test_a_wave_has_one_scale_and_layers_are_steps() -> None:

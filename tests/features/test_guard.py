@@ -51,6 +51,15 @@ def test_a_full_accelerator_that_holds_not_one_clip_stops_the_run() -> None:
         list(guarded(running(0, []), CLIPS, OUTPUTS))
 
 
+def test_what_torch_says_of_a_full_processor_is_believed() -> None:
+    def run(clips: Sequence[Clip]) -> list[Answer]:
+        torch.empty(1 << 50, dtype=torch.uint8)
+        return []
+
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        list(guarded(run, CLIPS, OUTPUTS))
+
+
 def test_what_filled_the_memory_is_let_go_before_the_halves_are_tried() -> None:
     alive: list[Any] = []
 

@@ -130,6 +130,7 @@ def test_apple_double_files_and_lower_folders_are_passed_over(release: Path, rea
     wav(release).with_name(f"._{NAME}.wav").write_bytes(b"\x00\x05\x16\x07")
     (emotions(release).parent / "Categorical").mkdir()
     (emotions(release).parent / "Categorical" / f"{DIALOGUE}_e2_cat.txt").write_text("none of this form\n")
+    emotions(release).with_name("Ses01F_impro09.txt").symlink_to(release / "nowhere.txt")
     rows = read_all(ONE, release)
     assert len(rows.utterances) == 1
     assert not rows.failures

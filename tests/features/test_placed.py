@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -77,6 +78,22 @@ def test_a_folder_that_is_no_checkpoint_is_told(tmp_path: Path, present: tuple[s
         (tmp_path / name).write_text("{}")
     with pytest.raises(MalformedSource, match=told):
         files_of(tmp_path)
+
+
+def test_the_pieces_that_an_index_names_are_recorded(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "pieces"))
+    (folder / "model.safetensors").rename(folder / "weights-1.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "weights-1.safetensors", "b": "weights-1.safetensors"}}))
+    assert {"weights-1.safetensors", index.name} < set(files_of(folder))
+    for named in ("../outside.safetensors", "absent.safetensors", 5):
+        index.write_text(json.dumps({"weight_map": {"a": named}}))
+        with pytest.raises(MalformedSource, match=f"names '{named}', which is no file beside it"):
+            files_of(folder)
+    for text in ("{}", "[]", "no json", '{"weight_map": 3}'):
+        index.write_text(text)
+        with pytest.raises(MalformedSource, match=r"has a model\.safetensors\.index\.json that names no files"):
+            files_of(folder)
 
 
 def test_files_are_hashed_once(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import cli_corpora
 from tests.flows.small import Small, emolake
 
 
@@ -50,6 +51,17 @@ def test_leakage_names_what_is_shared_and_what_was_compared(small: Small) -> Non
     assert len(fold["compared"]) == 64 and {"train", "dev", "test"} <= set(fold["parts"])
     sentences = small.cli("leakage", "sandbox4-loso5").stdout.splitlines()
     assert sentences and all(line.startswith("sandbox4-loso5") for line in sentences)
+
+
+def test_of_a_teacher_that_no_transcript_is_known_of_nothing_is_said(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli_corpora, "teacher_texts", lambda *_: {})
+    cli_corpora.leakage("sandbox5-official", teacher=[_teacher(small)], lake=small.lake)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == (
+        f"{_teacher(small)}: no transcript it was trained on is known, so nothing is said of what it has read"
+    )
 
 
 def test_a_corpus_that_is_not_clear_or_not_there(small: Small, tmp_path: Path) -> None:

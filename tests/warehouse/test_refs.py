@@ -22,12 +22,14 @@ def small(tmp_path: Path) -> SmallLake:
     lake = small_lake(tmp_path / "lake")
     lake.lake.set_ref("reports/demo", {"artifact": lake.named["metrics"].key, "metrics": lake.named["metrics"].key})
     lake.lake.set_ref("aligners/made", {"plugin_key": "0"})
+    lake.lake.set_ref("weights/hubert", {"digest": lake.named["metrics"].digest, "folder": "hubert"})
+    lake.lake.set_ref(f"retries/{lake.named['metrics'].key}", {"input_ids": ["a"]})
     return lake
 
 
 def test_the_names_of_a_sound_lake_have_no_faults(small: SmallLake) -> None:
     assert {path.parent.name for path in (small.lake.root / "refs").rglob("*.json")} == {
-        "corpora", "features", "aligners", "reports",
+        "corpora", "features", "aligners", "reports", "weights", "retries",
     }  # fmt: skip
     assert verify(small.lake) == []
 
@@ -72,6 +74,7 @@ UNREADABLE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
     "no text": ("features/voice", binary, "UnicodeDecodeError: "),
     "a list": ("aligners/made", written("[]"), r"it holds no JSON object"),
     "a number for a path": ("corpora/main", having(root=5), "its field 'root' holds 5"),
+    "a number for a folder": ("weights/hubert", having(folder=3), "its field 'folder' holds 3"),
     "text for digests": ("corpora/main", having(raw="abc"), "its field 'raw' holds \"abc\""),
     "numbers for digests": ("corpora/main", having(utterances=[1]), r"its field 'utterances' holds \[1\]"),
     "a number for a key": ("features/voice", having(plugin_key=5), "its field 'plugin_key' holds 5"),
@@ -101,12 +104,10 @@ def test_what_cannot_be_read_is_named_and_refused_by_all_who_read_it(small: Smal
     ("name", "damage", "problem"),
     [
         ("corpora/main", having(labels=["f" * 64]), "its labels ffffffffffff are not in the lake: ingest 'main' again"),
-        (
-            "corpora/main", having(root="/no/such"),
-            "its root /no/such is not there: ingest it from where it is now, with `--root main=FOLDER`",
-        ),
         ("reports/demo", having(artifact="f" * 32), "its artifact ffffffffffff is not in the lake: run 'demo' again"),
         ("reports/demo", having(metrics="f" * 32), "its metrics ffffffffffff is not in the lake: run 'demo' again"),
+        ("weights/hubert", having(digest="f" * 64),
+         "its digest ffffffffffff is not in the lake: delete PATH, and the next run writes it again"),
         ("corpora/main", having(raw=None), "its field 'raw' is missing: delete PATH, and the next run writes it again"),
     ],
 )  # fmt: skip
@@ -136,3 +137,11 @@ def test_each_damaged_name_is_named(small: SmallLake) -> None:
 def test_what_is_being_written_is_no_name_yet(small: SmallLake) -> None:
     (small.lake.root / "refs" / "corpora" / ".main.json.host-1-abc").write_text("{")
     assert verify(small.lake) == []
+
+
+def test_failures_that_are_tried_again_are_of_an_artifact_that_is_there(small: SmallLake) -> None:
+    small.lake.set_ref("retries/" + "f" * 32, {"input_ids": ["a"]})
+    [(name, problem)] = ref_faults(small.lake.root, {a.digest for a in small.lake.artifacts()},
+                                   {a.key for a in small.lake.artifacts()})  # fmt: skip
+    assert name == "refs/retries/" + "f" * 32
+    assert re.fullmatch(r"it is about an artifact that is not in the lake: delete .*\.json", problem)

@@ -66,3 +66,20 @@ def test_what_cannot_be_pooled_is_told(tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").unlink()
     with pytest.raises(MalformedSource, match=r"lacks 1_Pooling/config\.json"):
         read_pooling(folder)
+
+
+def test_pooling_lies_in_a_folder_of_its_own_whose_file_is_recorded(tmp_path: Path) -> None:
+    folder = write_sentence_encoder(tmp_path)
+    modules = json.loads((folder / "modules.json").read_text())
+    for path in ("../elsewhere", "pooling", "deep/1_Pooling"):
+        modules[1]["path"] = path
+        (folder / "modules.json").write_text(json.dumps(modules))
+        with pytest.raises(MalformedSource, match=f"keeps its pooling in '{path}', but only one such as 1_Pooling"):
+            read_pooling(folder)
+
+
+def test_texts_in_lower_case_are_the_tokenizers_matter(tmp_path: Path) -> None:
+    folder = write_sentence_encoder(tmp_path)
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 32, "do_lower_case": True}))
+    with pytest.raises(MalformedSource, match=r"lower-cases texts \(sentence_bert_config\.json\), which is not done"):
+        read_pooling(folder)

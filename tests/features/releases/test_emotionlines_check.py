@@ -52,6 +52,10 @@ def test_the_counts_are_those_of_the_public_list(real: Path) -> None:
     assert {"utterances": sum(listed["utterances"].values()), **by_split, **listed["emotion_total"]} == PUBLISHED
 
 
+TOLD_ONLY = {"mojibake", "misnamed_file"}
+"""What every published file has, and what nobody reads."""
+
+
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_planted_trap_is_found_and_nothing_else(name: str, root: Path, tmp_path: Path) -> None:
     tree = Path(shutil.copytree(root, tmp_path / "EmotionLines"))
@@ -59,8 +63,8 @@ def test_a_planted_trap_is_found_and_nothing_else(name: str, root: Path, tmp_pat
     findings: Findings = EmotionLines().check(tree)
     (anomaly,) = findings.anomalies
     assert anomaly.name == name and PROBLEMS[name] in anomaly.problem
-    assert anomaly.known == (name == "mojibake"), "every published file has it"
-    assert findings.is_clean == (name == "mojibake")
+    assert anomaly.known == (name in TOLD_ONLY)
+    assert findings.is_clean == (name in TOLD_ONLY)
     assert str(tree) not in repr(findings)
 
 

@@ -80,7 +80,9 @@ PROBLEMS = {  # anomaly -> where, what is said
     "alignment_misfit": (f"{D}_F000.wdseg", "its wdseg ends at "),
 }  # fmt: skip
 
-KNOWN = {"apple_double", "missing_dimension", "unknown_category", "majority_differs", "duration_mismatch"}
+KNOWN = {
+    "misnamed_file", "apple_double", "missing_dimension", "unknown_category", "majority_differs", "duration_mismatch",
+}  # fmt: skip
 """Told, but no reason to fail."""
 
 

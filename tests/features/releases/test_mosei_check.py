@@ -20,7 +20,7 @@ from features.sandbox.traps.mosei import HARMLESS, TRAPS, expected
 from warehouse.errors import MissingFolder
 
 EVERY_COPY_HAS = {"negative_start", "out_of_order", "overlap", "fold_without_labels", "unlabelled"}
-TOLD_ONLY = EVERY_COPY_HAS | {"misaligned_text"}
+TOLD_ONLY = EVERY_COPY_HAS | {"misaligned_text", "misnamed_file"}
 
 
 @pytest.fixture(scope="module")

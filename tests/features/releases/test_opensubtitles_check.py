@@ -104,6 +104,7 @@ def test_only_what_is_aligned_counts_where_an_alignment_is_given(root: Path, rea
     n_documents = len(opensubtitles.FILMS)
     assert counts["sentences, not aligned"] == n_documents * (opensubtitles.N_LINES // 5)
     assert counts["sentences, kept"] == len(read_all(reader, root / DOCUMENTS).utterances)
+    assert OpenSubtitles(alignment=f"./{ALIGNMENT}").check(root / DOCUMENTS) == findings
 
 
 @pytest.mark.parametrize(("layout", "name", "plant"), [case for case in CASES if case[1] != "misnamed_file"])

@@ -180,6 +180,27 @@ def test_a_break_on_the_way_is_found() -> None:
     assert there.offset_s == pytest.approx(-20, abs=0.3) and there.score > there.own_score
 
 
+@pytest.mark.parametrize(("seed", "length_s", "n"), [(1, 3_600, 1_400), (60, 2_400, 900), (3, 2_400, 1_400)])
+def test_a_part_that_fits_another_stretch_by_a_hair_stays(seed: int, length_s: int, n: int) -> None:
+    """A film heard badly: a third of its cues not at all, and as much besides."""
+    choose = np.random.default_rng(seed)
+    starts = np.sort(choose.uniform(5, length_s - 10, n))
+    ends = np.minimum(starts + choose.uniform(1, 4, n), np.append(starts[1:] - 0.08, length_s))
+    spans = [(a, b) for a, b in zip(starts.tolist(), ends.tolist(), strict=True) if b - a > 0.6]
+    voice = np.zeros(round(length_s / FRAME_S), dtype=bool)
+    for start_s, end_s in spans:
+        if choose.random() >= 0.35:
+            begins_s = max(0, start_s + choose.normal(0, 0.5))
+            ends_s = end_s - choose.uniform(0, 0.8) + choose.normal(0, 0.5)
+            voice[round(begins_s / FRAME_S) : round(max(begins_s, ends_s) / FRAME_S)] = True
+    for _ in range(int(0.6 * n)):
+        start_s = choose.uniform(0, length_s - 8)
+        voice[round(start_s / FRAME_S) : round((start_s + choose.uniform(0.5, 8)) / FRAME_S)] = True
+    whole = align(spans, voice)
+    assert whole.is_in_place and whole.score > whole.chance
+    assert part_elsewhere(spans, voice, whole) is None
+
+
 def test_few_cues_are_one_part() -> None:
     choose = np.random.default_rng(1)
     spans = dialogue(300, choose)[:90]
