@@ -18,7 +18,7 @@ from warehouse.artifact import Artifact, Request, Work
 from warehouse.schema import SPLIT, UTTERANCES
 from warehouse.tables import read_table, rows_of
 
-VERSION = 1
+VERSION = 2
 
 
 def leakage_work(

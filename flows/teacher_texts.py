@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from models.orders import shard_roles
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact
+from warehouse.catalog import names, plugin_class
 from warehouse.schema import SHARD_INDEX, SPLIT, UTTERANCES
 from warehouse.tables import rows_of
 
@@ -20,6 +21,7 @@ TEXTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("utt
 """One row per text that a checkpoint was trained on."""
 
 _BATCH = 1 << 16  # rows
+_ROOM = "features.extractors"
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,34 @@ class TrainedOn:
     Args:
         split: the table of which the train part was learned.
         packed: (table of utterances, indexes of the shards that hold their transcripts).
+        known: (table of utterances, indexes of the shards that hold features of their transcripts). Rows of features
+            are those of a text, whoever says it: the utterance it was extracted for stands for all.
     """
 
     split: Path
     packed: Sequence[tuple[Path, Sequence[Path]]]
+    known: Sequence[tuple[Path, Sequence[Path]]] = ()
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
+        yield from self._packed()
+        yield from self._known()
+
+    def _known(self) -> Iterator[pa.RecordBatch]:
+        seen = pa.array([], pa.string())
+        in_train = pc.field("part") == "train"
+        trained = rows_of([self.split], SPLIT).to_table(columns=["utterance_id"], filter=in_train)
+        own = trained.column("utterance_id").combine_chunks()
+        for utterances, indexes in self.known:
+            members = rows_of(indexes, SHARD_INDEX).to_table(columns=["utterance_id", "input_id"])
+            learned = members.filter(pc.is_in(members.column("utterance_id"), own))
+            texts = learned.column("input_id").combine_chunks()
+            for batch in rows_of([utterances], UTTERANCES).scanner(columns=TEXTS.names, batch_size=_BATCH).to_batches():
+                ids = batch.column("text_id")
+                new = batch.filter(pc.and_(pc.is_in(ids, texts), pc.invert(pc.is_in(ids, seen))))
+                yield new
+                seen = pa.concat_arrays([seen, new.column("text_id").unique()])
+
+    def _packed(self) -> Iterator[pa.RecordBatch]:
         trained = rows_of([self.split], SPLIT)
         for utterances, indexes in self.packed:
             members = rows_of(indexes, SHARD_INDEX)
@@ -51,18 +75,20 @@ class TrainedOn:
 def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> dict[str, TrainedOn]:
     """The texts that a checkpoint, and every checkpoint it was made from, was trained on, by their keys.
 
-    What counts is the packed transcripts among a checkpoint's inputs (not what anything is called), and of those the
-    train part of its split: what it was only chosen on, it has not learned. Not counted: texts that it knows by their
-    features only, such as hidden layers of another network. Weights that came into the lake from outside have read what
-    nobody here knows.
+    What counts is the packed transcripts among a checkpoint's inputs (not what anything is called), and the features of
+    transcripts, such as another network's hidden layers; of both, the train part of its split: what it was only chosen
+    on, it has not learned. Weights that came into the lake from outside have read what nobody here knows.
     """
     nodes = {node.artifact.key: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
     by_digest = {artifact.digest: artifact for artifact in nodes.values()}
     found = {}
     for key, artifact in sorted(nodes.items()):
-        if artifact.request.kind == "checkpoint" and (packed := _packed_texts(artifact, by_digest)):
+        if artifact.request.kind != "checkpoint":
+            continue
+        packed, known = _packed_texts(artifact, by_digest), _known_texts(artifact, by_digest)
+        if packed or known:
             (split,) = artifact.request.inputs["split"]
-            found[key] = TrainedOn(by_digest[split].path("split.parquet"), packed)
+            found[key] = TrainedOn(by_digest[split].path("split.parquet"), packed, known)
     return found
 
 
@@ -75,6 +101,24 @@ def _packed_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> li
                 for source in shard.request.inputs["utterances"]:
                     packed.setdefault(source, {})[shard.path("index.parquet")] = None
     return [(by_digest[source].path("utterances.parquet"), list(indexes)) for source, indexes in packed.items()]
+
+
+def _known_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> list[tuple[Path, list[Path]]]:
+    """The same of the shards of features of transcripts: each with the readings that its rows were extracted for."""
+    known: dict[str, dict[Path, None]] = {}
+    for digests in shard_roles(checkpoint.request).values():
+        for shard in (by_digest[digest] for digest in digests):
+            if _reads(shard.request.params["source"].get("plugin", {}).get("step", "")):
+                for features in shard.request.inputs["features"]:
+                    for source in by_digest[features].request.inputs["utterances"]:
+                        known.setdefault(source, {})[shard.path("index.parquet")] = None
+    return [(by_digest[source].path("utterances.parquet"), list(indexes)) for source, indexes in known.items()]
+
+
+def _reads(step: str) -> bool:
+    """Whether a step is an extractor that reads transcripts and hears nothing."""
+    room, _, name = step.partition(".")
+    return room == "extractors" and name in names(_ROOM) and getattr(plugin_class(_ROOM, name), "needs", "") == "text"
 
 
 def _ids_near(rows: ds.Dataset, ids: pa.Array, where: pc.Expression | None = None) -> pa.Array:

@@ -6,9 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.extract import feature_schema
+from features.extractors.glove import Glove
+from features.inventory import row_identity
+from features.plugin import FeatureSpec
 from flows.leakage import leakage
 from flows.pack import pack_works
 from flows.teacher_texts import TEXTS, teacher_texts
@@ -16,8 +21,8 @@ from tests.flows.fits import checkpoint, corpus, split, text_shards
 from tests.flows.made import LOGITS, features
 from tests.flows.small import Small
 from warehouse import Artifact, Request, Warehouse
-from warehouse.schema import SPLIT, UTTERANCES, text_id
-from warehouse.tables import check_table, read_table
+from warehouse.schema import FAILURES, SPLIT, UTTERANCES, text_id
+from warehouse.tables import array_cells, check_table, read_table, write_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +73,40 @@ def test_a_student_has_its_teachers_behind_it(lake: Warehouse) -> None:
     assert read_from(lake, teacher) == {language.key: {"films-train0"}, teacher.key: {"lines-train0"}}
 
 
+def glove_shards(lake: Warehouse, said: Artifact, of: Artifact) -> list[Artifact]:
+    """Shards of one reading's vectors, whose rows were extracted for another that says the same."""
+    plugin = Glove("w")
+    ids = read_table(of.path("utterances.parquet"), UTTERANCES).column("text_id").unique().to_pylist()
+    rows = [{"input_id": i} | array_cells("vectors", np.zeros((1, 2), np.float32)) for i in ids]
+    vectors = FeatureSpec("token", ("token", "dim"), 2)
+
+    def write(folder: Path) -> None:
+        write_rows(folder / "features.parquet", rows, feature_schema({"vectors": vectors}))
+        write_rows(folder / "failures.parquet", [], FAILURES)
+
+    params = {"plugin": row_identity("extractors.glove", plugin), "ids": ids}
+    made = lake.materialize(Request("features", "extractors.glove", 1, params, {"utterances": (of.digest,)}), write)
+    return [lake.perform(w) for w in pack_works([said], "extractors.glove", plugin, "vectors", vectors, [made])]
+
+
+def test_who_learned_from_features_of_texts_has_read_the_texts(lake: Warehouse) -> None:
+    lines = corpus(lake, "lines", 2)
+    made = checkpoint(lake, split(lake, lines), {"words": glove_shards(lake, lines, lines)})
+    found = read_from(lake, made)
+    assert found == {made.key: {"lines-train0", "lines-train1"}}
+    student = checkpoint(lake, split(lake, corpus(lake, "acted", 1)), {}, init=made)
+    assert read_from(lake, student) == found
+
+
+def test_of_a_text_that_two_corpora_share_the_one_it_was_extracted_for_stands_for_both(lake: Warehouse) -> None:
+    said = "nobody told me that this would happen today"
+    films, lines = corpus(lake, "films", 1, text=said), corpus(lake, "lines", 1, text=said)
+    made = checkpoint(lake, split(lake, lines), {"words": glove_shards(lake, lines, films)})
+    [texts] = teacher_texts(lake, made).values()
+    rows = pa.Table.from_batches(texts).to_pylist()
+    assert {row["text"] for row in rows} == {said} and {row["utterance_id"][:5] for row in rows} == {"films"}
+
+
 def _copied(artifact: Artifact, folder: Path) -> None:
     for name in artifact.files:
         (folder / name).write_bytes(artifact.path(name).read_bytes())
@@ -102,5 +141,7 @@ def test_the_lineage_of_a_whole_run_reaches_both_text_corpora(small: Small) -> N
     students = [a for a in lake.artifacts("checkpoint") if a.request.step == "students.mced"]
     for student in students:
         behind = [{name.partition("-")[0] for name in ids} for ids in read_from(lake, student).values()]
-        assert sorted(map(sorted, behind)) == [["films"], ["meld"]]
+        assert sorted(map(sorted, behind)) == [["films"], ["films"], ["meld"]], (
+            "language model and teacher by transcripts, the student that imitated the teacher by features of them"
+        )
     assert students
