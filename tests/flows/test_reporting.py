@@ -8,13 +8,15 @@ from flows.leakage_work import read_leakage
 from tests.flows.small import Small
 
 
-def test_the_report_of_a_run_has_looked_at_both_teachers_of_the_student(small: Small) -> None:
+def test_the_report_of_a_run_has_looked_at_all_that_the_student_comes_from(small: Small) -> None:
     (report,) = small.warehouse.artifacts("report")
     found = [read_leakage(small.warehouse.with_digest(digest)[0]) for digest in report.request.inputs["leakage"]]
     assert len(found) == 1, "one model, one fold"
     teachers = {leak.against for leak in found[0].leaks if leak.against.startswith("teacher")}
     checkpoints = {f"teacher {a.key}": a.request.step for a in small.warehouse.artifacts("checkpoint")}
-    assert {checkpoints[name] for name in teachers} == {"students.text_encoder"} and len(teachers) == 2
+    assert sorted(checkpoints[name] for name in teachers) == [
+        "students.mced", "students.text_encoder", "students.text_encoder",
+    ], "the student that imitated the teacher's layers, the teacher, and the language model"  # fmt: skip
     content = json.loads(report.path("report.json").read_text(encoding="utf-8"))
     assert content["leakage"] == [{"model": "distilled", "folds": [found[0].as_json()]}]
 
