@@ -13,7 +13,7 @@ import opensmile
 import pytest
 
 from features import opensmile_engine
-from features.opensmile_engine import Engine, Trial, completed, configuration, levels, only, tried
+from features.opensmile_engine import Engine, Trial, as_one_array, completed, configuration, levels, only, tried
 from features.plugin import RATE_HZ
 from tests.features.own_configuration import write_configuration
 from warehouse.errors import MalformedSource
@@ -96,6 +96,25 @@ def test_descriptors_need_no_functionals() -> None:
     assert "cFunctionals" not in only(whole, "lld;lld_de")
 
 
+def test_a_level_that_puts_others_together_becomes_one_array() -> None:
+    whole = completed(configuration(COMPARE))
+    added = "processArrayFields = 0\npreserveFieldNames = 0\n"
+    heading = "[is13_funcconcat:cVectorConcat]\n"
+    assert as_one_array(whole, "func") == whole.replace(heading, heading + added)
+
+
+def test_a_level_that_does_more_than_put_others_together_is_left_alone(own: Path) -> None:
+    whole = completed(configuration(COMPARE))
+    assert as_one_array(whole, "lld;lld_de") == whole
+    assert as_one_array(whole, "is13_functionalsA") == whole
+    assert as_one_array(whole, "nowhere") == whole
+    arrays_only = whole.replace("includeSingleElementFields = 1", "")
+    assert as_one_array(arrays_only, "func") == arrays_only
+    chosen = whole.replace("includeSingleElementFields = 1", "includeSingleElementFields = 1\nprocessArrayFields = 1")
+    assert as_one_array(chosen, "func") == chosen
+    assert as_one_array(completed(configuration(own)), "func") == completed(configuration(own))
+
+
 # -- the engine ------------------------------------------------------------------------------------------------
 
 
@@ -105,6 +124,28 @@ def test_without_what_it_does_not_need_it_gives_the_same(own: Path) -> None:
     assert all_of_it.names == part_of_it.names
     for n_samples in (16_000, 7_777, 960):
         assert np.array_equal(all_of_it.frames(noise(n_samples)), part_of_it.frames(noise(n_samples)))
+
+
+@pytest.mark.parametrize("path", [COMPARE, EGEMAPS])
+def test_as_one_array_it_gives_the_same_under_the_same_names(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = only(completed(configuration(path)), "func")
+    fast = Engine(text, "func")
+    monkeypatch.setattr(opensmile_engine, "as_one_array", lambda text, level: text)
+    plain = Engine(text, "func")
+    assert fast.names == plain.names
+    for n_samples in (16_000, 7_777, 960, 100, 16_000):
+        assert np.array_equal(fast.frames(noise(n_samples)), plain.frames(noise(n_samples)))
+    assert fast.step_s == plain.step_s == 0
+
+
+def test_an_array_of_another_number_of_features_is_not_used(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = completed(configuration(own))
+    expected = Engine(text, "func").frames(noise(8_000))
+    two = text.replace("Means.absmean = 0", "Means.absmean = 1")
+    monkeypatch.setattr(opensmile_engine, "as_one_array", lambda text, level: two)
+    engine = Engine(text, "func")
+    assert len(engine.names) == 1
+    assert np.array_equal(engine.frames(noise(8_000)), expected)
 
 
 def test_a_clip_leaves_nothing_behind(own: Path) -> None:
