@@ -24,12 +24,15 @@ VERSION = 1
 PATTERNS = (
     "config.json", "generation_config.json", "model*.safetensors", WEIGHTS[1],
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "normalizer.json",
-    "vocab.json", "*.txt", "*.model", "*.spm", "bpe.codes",
+    "vocab.json", "target_vocab.json", "*.txt", "*.model", "*.spm", "bpe.codes",
     "preprocessor_config.json", "processor_config.json",
     "modules.json", "sentence_bert_config.json", "*_Pooling/config.json",
 )  # fmt: skip
 """The files of a folder that may make its numbers: networks, tokenizers, preprocessors, pooling, and word vectors
 (`*.txt`). Others (README.md, pytorch_model.bin, tf_model.h5, onnx, .git) are never read, so they are not hashed."""
+
+SPEAKING = ("text_to_speech", "vocoder", "speaker_encoder")
+"""The folders of a checkpoint that speaks, each of them a checkpoint by itself."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,15 @@ def placed_folder(said: str, weights: Path | None, beside: Path) -> Path:
 def files_of(folder: Path) -> list[str]:
     """The files below a checkpoint's folder that may make its numbers, by relative path.
 
+    A folder without config.json that has any of the folders of SPEAKING is what these hold, and nothing else.
+
     Raises:
         MalformedSource: no checkpoint that can be read: no config.json with safetensors beside it, and no word vectors;
-            or an index of weights that names what is not beside it.
+            an index of weights that names what is not beside it; or some of the folders of SPEAKING, but not all.
     """
+    if not (folder / "config.json").is_file() and any((folder / part).is_dir() for part in SPEAKING):
+        require_speaking(folder)
+        return sorted(f"{part}/{path}" for part in SPEAKING for path in files_of(folder / part))
     relative = (path.relative_to(folder).as_posix() for depth in ("*", "*/*") for path in folder.glob(depth))
     found = sorted(
         path for path in relative
@@ -73,6 +81,18 @@ def files_of(folder: Path) -> list[str]:
         if "config.json" not in found:
             raise MalformedSource(folder, "lacks config.json, which describes the network of its weights")
     return found
+
+
+def require_speaking(folder: Path) -> None:
+    """Refuses a folder that lacks any of the folders of SPEAKING.
+
+    Raises:
+        MalformedSource: says which.
+    """
+    absent = [part for part in SPEAKING if not (folder / part).is_dir()]
+    if absent:
+        problem = f"lacks {' and '.join(absent)}: a checkpoint that speaks has the folders {', '.join(SPEAKING)}"
+        raise MalformedSource(folder, problem)
 
 
 def _pieces(folder: Path) -> set[str]:

@@ -59,7 +59,17 @@ def read_tokenizer(checkpoint: Path) -> Any:
         MalformedSource: it cannot be read, or its files are not there, and `transformers` made one that knows no word.
     """
     files = "its tokenizer's files, best a tokenizer.json"
-    tokenizer = read_preprocessor("AutoTokenizer", checkpoint, files)
+    try:
+        tokenizer = read_preprocessor("AutoTokenizer", checkpoint, files)
+    except MalformedSource as error:
+        pieces = sorted(path.name for path in checkpoint.glob("*.model"))
+        if not pieces:
+            raise
+        raise MalformedSource(
+            checkpoint,
+            f"needs a tokenizer.json beside {pieces[0]}: write it once, where the packages sentencepiece and protobuf "
+            "are, with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
+        ) from error
     if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
         raise MalformedSource(checkpoint, f"needs {files} (without, no word is known)")
     return tokenizer
@@ -80,7 +90,9 @@ def read_preprocessor(kind: str, checkpoint: Path, files: str) -> Any:
     try:
         with quiet():
             return getattr(transformers, kind).from_pretrained(checkpoint, local_files_only=True)
-    except (OSError, ValueError, ImportError, TypeError) as error:  # TypeError: of a vocabulary that is not there
+    except OSError as error:  # its own words say how to fetch them
+        raise MalformedSource(checkpoint, f"needs {files} (which is not there, or cannot be read)") from error
+    except (ValueError, ImportError, TypeError) as error:  # TypeError: of a vocabulary that is not there
         raise MalformedSource(checkpoint, f"needs {files} ({_first_line(error)})") from error
 
 
@@ -98,7 +110,7 @@ def load_network(checkpoint: Path, kind: str, unneeded: str) -> Any:
     import transformers
 
     require_safetensors(checkpoint)
-    with quiet():
+    with quiet(), torch.random.fork_rng([]):  # some networks draw weights before theirs are read
         network, loading = getattr(transformers, kind).from_pretrained(
             checkpoint, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
@@ -129,7 +141,7 @@ def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
         array([ 1., inf], dtype=float16)
     """
     with np.errstate(over="ignore"):
-        return array.astype(dtype)
+        return array.astype(dtype, copy=False)
 
 
 def device_of(device: str) -> str:

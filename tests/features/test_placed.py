@@ -9,12 +9,15 @@ import pytest
 
 from features.extractors.encoder import Encoder
 from features.extractors.glove import Glove
+from features.extractors.synthesis import Synthesis
 from features.placed import files_of, placed_folder, record, record_work, unchanged, weights_ref
 from features.raw import RawDigests
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_glove import write_glove
 from tests.features.tiny_speech import write_speech_encoder
+from tests.features.tiny_synthesis import write_speaker
 from tests.features.tiny_text import write_sentence_encoder
+from tests.features.tiny_translation import write_translator
 from warehouse import Warehouse
 from warehouse.errors import MalformedSource, WeightsChanged
 from warehouse.schema import FILES
@@ -55,6 +58,64 @@ def test_what_each_kind_of_checkpoint_is_made_of(tmp_path: Path) -> None:
     assert files_of(write_glove(tmp_path / "glove")) == ["vectors.txt"]
     speech = files_of(write_speech_encoder(tmp_path / "speech"))
     assert speech == ["config.json", "model.safetensors", "preprocessor_config.json"]
+
+
+def test_a_checkpoint_that_speaks_is_its_three_folders(tmp_path: Path) -> None:
+    folder = write_speaker(tmp_path / "speaker")
+    assert files_of(folder) == [
+        "speaker_encoder/config.json", "speaker_encoder/model.safetensors", "speaker_encoder/preprocessor_config.json",
+        "text_to_speech/config.json", "text_to_speech/generation_config.json", "text_to_speech/model.safetensors",
+        "text_to_speech/spm_char.model", "text_to_speech/tokenizer_config.json",
+        "vocoder/config.json", "vocoder/model.safetensors",
+    ]  # fmt: skip
+    for name in ("LICENSE.txt", "README.md", "vocoder/pytorch_model.bin", "other/config.json"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no number")
+    assert len(files_of(folder)) == 10
+    (folder / "vocoder" / "model.safetensors").unlink()
+    with pytest.raises(MalformedSource, match=r"vocoder: holds pytorch_model\.bin but no model\.safetensors"):
+        files_of(folder)
+
+
+@pytest.mark.parametrize(("present", "told"), [
+    (("text_to_speech", "speaker_encoder"), "lacks vocoder: a checkpoint that speaks has the folders text_to_speech,"),
+    (("vocoder",), "lacks text_to_speech and speaker_encoder: a checkpoint that speaks"),
+])  # fmt: skip
+def test_a_checkpoint_that_lacks_what_it_speaks_with_is_told(
+    tmp_path: Path, present: tuple[str, ...], told: str
+) -> None:
+    for name in present:
+        (tmp_path / name).mkdir()
+    with pytest.raises(MalformedSource, match=told):
+        files_of(tmp_path)
+
+
+def test_folders_beside_a_network_of_its_own_are_no_part_of_it(bert: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(bert, tmp_path / "bert"))
+    (folder / "vocoder").mkdir()
+    assert files_of(folder) == files_of(bert)
+
+
+def test_a_translator_is_its_tokenizers_too(tmp_path: Path) -> None:
+    folder = write_translator(tmp_path)
+    (folder / "target_vocab.json").write_text("{}")
+    assert files_of(folder) == [
+        "config.json", "generation_config.json", "model.safetensors", "source.spm", "target.spm",
+        "target_vocab.json", "tokenizer_config.json", "vocab.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["text_to_speech", "vocoder", "speaker_encoder"])
+def test_a_change_in_any_part_is_told_and_is_another_checkpoint(tmp_path: Path, part: str) -> None:
+    folder, warehouse = write_speaker(tmp_path / "speaker"), lake(tmp_path)
+    plugin = Synthesis(record(warehouse, folder).digest)
+    config = folder / part / "config.json"
+    with unchanged(warehouse.root, plugin, folder):
+        pass
+    config.write_text(config.read_text() + "\n")
+    with pytest.raises(WeightsChanged, match=f"{part}/config.json"), unchanged(warehouse.root, plugin, folder):
+        pytest.fail("it was not looked at before")
+    assert record(warehouse, folder).digest != plugin.weights
 
 
 def test_files_that_are_links_as_download_caches_have_them(bert: Path, tmp_path: Path) -> None:

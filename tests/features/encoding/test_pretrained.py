@@ -17,9 +17,11 @@ from features.encoding.pretrained import (
     load_network,
     read_config,
     read_preprocessor,
+    read_tokenizer,
     require_safetensors,
 )
 from tests.features.tiny_bert import write_bert
+from tests.features.tiny_text import write_text_encoder
 from warehouse.errors import InvalidField, MalformedSource
 
 
@@ -82,8 +84,19 @@ def test_a_folder_without_config_or_of_an_unknown_network(tmp_path: Path) -> Non
 
 def test_a_preprocessor_that_is_not_there(tmp_path: Path) -> None:
     shutil.copy(write_bert(tmp_path / "bert") / "config.json", tmp_path)
-    with pytest.raises(MalformedSource, match=r"needs preprocessor_config.json \("):
+    with pytest.raises(MalformedSource, match=r"needs preprocessor_config.json \(.*\)$") as told:
         read_preprocessor("AutoFeatureExtractor", tmp_path, "preprocessor_config.json")
+    assert "http" not in str(told.value), "nothing is fetched here"
+
+
+def test_a_tokenizer_of_sentencepiece_alone_is_told_with_a_way_out(tmp_path: Path) -> None:
+    """As DeBERTa-v3 was published. `transformers` would ask for tiktoken, which has nothing to do with it."""
+    write_text_encoder(tmp_path, "deberta")
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "spm.model").write_bytes(b"pieces")
+    way_out = r"write it once, where the packages sentencepiece and protobuf are, .*\.save_pretrained\(FOLDER\)$"
+    with pytest.raises(MalformedSource, match=rf"needs a tokenizer\.json beside spm\.model: {way_out}"):
+        read_tokenizer(tmp_path)
 
 
 def test_an_absent_layer_is_told() -> None:
