@@ -3,6 +3,10 @@
 Library versions are recorded, not hashed. In an environment that is new to an extractor, its canary runs first: the
 same numbers within its tolerance, and its rows stay where they were; other numbers, and rows from there on have a
 namespace of their own, so that old and new are never mixed.
+
+What all are compared with are the numbers of the first. They are an artifact of their own (`first_canary`) whose
+request names no environment: of two environments that are the first at once, one commits it, and the other is given
+it and is compared with it.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +128,8 @@ def settled(plugin: Any, canary: Artifact) -> Any:
 
 def awaited(warehouse: Warehouse, request: Request) -> dict[str, tuple[str, str]] | None:
     """What has moved, for a canary that has not run; None if it will be the first, whose namespace is known."""
-    reference = _reference(_canaries(warehouse, request))
-    return None if reference is None else _moved(reference.request, request)
+    reference = _reference(warehouse, request)
+    return _moved(reference.request, request) or None if reference else None
 
 
 def verdict_of(canary: Artifact) -> Verdict:
@@ -148,48 +153,85 @@ def write_canary(folder: Path, lake: Path, request: Request, plugin: Any, device
             raise answer  # a fault is no number: it must not become what later environments are held against
         else:
             numbers |= {(clip.input_id, name): np.asarray(answer[name]) for name in outputs}
-    rows = [{"clip": clip, "output": name} | array_cells("value", a) for (clip, name), a in numbers.items()]
-    write_rows(folder / "numbers.parquet", rows, SCHEMA)
-    own = _Own(numbers, outputs, {name: short_digest(asdict(spec)) for name, spec in outputs.items()})
-    verdict = _judged(_canaries(Warehouse(lake), request), request, own, plugin.tolerance)
-    whole = replace(verdict, tolerance=plugin.tolerance, promised=own.promised, refused=refused)
-    (folder / "verdict.json").write_bytes(canonical_json(asdict(whole)))
+    promised = {name: short_digest(asdict(spec)) for name, spec in outputs.items()}
+    own = _Own(numbers, outputs, Verdict(tolerance=plugin.tolerance, promised=promised, refused=refused))
+    _write(folder, own, _judged(Warehouse(lake), request, own))
 
 
 @dataclass(frozen=True)
 class _Own:
-    """What an extractor gave now."""
+    """What an extractor gave now, and the verdict if nothing was there to compare it with."""
 
     numbers: Numbers
     outputs: Mapping[str, FeatureSpec]
-    promised: Mapping[str, str]
+    first: Verdict
 
 
-def _judged(before: Sequence[Artifact], request: Request, own: _Own, tolerance: float) -> Verdict:
-    reference = _reference(before)
+@dataclass(frozen=True)
+class _Reference:
+    """What all canaries of an extractor are compared with: the request of the first, and where its numbers are."""
+
+    request: Request
+    artifact: Artifact
+
+
+def _write(folder: Path, own: _Own, verdict: Verdict) -> None:
+    rows = [{"clip": clip, "output": name} | array_cells("value", a) for (clip, name), a in own.numbers.items()]
+    write_rows(folder / "numbers.parquet", rows, SCHEMA)
+    (folder / "verdict.json").write_bytes(canonical_json(asdict(verdict)))
+
+
+def _judged(warehouse: Warehouse, request: Request, own: _Own) -> Verdict:
+    reference = _reference(warehouse, request)
     if reference is None:
-        return Verdict()
-    drift, where = _drift(reference, own)
-    namespace = _fork(before, own, tolerance) if drift > tolerance else ""
-    size = drift if math.isfinite(drift) else None
-    return Verdict(namespace, reference.key, _moved(reference.request, request), size, where)
+        warehouse.materialize(_first_request(request), partial(_write_first, request=request, own=own))
+        reference = _reference(warehouse, request)
+    if reference is None or reference.request == request:
+        return own.first
+    drift, where = _drift(reference.artifact, own)
+    tolerance = own.first.tolerance
+    namespace = _fork(_canaries(warehouse, request), own) if drift > tolerance else ""
+    return replace(
+        own.first, namespace=namespace, reference=reference.request.key, moved=_moved(reference.request, request),
+        drift=drift if math.isfinite(drift) else None, where=where,
+    )  # fmt: skip
 
 
-def _fork(before: Sequence[Artifact], own: _Own, tolerance: float) -> str:
+def _first_request(request: Request) -> Request:
+    """The request of the first canary's numbers, the same in every environment."""
+    return replace(request, kind="first_canary", params={"plugin": request.params["plugin"]})
+
+
+def _write_first(folder: Path, request: Request, own: _Own) -> None:
+    _write(folder, own, own.first)
+    (folder / "environment.json").write_bytes(canonical_json(request.params["environment"]))
+
+
+def _reference(warehouse: Warehouse, request: Request) -> _Reference | None:
+    """What a canary is compared with; in a lake of before there were first canaries, the oldest that is no other's."""
+    first = warehouse.find(_first_request(request))
+    if first is not None:
+        environment = json.loads(first.path("environment.json").read_bytes())
+        return _Reference(replace(request, params={**request.params, "environment": environment}), first)
+    oldest = (canary for canary in _canaries(warehouse, request) if not verdict_of(canary).reference)
+    return next((_Reference(canary.request, canary) for canary in oldest), None)
+
+
+def _fork(before: Sequence[Artifact], own: _Own) -> str:
     """The nearest fork that these numbers agree with, or else a new one; a fork is named after what began it."""
     drifts = {}
     for canary in before:
         name = verdict_of(canary).namespace
         if name and name == _digest_of(_numbers(canary), verdict_of(canary).promised):
             drifts[name] = _drift(canary, own)[0]
-    agreeing = [name for name, drift in drifts.items() if drift <= tolerance]
-    return min(agreeing, key=lambda name: (drifts[name], name), default=_digest_of(own.numbers, own.promised))
+    agreeing = [name for name, drift in drifts.items() if drift <= own.first.tolerance]
+    return min(agreeing, key=lambda name: (drifts[name], name), default=_digest_of(own.numbers, own.first.promised))
 
 
 def _drift(canary: Artifact, own: _Own) -> tuple[float, str]:
     there = verdict_of(canary).promised
-    for name in sorted(there.keys() | own.promised.keys()):
-        if there.get(name) != own.promised.get(name):
+    for name in sorted(there.keys() | own.first.promised.keys()):
+        if there.get(name) != own.first.promised.get(name):
             return math.inf, f"'{name}'"
     return drift_of(_numbers(canary), own.numbers, own.outputs)
 
@@ -233,10 +275,6 @@ def _canaries(warehouse: Warehouse, request: Request) -> list[Artifact]:
     """Those of the same extractor, oldest first."""
     whose = short_digest(request.params["plugin"])
     return [a for a in warehouse.artifacts("canary") if short_digest(a.request.params["plugin"]) == whose]
-
-
-def _reference(canaries: Sequence[Artifact]) -> Artifact | None:
-    return next((canary for canary in canaries if not verdict_of(canary).reference), None)
 
 
 def _moved(there: Request, here: Request) -> dict[str, tuple[str, str]]:

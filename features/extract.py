@@ -7,6 +7,7 @@ corpora that share a clip share its rows.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -17,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from features.audio import decode_many
-from features.canary import canary_work, settled
-from features.guard import guarded, one_by_one
+from features.canary import canary_work, settled, verdict_of
+from features.guard import death_of, guarded, noted, one_by_one
 from features.inventory import checkpoint_inputs, holding, input_id, row_identity, row_key, treated, tries
 from features.placed import record, unchanged
 from features.plugin import Clip, FeatureSpec
@@ -31,6 +32,7 @@ from warehouse.errors import (
     ArtifactNotFound,
     EmolakeError,
     NothingToHear,
+    ProcessDied,
     SourceChanged,
     UnreadableAudio,
 )
@@ -116,6 +118,10 @@ def extract(
     """Extracts what is missing, one batch after the other in this process, and returns every artifact that holds rows
     of this extractor.
 
+    A clip that crashes a native library takes this process along, for there is no other: a recipe's run has processes
+    for that, and records such a clip as a failure. Where the canary of this environment keeps the rows apart from those
+    made before, a UserWarning says which library moved, and by how much.
+
     Args:
         extractor: a file name of `features/extractors`.
         corpora: names of ingested corpora.
@@ -140,7 +146,10 @@ def extract(
         artifacts += [warehouse.with_digest(d)[0] for d in ref["utterances"]]
         roots[corpus] = Path(ref["root"])
     step = f"extractors.{extractor}"
-    plugin = settled(plugin, warehouse.perform(canary_work(warehouse, step, plugin, device, checkpoint)))
+    canary = warehouse.perform(canary_work(warehouse, step, plugin, device, checkpoint))
+    if verdict_of(canary).sentence:
+        warnings.warn(f"extractor '{extractor}': {verdict_of(canary).sentence}", stacklevel=2)
+    plugin = settled(plugin, canary)
     for work in works(warehouse, step, plugin, artifacts, roots, device, checkpoint):
         warehouse.perform(work)
     return holding(warehouse, "features", step, plugin)
@@ -210,7 +219,7 @@ def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[di
     batch: list[dict[str, Any]] = []
     total_s = 0.0
     for row in rows:
-        length_s = row["end_s"] - row["start_s"] or WORD_S * len(row["text"].split())
+        length_s = row["end_s"] - row["start_s"] or WORD_S * _n_words(row["text"])
         if batch and total_s + length_s > batch_s:
             yield batch
             batch, total_s = [], 0.0
@@ -220,22 +229,35 @@ def _batches(rows: Sequence[dict[str, Any]], batch_s: float) -> Iterator[list[di
         yield batch
 
 
+def _n_words(text: str) -> int:
+    """Words, or a twelfth of the bytes where they are more: not all languages set words apart."""
+    return max(len(text.split()), len(text.encode()) // 12)
+
+
 def decoded(
     lake: Path, step: str, needs: str, rows: Sequence[Mapping[str, Any]], roots: Mapping[str, Path]
 ) -> tuple[list[Clip], list[dict[str, Any]]]:
-    """Decodes what must be heard; what cannot be decoded becomes a failures row."""
+    """Decodes what must be heard; what cannot be decoded, or killed a process, becomes a failures row."""
+    clips, failures, living = [], [], []
+    for row in rows:
+        exit_code = death_of(row["input_id"], row["recording_id"])
+        if exit_code is None:
+            living.append(row)
+        else:
+            failures.append(_failure(row["input_id"], rows, step, ProcessDied(exit_code)))
     if needs == "text":
-        return [Clip(row["input_id"], text=row["text"]) for row in rows], []
+        return [Clip(row["input_id"], text=row["text"]) for row in living], failures
     digests = RawDigests(lake)
-    clips, failures = [], []
     try:
         for (corpus, path, channel), group in groupby(
-            rows, key=lambda row: (row["corpus"], row["path"], row["channel"])
+            living, key=lambda row: (row["corpus"], row["path"], row["channel"])
         ):
             own = list(group)
             if digests.raw_file(roots[corpus], path).sha256 != own[0]["recording_id"]:
                 raise SourceChanged(roots[corpus] / path)
-            for row, wave in zip(own, _waves(roots[corpus], path, own, channel), strict=True):
+            with noted(own[0]["recording_id"]):
+                waves = _waves(roots[corpus], path, own, channel)
+            for row, wave in zip(own, waves, strict=True):
                 if isinstance(wave, Exception):
                     failures.append(_failure(row["input_id"], rows, step, wave))
                 else:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +16,52 @@ from features.plugin import Clip, FeatureSpec, Interval
 from warehouse.errors import Untreatable
 
 Answer = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How a work is done again whose processes died: each clip by itself, so that the next death says whose it was.
+
+    Args:
+        note: told the id of the clip, or of the recording, that is given to a library next, and '' when that is done.
+        first: clips to begin with: a process died while they were treated.
+        died: clip or recording -> exit code of the second process that died of it; it is not tried again.
+    """
+
+    note: Callable[[str], None]
+    first: AbstractSet[str] = frozenset()
+    died: Mapping[str, int] = field(default_factory=dict)
+
+
+_APART: ContextVar[Apart | None] = ContextVar("_APART", default=None)
+
+
+@contextmanager
+def apart(how: Apart | None) -> Iterator[None]:
+    """Within, clips are treated each by itself; as ever where None is given."""
+    token = _APART.set(how)
+    try:
+        yield
+    finally:
+        _APART.reset(token)
+
+
+def death_of(clip: str, recording: str) -> int | None:
+    """With what exit code a process died of a clip, or of its recording; None where none did."""
+    how = _APART.get()
+    return how.died.get(clip, how.died.get(recording)) if how else None
+
+
+@contextmanager
+def noted(place: str) -> Iterator[None]:
+    """A death within is known to be of this clip or recording, where clips are treated apart."""
+    how = _APART.get()
+    if how:
+        how.note(place)
+    yield
+    if how:
+        how.note("")
 
 
 def guarded(
@@ -21,6 +72,15 @@ def guarded(
     The batch is tried at once; where that fails, its clips one by one. Where memory does not hold the
     batch, its two halves are tried, and so on; where it does not hold one clip, that stops the run.
     """
+    if _APART.get():
+        yield from _each_by_itself(lambda clip: next(_tried(run, [clip], outputs))[1], clips)
+    else:
+        yield from _tried(run, clips, outputs)
+
+
+def _tried(
+    run: Callable[[Sequence[Clip]], Sequence[Answer]], clips: Sequence[Clip], outputs: Mapping[str, FeatureSpec]
+) -> Iterator[tuple[Clip, Answer | Exception]]:
     if not clips:
         return
     try:
@@ -42,21 +102,39 @@ def guarded(
         _free_memory()  # here, where the error is gone and all that its frames held
         parts = [clips[: len(clips) // 2], clips[len(clips) // 2 :]]
     for part in parts:
-        yield from guarded(run, part, outputs)
+        yield from _tried(run, part, outputs)
 
 
 def one_by_one(
     align: Callable[[Clip], Sequence[Interval]], clips: Sequence[Clip]
 ) -> Iterator[tuple[Clip, Sequence[Interval] | Exception]]:
     """Each clip with its intervals or the exception it caused."""
-    for clip in clips:
+
+    def answer(clip: Clip) -> Sequence[Interval] | Exception:
         try:
-            answer = align(clip)
+            return align(clip)
         except Exception as error:
             _let_pass(error)
-            yield clip, error
-        else:
-            yield clip, answer
+            return error
+
+    yield from _each_by_itself(answer, clips)
+
+
+def _each_by_itself(answer: Callable[[Clip], T], clips: Sequence[Clip]) -> Iterator[tuple[Clip, T]]:
+    """Each clip with its answer, in order, whichever was treated first."""
+    how = _APART.get()
+    early = {}
+    for clip in clips:
+        if how and clip.input_id in how.first:
+            with noted(clip.input_id):
+                early[clip.input_id] = answer(clip)
+    for clip in clips:
+        if clip.input_id in early:
+            yield clip, early[clip.input_id]
+            continue
+        with noted(clip.input_id):
+            found = answer(clip)
+        yield clip, found
 
 
 def _let_pass(error: Exception) -> None:

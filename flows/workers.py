@@ -1,4 +1,4 @@
-"""Processes that do works: not the flow's own, so that a crash in a native library takes one work and not the run."""
+"""Processes that do works: not the flow's own, so that a crash in a native library takes a clip and not the run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -16,14 +17,28 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
+from features.guard import Apart, apart
 from infra.launch import run_job, stop_jobs
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.errors import WorkerDied
 
+MOST_DIED = 10
+"""Clips of one work that may kill processes; if more do, the library is held to be at fault and not they."""
+
+_OF_CLIPS = ("features", "intervals")
+"""Kinds of works that can record what became of each clip."""
+
+_LONGEST_PLACE = 256
+
 
 class Workers:
     """Answers works: functions in a pool of processes, jobs through the launcher.
+
+    A process that dies breaks the pool and every work in flight with it. None of them is guilty yet: each is done
+    again, in a process of its own while nothing else is begun. A work that kills this one too is done clip by clip, in
+    a new process after each death, which begins with the clips at which those before it died. At the second death of
+    one clip, or of one recording that is decoded, it is left out as a failure.
 
     Args:
         n_workers: processes of the pool.
@@ -34,9 +49,15 @@ class Workers:
         self.lake, self.n_workers, self.device = lake, n_workers, device
         self._stopped = threading.Event()
         # 'spawn': the parent has threads, and a forked child could inherit a held lock.
-        context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("spawn")
         _start_tracker()
-        self._pool = ProcessPoolExecutor(n_workers, context, _prepare, (os.getpid(),))
+        self._beginning = threading.Lock()
+        self._alone = threading.Lock()
+        self._place = self._context.RawArray("c", _LONGEST_PLACE)
+        self._pool = self._single = self._processes(n_workers)
+
+    def _processes(self, n_workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(n_workers, self._context, _prepare, (os.getpid(), self._place))
 
     def batches(self, works: Iterable[Work]) -> list[list[Work]]:
         """The works as they are answered: functions one by one; jobs dealt out to as many processes as there are
@@ -52,33 +73,86 @@ class Workers:
         """Does one of the `batches`, or finds that it is done.
 
         Raises:
-            WorkerDied: the process that did it was killed or crashed. Whatever the work itself raised.
+            WorkerDied: processes that did it were killed or crashed, and it was no clip's fault. Whatever the work
+                itself raised.
         """
         if works[0].function is None:
             requests = [work.request.as_json() for work in works]
-            run_job(self.lake, requests, self.device, note, stopped=self._stopped)
+            weights = {d: folder for work in works for d, folder in work.arguments.get("weights", {}).items()}
+            run_job(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
             warehouse = Warehouse(self.lake)
             return [warehouse.find_folder(warehouse.folder_of(work.request)) for work in works]
-        try:
-            return [self._submit(work).result() for work in works]
-        except BrokenProcessPool as error:
-            raise WorkerDied(works[0].request.step) from error
+        return [self._answer(work) for work in works]
 
-    def _submit(self, work: Work) -> Future[Artifact]:
-        """Ctrl-C waits while a process may be started: one that is hit before `_prepare` would print a traceback."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what this thread starts
+    def _answer(self, work: Work) -> Artifact:
         try:
-            return self._pool.submit(_perform, self.lake, work)
+            with self._alone:
+                future = self._submit(self._pool, work)
+            return future.result()
+        except BrokenProcessPool:
+            with self._alone:
+                if self._pool._broken:
+                    self._pool = self._processes(self.n_workers)
+                return self._again(work)
+
+    def _again(self, work: Work) -> Artifact:
+        """Does a work whose process died, and leaves out the clips that processes die of.
+
+        Raises:
+            WorkerDied: they die at no clip, or at too many of them, or the work has no clips.
+        """
+        deaths, died = Counter[str](), dict[str, int]()
+        how = None
+        while True:
+            answer = self._attempt(work, how)
+            if isinstance(answer, Artifact):
+                return answer
+            place, exit_code = answer
+            deaths[place] += 1
+            if deaths[place] == 2:
+                died[place] = exit_code
+            if work.request.kind not in _OF_CLIPS or "" in died or len(died) > MOST_DIED:
+                raise WorkerDied(work.request.step)
+            how = Apart(_note, frozenset(deaths), dict(died))
+
+    def _attempt(self, work: Work, how: Apart | None) -> Artifact | tuple[str, int]:
+        """Does a work in a process of its own, or says at which clip or recording it died ('' at none) and how."""
+        self._place.value = b""
+        pool = self._single = self._processes(1)
+        try:
+            future = self._submit(pool, work, how)
+            processes = _members(pool)  # none if they were stopped since
+            return future.result()
+        except BrokenProcessPool:
+            pool.shutdown()  # when this returns, the process is gone and has an exit code
+            return self._place.value.decode(), sum(process.exitcode or 0 for process in processes)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            pool.shutdown()
+
+    def _submit(self, pool: ProcessPoolExecutor, work: Work, how: Apart | None = None) -> Future[Artifact]:
+        """Ctrl-C waits while a process may be started: one that is hit before `_prepare` would print a traceback.
+
+        Raises:
+            WorkerDied: the processes were stopped.
+        """
+        with self._beginning:
+            if self._stopped.is_set():
+                raise WorkerDied(work.request.step)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what this thread starts
+            try:
+                return pool.submit(_perform, self.lake, work, how)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them."""
-        self._stopped.set()
+        with self._beginning:
+            self._stopped.set()
         stop_jobs()
-        busy: Mapping[int, Any] = self._pool._processes or {}
-        processes = list(busy.values())
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        pools = (self._pool, self._single)
+        processes = [process for pool in pools for process in _members(pool)]
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
         for process in processes:
@@ -105,12 +179,27 @@ def _start_tracker() -> None:
         sys.warnoptions.pop()
 
 
-def _perform(lake: Path, work: Work) -> Artifact:
-    return Warehouse(lake).perform(work)
+def _members(pool: ProcessPoolExecutor) -> list[Any]:
+    """The processes of a pool; none of one that was shut down."""
+    return list((pool._processes or {}).values())
 
 
-def _prepare(parent: int) -> None:
+def _perform(lake: Path, work: Work, how: Apart | None) -> Artifact:
+    with apart(how):
+        return Warehouse(lake).perform(work)
+
+
+def _note(place: str) -> None:
+    _places[-1].value = place.encode()
+
+
+_places: list[Any] = []
+"""Of a process of the pool: memory that outlives it, for what it is at."""
+
+
+def _prepare(parent: int, place: Any) -> None:
     """In each process: Ctrl-C is the parent's to answer, and a parent that was killed takes its children along."""
+    _places.append(place)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

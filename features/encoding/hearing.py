@@ -36,6 +36,28 @@ def check_windows(where: str, window_s: float, context_s: float) -> None:
         raise InvalidField(where, "context_s", problem)
 
 
+def frames_at_once(
+    where: str, window_s: float, context_s: float, hop: int, most: int | None = None
+) -> tuple[int, int]:
+    """Whole frames of a window, and of its context on either side.
+
+    Args:
+        most: frames that the network hears at once whatever is asked.
+
+    Raises:
+        InvalidField: names `window_s`, which holds no frame, or `context_s`, which leaves none to keep.
+    """
+    size, context = frames_in(window_s, hop), frames_in(context_s, hop)
+    size = size if most is None else min(size, most)
+    frame_s = hop / RATE_HZ
+    if not size:
+        raise InvalidField(where, "window_s", f"is {window_s:g}, but one frame of this network lasts {frame_s:g} s")
+    if 2 * context >= size:
+        problem = f"is {context_s:g}, {context} frames of {frame_s:g} s on either side, but a window has {size}: "
+        raise InvalidField(where, "context_s", problem + "none of them would be kept")
+    return size, context
+
+
 def read_sound_preprocessor(where: str, checkpoint: Path) -> Any:
     """The checkpoint's own preprocessor of sound.
 

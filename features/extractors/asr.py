@@ -9,7 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from features.encoding.hearing import CONVOLUTIONAL, check_windows, hear_samples, read_sound_preprocessor
+from features.encoding.hearing import (
+    CONVOLUTIONAL,
+    check_windows,
+    frames_at_once,
+    hear_samples,
+    read_sound_preprocessor,
+    steps_of_network,
+)
 from features.encoding.pretrained import device_of, load_network, one_thread, read_config, read_preprocessor
 from features.plugin import Clip, FeatureSpec, Needs, heard
 from warehouse.errors import InvalidField
@@ -53,13 +60,13 @@ class Asr:
 
     def outputs(self, checkpoint: Path) -> Mapping[str, FeatureSpec]:
         """What every recogniser promises; reads config.json and no weights."""
-        _check(read_config(checkpoint))
+        self._check(read_config(checkpoint))
         return {"text": FeatureSpec("token", ("byte", "dim"), 1, "uint8")}
 
     def load(self, device: str, checkpoint: Path) -> Callable[[Sequence[Clip]], list[dict[str, np.ndarray]]]:
         import torch
 
-        _check(read_config(checkpoint))
+        self._check(read_config(checkpoint))
         preprocessor = read_sound_preprocessor(_WHERE, checkpoint)
         tokenizer = read_preprocessor("Wav2Vec2CTCTokenizer", checkpoint, "tokenizer_config.json and vocab.json")
         network = load_network(checkpoint, "AutoModelForCTC", r"(\w+\.)?masked_spec_embed$").to(device_of(device))
@@ -76,6 +83,16 @@ class Asr:
 
         return extract
 
+    def _check(self, config: Any) -> None:
+        kind = (config.architectures or ["network without a name"])[0]
+        if not kind.endswith("ForCTC"):
+            raise InvalidField(_WHERE, "weights", f"are of a {kind}, which has no CTC head")
+        if config.model_type not in CONVOLUTIONAL or getattr(config, "add_adapter", False):
+            known = ", ".join(CONVOLUTIONAL)
+            problem = f"are of a '{config.model_type}', but recognisers are, without an adapter: {known}"
+            raise InvalidField(_WHERE, "weights", problem)
+        frames_at_once(_WHERE, self.window_s, self.context_s, steps_of_network(config).hop)
+
 
 def written(symbols: np.ndarray, tokenizer: Any) -> str:
     """The text of a path of symbols: repeats are one symbol, and a blank between two parts them. By hand, because the
@@ -91,13 +108,3 @@ def _likeliest(answer: Any, first: int, end: int) -> np.ndarray:
     """int64 [frame]."""
     symbols: np.ndarray = answer.logits[0, first:end].argmax(-1).cpu().numpy()
     return symbols
-
-
-def _check(config: Any) -> None:
-    kind = (config.architectures or ["network without a name"])[0]
-    if not kind.endswith("ForCTC"):
-        raise InvalidField(_WHERE, "weights", f"are of a {kind}, which has no CTC head")
-    if config.model_type not in CONVOLUTIONAL or getattr(config, "add_adapter", False):
-        known = ", ".join(CONVOLUTIONAL)
-        problem = f"are of a '{config.model_type}', but recognisers are, without an adapter: {known}"
-        raise InvalidField(_WHERE, "weights", problem)

@@ -12,6 +12,7 @@ import numpy as np
 from features.encoding.hearing import (
     CONVOLUTIONAL,
     check_windows,
+    frames_at_once,
     hear_samples,
     read_sound_preprocessor,
     steps_of_network,
@@ -24,13 +25,14 @@ from features.encoding.pretrained import (
     one_thread,
     read_config,
 )
-from features.encoding.windows import frames_in, windows
+from features.encoding.windows import windows
 from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs, heard
 from warehouse.errors import InvalidField
 
 _WHERE = "extractor 'speech_encoder'"
 
 _MEL_HOP = 160  # samples from one mel frame of Whisper to the next; its convolutions halve them
+_NOTHING = -1.5  # what Whisper's preprocessor makes of no sound at all; of silence, 2 less than of the loudest
 _UNNEEDED = r"masked_spec_embed$|adapter\.|decoder\."
 
 
@@ -59,11 +61,12 @@ class SpeechEncoder:
         layers: which layers, in this order; none named, all.
         dtype: of 'hidden' as stored. float16 is at most 2**-11 of a value, or 2**-25, away from float32; a value that
             it cannot hold makes the clip a failure.
-        window_s: seconds heard at once; Whisper hears at most 30 whatever stands here.
+        window_s: seconds heard at once; Whisper hears at most 30 whatever stands here, and silence behind fewer.
         context_s: seconds at either side of a cut that are heard but not kept.
 
     Raises:
-        InvalidField: a checkpoint of another architecture or rate, a layer it has not, or windows without a middle.
+        InvalidField: a checkpoint of another architecture or rate, a layer it has not, or windows without a middle
+            in whole frames.
         MalformedSource: the folder lacks weights of the network that its config.json describes, or its preprocessor.
         Untreatable: the clip is shorter than one frame, or not finite.
     """
@@ -74,7 +77,7 @@ class SpeechEncoder:
     window_s: float = 30.0
     context_s: float = 2.5
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "audio"
     reads_checkpoint: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers")
@@ -119,10 +122,7 @@ class SpeechEncoder:
 
         encoder, most = network.encoder, network.config.max_source_positions
         hop = 2 * _MEL_HOP
-        size, context = min(frames_in(self.window_s, hop), most), frames_in(self.context_s, hop)
-        if 2 * context >= size:
-            problem = f"is {self.context_s:g}, but this network hears {most * hop / RATE_HZ:g} s at once"
-            raise InvalidField(_WHERE, "context_s", problem)
+        size, context = frames_at_once(_WHERE, self.window_s, self.context_s, hop, most)
 
         def pieces(wave: np.ndarray) -> list[np.ndarray]:
             n_frames = -(-len(wave) // hop)
@@ -132,10 +132,12 @@ class SpeechEncoder:
                 wave, sampling_rate=RATE_HZ, return_tensors="np", padding="max_length", max_length=n_heard,
                 truncation=False,
             ).input_features  # fmt: skip
+            silence = max(mel.max() - 2, _NOTHING)
             found = []
             for window in cuts:
-                part = torch.from_numpy(mel[:, 2 * window.begin : 2 * (window.begin + most)]).to(network.device)
-                answer = encoder(part[None], output_hidden_states=True)
+                sound = np.full_like(mel[:, : 2 * most], silence)
+                sound[:, : 2 * size] = mel[:, 2 * window.begin : 2 * (window.begin + size)]
+                answer = encoder(torch.from_numpy(sound)[None].to(network.device), output_hidden_states=True)
                 found.append(self._kept(answer, window.keep - window.begin, window.stop - window.begin))
             return found
 
@@ -151,11 +153,14 @@ class SpeechEncoder:
         """Samples from one frame to the next.
 
         Raises:
-            InvalidField: no speech encoder that is known here.
+            InvalidField: no speech encoder that is known here, or windows that do not fit its frames.
         """
         if config.model_type == "whisper":
-            return 2 * _MEL_HOP
-        if config.model_type not in CONVOLUTIONAL:
+            hop, most = 2 * _MEL_HOP, config.max_source_positions
+        elif config.model_type in CONVOLUTIONAL:
+            hop, most = steps_of_network(config).hop, None
+        else:
             known = ", ".join((*CONVOLUTIONAL, "whisper"))
             raise InvalidField(_WHERE, "weights", f"are of a '{config.model_type}', but speech encoders are: {known}")
-        return steps_of_network(config).hop
+        frames_at_once(_WHERE, self.window_s, self.context_s, hop, most)
+        return hop

@@ -108,6 +108,13 @@ def test_windows_have_a_middle() -> None:
         Asr("w", window_s=5.0, context_s=3.0)
 
 
+def test_windows_have_a_frame(folder: Path) -> None:
+    told = r"field 'window_s' is 0\.01, but one frame of this network lasts 0\.02 s"
+    for ask in (Asr("w", 0.01, 0.0).outputs, lambda folder: Asr("w", 0.01, 0.0).load("cpu", folder)):
+        with pytest.raises(InvalidField, match=told):
+            ask(folder)
+
+
 def test_less_than_a_frame_is_untreatable(folder: Path) -> None:
     with pytest.raises(Untreatable, match=r"the clip lasts 0\.020 s, less than one frame \(0\.025 s\)"):
         text_of(folder, np.zeros(320, np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -258,3 +259,80 @@ def test_a_wave_has_one_scale_and_layers_are_steps() -> None:
     assert drift_of(zeros, {("a", "hidden"): np.full((1, 1, 2), 0.25, np.float32)}, hidden)[0] == 0.25
     nothing = {("a", "hidden"): np.zeros((1, 0, 2), np.float32)}
     assert drift_of(nothing, nothing, hidden) == (0.0, "")
+
+
+# -- two at once -------------------------------------------------------------------------------------------------------
+
+
+def both_at_once(lake: Warehouse, monkeypatch: pytest.MonkeyPatch, gain: float) -> tuple[Artifact, Artifact]:
+    """Two environments that find no canary and run theirs: the second from beginning to end while the first, which
+    gives numbers as large as `gain`, has its own and not yet looked for others."""
+    guarded, faster = canary.guarded, []
+
+    def meanwhile(*arguments: Any) -> list[Any]:
+        monkeypatch.setattr(canary, "guarded", guarded)
+        own = list(guarded(*arguments))
+        faster.append(ran(lake, version="2.0", gain=1.0))
+        return own
+
+    monkeypatch.setattr(canary, "guarded", meanwhile)
+    slower = ran(lake, gain=gain)
+    return faster[0], slower
+
+
+@pytest.mark.parametrize(("gain", "is_forked"), [(1.25, True), (1.0001, False)])
+def test_of_two_that_are_the_first_at_once_one_is_compared_with_the_other(
+    gain: float, is_forked: bool, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faster, slower = both_at_once(lake, monkeypatch, gain)
+    assert verdict_of(faster).reference == "" and verdict_of(faster).namespace == ""
+    assert verdict_of(slower).reference == faster.key and bool(verdict_of(slower).namespace) == is_forked
+    assert verdict_of(slower).moved == {"wobble": ("2.0", "1.0")}
+
+
+@pytest.mark.parametrize("gain", [1.25, 1.0001])
+def test_of_two_that_find_no_other_at_once_the_second_to_commit_is_compared_with_the_first(
+    gain: float, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above, but the second has looked for others already and found none."""
+    reference, faster = canary._reference, []
+
+    def meanwhile(*arguments: Any) -> Any:
+        monkeypatch.setattr(canary, "_reference", reference)
+        nobody = reference(*arguments)
+        faster.append(ran(lake, version="2.0", gain=1.0))
+        return nobody
+
+    monkeypatch.setattr(canary, "_reference", meanwhile)
+    slower = verdict_of(ran(lake, gain=gain))
+    assert verdict_of(faster[0]).reference == "" and slower.reference == faster[0].key
+    assert slower.drift == pytest.approx(gain - 1, rel=0.01) and bool(slower.namespace) == (gain > 1.001)
+    later = verdict_of(ran(lake, version="3.0", gain=1.0))
+    assert later.reference == faster[0].key and later.moved == {"wobble": ("2.0", "3.0")} and later.namespace == ""
+
+
+def test_who_is_killed_between_its_numbers_and_its_verdict_is_the_first_still(
+    lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: Any, **named: Any) -> None:
+        write(*arguments, **named)
+        raise KeyboardInterrupt
+
+    write = canary.Warehouse.materialize
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        work = canary_work(lake, STEP, Wobbly())
+        patched.setattr(canary.Warehouse, "materialize", killed)
+        work.function and work.function(lake.root / ".scratch", **work.arguments)
+    assert lake.artifacts("canary") == [] and len(lake.artifacts("first_canary")) == 1
+    assert awaited(lake, work.request) is None, "its own numbers: nothing has moved"
+    other = ran(lake, version="2.0", gain=1.25)
+    assert verdict_of(other).reference == work.request.key and verdict_of(other).namespace
+    assert verdict_of(ran(lake, version="1.0", gain=1.0)).reference == ""
+
+
+def test_a_lake_without_first_canaries_compares_with_the_oldest(lake: Warehouse) -> None:
+    first = ran(lake)
+    shutil.rmtree(lake.root / "artifacts" / "first_canary")
+    verdict = verdict_of(ran(Warehouse(lake.root), version="2.0", gain=1.25))
+    assert verdict.reference == first.key and verdict.namespace
+    assert Warehouse(lake.root).artifacts("first_canary") == []

@@ -17,12 +17,13 @@ import soundfile
 
 from features.extract import extract, works
 from features.extractors.waveform import Waveform
+from features.guard import Apart, apart
 from features.ingest import ingest
 from features.inventory import failed, holding, input_id, row_key
 from features.plugin import Clip, FeatureSpec, Interval, RawFile, Rows
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
-from warehouse.errors import ArtifactNotFound, NothingToHear, SourceChanged, UnknownField, Untreatable
+from warehouse.errors import ArtifactNotFound, NothingToHear, ProcessDied, SourceChanged, UnknownField, Untreatable
 from warehouse.schema import audio_id, canonical_text, pair_id, text_id
 from warehouse.tables import array_of
 
@@ -425,6 +426,24 @@ def test_words_without_sound_are_batched_by_what_it_takes_to_say_them(lake: Ware
     assert len(works(lake, "extractors.x", Words(), utterances, {"lines": root})) == 1
 
 
+def test_a_text_that_sets_no_words_apart_is_batched_by_its_length(lake: Warehouse, root: Path) -> None:
+    """Six characters of Chinese are 18 bytes: as much as one word, and twelve as three."""
+    _write(root / "labels.txt", dict.fromkeys(TEXTS, "happy"))
+    for text, n_rows in (("我今天很高兴", [2, 2, 1]), ("我今天很高兴" * 2, [1] * 5)):
+        _write(root / "texts.txt", {name: f"{text}{number}" for number, name in enumerate(TEXTS)})
+        utterances, _ = read_in(lake, root, Silent())
+        found = works(lake, "extractors.x", Words(), utterances, {"lines": root}, batch_s=0.7)
+        assert [work.n_rows for work in found] == n_rows
+
+
+def test_other_batches_make_no_row_again(lake: Warehouse, root: Path) -> None:
+    """A plug-in that now likes more at once, or less, has its rows of before."""
+    make(lake, root, Energy(), batch_s=2.5)
+    utterances, _ = read_in(lake, root)
+    for batch_s in (0.1, 1000.0):
+        assert works(lake, "extractors.x", Energy(), utterances, {"lines": root}, batch_s=batch_s) == []
+
+
 def test_input_ids() -> None:
     utterance = {"audio_id": "A", "text_id": "T"}
     assert [input_id(utterance, needs) for needs in ("audio", "text", "pair")] == ["A", "T", pair_id("A", "T")]
@@ -446,7 +465,10 @@ def test_extract_by_name_keeps_rows_apart_where_a_library_has_drifted(
     real, store = importlib.metadata.version, Waveform._stored
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "99" if name == "soxr" else real(name))
     monkeypatch.setattr(Waveform, "_stored", lambda self, clip: store(self, clip) // 2)
-    second = extract(lake, "waveform", ["lines"])
+    told = r"extractor 'waveform': soxr .* → 99 moved 'wave' \(.*\) by 0\.5 of its scale .*: its rows are kept apart"
+    with pytest.warns(UserWarning, match=told) as warned:
+        second = extract(lake, "waveform", ["lines"])
+    assert [one.filename for one in warned] == [__file__], "the place that asked"
     assert not {a.key for a in first} & {a.key for a in second}
     assert rows_of(first).keys() == rows_of(second).keys()
 
@@ -484,3 +506,39 @@ def test_one_that_forgets_a_clip_is_stopped(lake: Warehouse, root: Path) -> None
     _write(root / "texts.txt", TEXTS | {"c": "lost"})
     with pytest.raises(ValueError, match="shorter than argument 1"):
         make(lake, root, HalvesOfMany(), batch_s=240.0)
+
+
+# -- what processes died of --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whose", ["clip", "recording"])
+@pytest.mark.parametrize("plugin", [Energy(), Words(), Halves()])
+def test_what_processes_died_of_is_not_touched_and_is_a_failure(
+    plugin: Any, whose: str, lake: Warehouse, root: Path
+) -> None:
+    utterances, _ = read_in(lake, root)
+    step = "aligners.x" if isinstance(plugin, Halves) else "extractors.x"
+    (work,) = works(lake, step, plugin, utterances, {"lines": root})
+    dead = next(row for row in work.arguments["rows"] if row["utterance_id"] == "lines-b")
+    notes: list[str] = []
+    how = Apart(notes.append, died={dead["input_id" if whose == "clip" else "recording_id"]: -11})
+    with apart(how):
+        made = lake.perform(work)
+    assert [(row["utterance_id"], row["reason"]) for row in failed([made])] == [("lines-b", str(ProcessDied(-11)))]
+    answered = pq.read_table(made.path(f"{made.request.kind}.parquet")).column("input_id").to_pylist()
+    assert len(set(answered)) == len(TEXTS) - 1 and dead["input_id"] not in {*answered, *notes}
+    heard = {row["recording_id"] for row in work.arguments["rows"]} - {dead["recording_id"]}
+    assert set(notes) == {"", *answered} | (heard if plugin.needs != "text" else set())
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "sentence"),
+    [
+        (-11, "the process died (signal 11, SIGSEGV) while it was treated"),
+        (-9, "the process died (signal 9, SIGKILL) while it was treated: perhaps memory did not suffice"),
+        (-40, "the process died (signal 40, unnamed) while it was treated"),
+        (3, "the process ended (status 3) while it was treated"),
+    ],
+)
+def test_what_a_process_died_of_is_said(exit_code: int, sentence: str) -> None:
+    assert str(ProcessDied(exit_code)) == sentence

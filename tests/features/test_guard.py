@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from features import guard
-from features.guard import Answer, guarded, one_by_one
+from features.guard import Answer, Apart, apart, death_of, guarded, one_by_one
 from features.plugin import Clip, FeatureSpec, Interval
 from warehouse.errors import Untreatable
 
@@ -115,3 +115,42 @@ def test_an_aligner_answers_clip_by_clip() -> None:
 
     found = [answer for _, answer in one_by_one(align, CLIPS[:3])]
     assert [isinstance(answer, Exception) for answer in found] == [False, True, False]
+
+
+# -- after a death -----------------------------------------------------------------------------------------------------
+
+
+def test_after_a_death_each_clip_is_noted_and_treated_by_itself_and_the_suspects_first() -> None:
+    said: list[str | int] = []
+
+    def run(clips: Sequence[Clip]) -> list[Answer]:
+        said.append(len(clips))
+        return [{"vector": np.array([clip.duration_s], np.float32)} for clip in clips]
+
+    with apart(Apart(said.append, first=frozenset({"c2", "c1", "gone"}))):
+        found = list(guarded(run, CLIPS[:4], OUTPUTS))
+    assert [clip.input_id for clip, _ in found] == ["c0", "c1", "c2", "c3"], "answers in the order of the clips"
+    assert found == list(guarded(run, CLIPS[:4], OUTPUTS)) and said.pop() == 4, "the same; outside, all at once"
+    assert said == ["c1", 1, "", "c2", 1, "", "c0", 1, "", "c3", 1, ""]
+
+
+def test_after_a_death_an_aligner_answers_the_suspects_first_too() -> None:
+    said: list[str] = []
+
+    def align(clip: Clip) -> list[Interval]:
+        if clip.input_id == "c1":
+            raise Untreatable("no words")
+        return [Interval("word", clip.input_id, 0.0, 1.0)]
+
+    with apart(Apart(said.append, first=frozenset({"c2"}))):
+        found = list(one_by_one(align, CLIPS[:3]))
+    assert said == ["c2", "", "c0", "", "c1", ""] and str(found[1][1]) == "no words"
+    assert [clip.input_id for clip, _ in found] == ["c0", "c1", "c2"]
+
+
+def test_who_died_of_what_is_known_within() -> None:
+    with apart(Apart(lambda place: None, died={"c1": -6, "film": -11})):
+        assert [death_of("c1", "r"), death_of("c2", "film"), death_of("c2", "r")] == [-6, -11, None]
+        with apart(None):
+            assert death_of("c1", "film") is None
+    assert death_of("c1", "film") is None

@@ -245,5 +245,38 @@ def test_windows_need_a_middle(window_s: float, context_s: float) -> None:
 def test_whisper_hears_no_longer_window_than_it_has(tmp_path: Path) -> None:
     folder = write_speech_encoder(tmp_path, "whisper", max_source_positions=50)
     assert hidden(folder, noise(3.0), context_s=0.2).shape == (3, 150, 16)
-    with pytest.raises(InvalidField, match=r"field 'context_s' is 2\.5, but this network hears 1 s at once"):
-        SpeechEncoder("w").load("cpu", folder)
+    for ask in (SpeechEncoder("w").outputs, lambda folder: SpeechEncoder("w").load("cpu", folder)):
+        with pytest.raises(InvalidField, match=r"field 'context_s' is 2\.5, 125 frames .*, but a window has 50: none"):
+            ask(folder)
+
+
+@pytest.mark.parametrize("architecture", ["wav2vec2-large", "whisper"])
+def test_windows_of_no_frame_or_of_context_alone_are_refused_before_anything_is_heard(
+    architecture: str, tmp_path: Path
+) -> None:
+    """Fields that pass for seconds may be too small in whole frames."""
+    folder = write_speech_encoder(tmp_path, architecture)
+    no_frame = r"field 'window_s' is 0\.01, but one frame of this network lasts 0\.02 s"
+    no_middle = (
+        r"field 'context_s' is 0\.02, 1 frames of 0\.02 s on either side, but a window has 2: "
+        "none of them would be kept"
+    )
+    for window_s, context_s, told in ((0.01, 0.0, no_frame), (0.05, 0.02, no_middle)):
+        plugin = SpeechEncoder("w", window_s=window_s, context_s=context_s)
+        for ask in (plugin.outputs, lambda folder, plugin=plugin: plugin.load("cpu", folder)):
+            with pytest.raises(InvalidField, match=told):
+                ask(folder)
+    assert hidden(folder, noise(0.1), window_s=0.03, context_s=0.01).shape[1] in (4, 5), "context of no whole frame"
+
+
+def test_whisper_hears_nothing_beyond_its_window(tmp_path: Path) -> None:
+    """It hears 30 s whatever is asked; what lies behind `window_s` is silence to it."""
+    folder = write_speech_encoder(tmp_path, "whisper")
+    wave = noise(3.0)
+    wave[:16_000] *= 3  # what is loudest stays
+    other = wave.copy()
+    other[16_400:] = noise(3.0, 1)[16_400:]
+    one, two = (hidden(folder, clip, window_s=1.0, context_s=0.2) for clip in (wave, other))
+    assert np.array_equal(one[:, :30], two[:, :30]) and not np.allclose(one[:, 60:], two[:, 60:], atol=1e-3)
+    alone = hidden(folder, wave[:16_000])
+    np.testing.assert_allclose(one[:, :30], alone[:, :30], atol=0.02)

@@ -75,7 +75,7 @@ def test_leaving_ends_busy_processes_at_once(lake: Path) -> None:
 def test_leaving_in_the_middle_of_a_work_leaves_no_scratch(lake: Path, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     with workers(lake, 1, "cpu") as pool:
-        pool._submit(work("begin_and_sleep", path=str(note)))
+        pool._submit(pool._pool, work("begin_and_sleep", path=str(note)))
         _text_when_there(note)
         assert len(list((lake / ".scratch").glob("*/half"))) == 1
     assert not list((lake / ".scratch").glob("*"))
@@ -90,7 +90,7 @@ def test_a_job_that_a_thread_begins_after_the_stop_is_ended(lake: Path) -> None:
 
 def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:
     with workers(lake, 1, "cpu") as pool:
-        future = pool._submit(work("write_pid"))
+        future = pool._submit(pool._pool, work("write_pid"))
         (process,) = (pool._pool._processes or {}).values()
         blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
         assert blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1

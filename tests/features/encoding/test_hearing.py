@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.encoding.hearing import check_windows, hear_samples, read_sound_preprocessor, steps_of_network
+from features.encoding.hearing import (
+    check_windows,
+    frames_at_once,
+    hear_samples,
+    read_sound_preprocessor,
+    steps_of_network,
+)
 from features.encoding.windows import Steps
 from features.plugin import RATE_HZ
 from tests.features.tiny_speech import write_speech_encoder
@@ -63,3 +69,13 @@ def test_sound_has_one_rate(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sampling_rate": 8_000}))
     with pytest.raises(InvalidField, match="are of a network that hears at 8000 Hz, but clips have 16000 Hz"):
         read_sound_preprocessor("here", tmp_path)
+
+
+def test_a_window_in_frames() -> None:
+    assert frames_at_once("here", 30.0, 2.5, 320) == (1500, 125)
+    assert frames_at_once("here", 30.0, 0.2, 320, most=50) == (50, 10)
+    assert frames_at_once("here", 0.02, 0.0, 320) == (1, 0)
+    for window_s, context_s, most, field in ((0.019, 0.0, None, "window_s"), (0.05, 0.02, None, "context_s"),
+                                             (30.0, 2.5, 250, "context_s")):  # fmt: skip
+        with pytest.raises(InvalidField, match=f"here: field '{field}' is "):
+            frames_at_once("here", window_s, context_s, 320, most)
