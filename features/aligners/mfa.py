@@ -83,9 +83,10 @@ class Mfa:
 
     def identity_fields(self) -> dict[str, Any]:
         """What the rows are told apart by: files by their bytes, not their names, and the versions of what ran."""
+        command = invocation.find()  # before its files: without it nobody can have those
         files = {field: _digest(self._file(field)) for field in _KINDS}
         own = {"beam": self.beam, "retry_beam": self.retry_beam, "speaker_adaptation": self.speaker_adaptation}
-        return files | own | {"versions": invocation.versions(invocation.find())}
+        return files | own | {"versions": invocation.versions(command)}
 
     def cites(self) -> dict[str, tuple[str, ...]]:
         """The artifact that the acoustic model lies in, where it was trained here."""
@@ -94,9 +95,9 @@ class Mfa:
 
     def training(self) -> Training:
         """What a model that MFA trains for these fields is told apart by, beside what it hears."""
+        command = invocation.find()
         file = self._file("dictionary")
-        versions = invocation.versions(invocation.find())
-        return Training(file, _digest(file), self.speaker_adaptation, versions)
+        return Training(file, _digest(file), self.speaker_adaptation, invocation.versions(command))
 
     def load(self, device: str, lake: Path) -> Callable[[Sequence[Clip]], list[Answer]]:
         asked = Asked(

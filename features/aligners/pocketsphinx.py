@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from features.plugin import RATE_HZ, Clip, Interval, Needs, normalised_words
+from features.plugin import RATE_HZ, Clip, Interval, Needs, heard, normalised_words
 from features.pronunciation import pronounce
 from features.syllables import syllables
-from warehouse.errors import Untreatable
+from warehouse.errors import InvalidField, Untreatable
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -70,15 +70,20 @@ class PocketSphinx:
             1e-48 refused 62, 1e-120 refuses 24. The speed is about the same.
 
     Raises:
+        InvalidField: a beam that is no share.
         Untreatable: an empty transcript; a word without letters or digits; a clip that ends before its phones could
-            be said, is longer than ten minutes, or is long and has no silence to cut it at; no path from the first word
-            to the last.
+            be said, is longer than ten minutes, holds what is no number, or is long and has no silence to cut it at; no
+            path from the first word to the last.
     """
 
     beam: float = 1e-120
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs: ClassVar[Needs] = "pair"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.beam < 1:
+            raise InvalidField("aligner 'pocketsphinx'", "beam", f"is {self.beam:g}, but must be above 0 and below 1")
 
     def load(self, device: str) -> Callable[[Clip], list[Interval]]:
         from pocketsphinx import Decoder
@@ -109,7 +114,7 @@ def _align(decoder: Decoder, guessed: set[str], clip: Clip) -> list[Interval]:
             guessed.add(name)
     _check_size(decoder, clip, spoken)
 
-    pcm = np.rint(np.asarray(clip.wave) * 32_768).clip(-32_768, 32_767).astype("<i2").tobytes()
+    pcm = np.rint(heard(clip) * 32_768).clip(-32_768, 32_767).astype("<i2").tobytes()
     no_path = Untreatable(f"no path through {clip.duration_s:.3f} s of sound says all {len(words)} words in order")
     found = _two_passes(decoder, pcm, spoken)
     if not found:

@@ -14,7 +14,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 
+from features.audio import decode
 from features.plugin import RATE_HZ, Clip, Interval, Needs, normalised_words
 from features.sandbox.voices import MEN, WOMEN, resampled, say
 from tests.features.mfa.stand_in import write_stand_in
@@ -31,6 +34,14 @@ SENTENCES = (
     "I can't believe that Zbrik took 12 tickets!",
     "Well -- where is the red coat?",
     "She wants to talk about the old house.",
+)
+OTHER_TONGUES = (
+    "Ich freue mich so sehr für dich!",
+    "我今天很高兴。",
+    "أنا حزين جدا",
+    "Ты злишься?",
+    "¿Qué? 😀 … ½",
+    "İ ß ŉ Ⅷ",
 )
 TICK_S = 1e-9
 
@@ -88,6 +99,27 @@ def align(plugin: Any, lake: Path) -> Align:
     return loaded(plugin, lake)
 
 
+def check(intervals: Sequence[Interval], clip: Clip) -> None:
+    """Words are those of the transcript in order; the intervals of a tier follow one another within the clip."""
+    assert [i.symbol for i in intervals if i.tier == "word"] == normalised_words(clip.text)
+    assert all(i.symbol for i in intervals)
+    for tier in {i.tier for i in intervals}:
+        own = [i for i in intervals if i.tier == tier]
+        assert all(0 <= i.start_s < i.end_s <= clip.duration_s for i in own)
+        assert all(a.end_s <= b.start_s + TICK_S for a, b in pairwise(own))
+
+
+def answered(align: Align, clip: Clip) -> str:
+    """The reason why there are no intervals, or '' where there are some, which hold together."""
+    try:
+        intervals = align(clip)
+    except Untreatable as error:
+        assert str(error)
+        return str(error)
+    check(intervals, clip)
+    return ""
+
+
 def test_the_folder_has_aligners() -> None:
     assert {"mfa", "pocketsphinx"} <= set(HEARING)
 
@@ -107,19 +139,9 @@ def test_an_unknown_field_is_refused(name: str) -> None:
         catalog.build(ROOM, name, {"colour": "red"}, "recipe")
 
 
-def test_words_are_those_of_the_transcript_in_order(align: Align, clips: list[Clip]) -> None:
+def test_what_is_said_is_aligned(align: Align, clips: list[Clip]) -> None:
     for clip in clips:
-        assert [i.symbol for i in align(clip) if i.tier == "word"] == normalised_words(clip.text)
-
-
-def test_intervals_of_a_tier_follow_one_another_within_the_clip(align: Align, clips: list[Clip]) -> None:
-    for clip in clips:
-        intervals = align(clip)
-        for tier in {i.tier for i in intervals}:
-            own = [i for i in intervals if i.tier == tier]
-            assert all(0 <= i.start_s < i.end_s <= clip.duration_s for i in own)
-            assert all(a.end_s <= b.start_s + TICK_S for a, b in pairwise(own))
-        assert all(i.symbol for i in intervals)
+        check(align(clip), clip)
 
 
 def test_phones_fill_the_words(align: Align, clips: list[Clip]) -> None:
@@ -176,6 +198,59 @@ def test_an_empty_transcript_is_untreatable(align: Align, clips: list[Clip], tex
 def test_a_clip_too_short_for_its_words_is_untreatable(align: Align, n_samples: int) -> None:
     with pytest.raises(Untreatable, match=r"the clip lasts 0\.0[02]0 s"):
         align(Clip("e", np.zeros(n_samples, np.float32), "hello there"))
+
+
+def test_silence_and_noise_are_answered(align: Align) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 2 * RATE_HZ).astype(np.float32)
+    for wave in (np.zeros(2 * RATE_HZ, np.float32), noise):
+        answered(align, Clip("s", wave, "hello there"))
+
+
+def test_clipped_sound_is_aligned_and_more_than_full_scale_is_full_scale(align: Align, clips: list[Clip]) -> None:
+    assert clips[0].wave is not None
+    loud = clips[0].wave * np.float32(30)
+    clipped, beyond = (Clip("c", np.clip(loud, -most, most), clips[0].text) for most in (1.0, 1.5))
+    check(align(clipped), clipped)
+    assert list(align(beyond)) == list(align(clipped))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_untreatable(align: Align, clips: list[Clip], value: float) -> None:
+    assert clips[0].wave is not None
+    wave = clips[0].wave.copy()
+    wave[8_000:8_003] = value
+    with pytest.raises(Untreatable, match="not finite"):
+        align(Clip("b", wave, clips[0].text))
+
+
+@pytest.mark.parametrize(("rate_hz", "n_channels"), [(8_000, 1), (48_000, 1), (16_000, 6), (44_100, 2)])
+def test_every_rate_and_number_of_channels(
+    align: Align, clips: list[Clip], tmp_path: Path, rate_hz: int, n_channels: int
+) -> None:
+    assert clips[3].wave is not None
+    path = tmp_path / "recording.wav"
+    wave = soxr.resample(clips[3].wave, RATE_HZ, rate_hz)
+    soundfile.write(path, np.repeat(wave[:, None], n_channels, axis=1), rate_hz, subtype="FLOAT")
+    heard = Clip("h", decode(path), clips[3].text)
+    intervals, expected = align(heard), align(clips[3])
+    check(intervals, heard)
+    own, wanted = ([i.start_s for i in found if i.tier == "word"] for found in (intervals, expected))
+    assert float(np.median(np.abs(np.subtract(own, wanted)))) <= 0.02
+
+
+@pytest.mark.parametrize("text", OTHER_TONGUES)
+def test_other_tongues_are_aligned_or_said_to_be_unknown(align: Align, clips: list[Clip], text: str) -> None:
+    before = list(align(clips[0]))
+    reason = answered(align, Clip("o", clips[1].wave, text))
+    assert not reason or "dictionary" in reason
+    assert list(align(clips[0])) == before
+
+
+def test_ten_minutes_are_answered(align: Align, clips: list[Clip]) -> None:
+    wave = np.zeros(600 * RATE_HZ, np.float32)
+    spoken = np.concatenate([clip.wave for clip in clips if clip.wave is not None])
+    wave[: len(spoken)] = spoken
+    assert answered(align, Clip("l", wave, " ".join(SENTENCES))) == ""
 
 
 def test_nothing_appears_on_the_terminal(

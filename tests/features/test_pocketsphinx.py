@@ -14,7 +14,7 @@ from features.aligners import pocketsphinx
 from features.aligners.pocketsphinx import PocketSphinx
 from features.plugin import RATE_HZ, Clip, Interval
 from features.sandbox.voices import MEN, Take, resampled, say
-from warehouse.errors import Untreatable
+from warehouse.errors import InvalidField, Untreatable
 
 
 @functools.cache
@@ -143,3 +143,10 @@ def test_a_narrower_beam_refuses_more_wrong_transcripts() -> None:
     assert len(tier(narrow(clip), "word")) == 10
     with pytest.raises(Untreatable, match=r"no path through 2\.\d+ s of sound says all 8 words in order"):
         narrow(wrong)
+
+
+@pytest.mark.parametrize("beam", [0.0, 1.0, -1e-48, float("nan")])
+def test_a_beam_that_cannot_be_is_told(beam: float) -> None:
+    told = f"aligner 'pocketsphinx': field 'beam' is {beam:g}, but must be above 0 and below 1"
+    with pytest.raises(InvalidField, match=told):
+        PocketSphinx(beam=beam)

@@ -26,21 +26,22 @@ _SIZES: dict[str, dict[str, Any]] = {
 _CLASSES = {
     "roberta": "Roberta", "deberta": "DebertaV2", "distilbert": "DistilBert", "electra": "Electra", "mpnet": "MPNet",
 }  # fmt: skip
-_BLOCKS: dict[str, Any] = {
-    "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
-}  # fmt: skip
 
 
-def write_text_encoder(folder: Path, architecture: str, head: str = "ForSequenceClassification") -> Path:
+def write_text_encoder(
+    folder: Path, architecture: str, head: str = "ForSequenceClassification", width: int = 16, n_heads: int = 2
+) -> Path:
     """Writes tokenizer, config and random weights (always the same) of one of ARCHITECTURES; returns the folder."""
     import torch
     import transformers
     from transformers.utils import logging
 
     n_words = {"roberta": _byte_pairs, "deberta": _unigrams}.get(architecture, _pieces)(folder)
-    sizes = _BLOCKS | _SIZES[architecture] | {"vocab_size": n_words}
+    within = 32 if width == 16 else 4 * width
+    blocks = {"hidden_size": width, "num_attention_heads": n_heads, "intermediate_size": within}
+    sizes = {"num_hidden_layers": 2} | blocks | _SIZES[architecture] | {"vocab_size": n_words}
     if architecture == "distilbert":
-        sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "vocab_size": n_words}
+        sizes = {"dim": width, "n_layers": 2, "n_heads": n_heads, "hidden_dim": within, "vocab_size": n_words}
     config = getattr(transformers, f"{_CLASSES[architecture]}Config")(num_labels=3, **sizes)
     logging.disable_progress_bar()
     with torch.random.fork_rng():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from features.sandbox import iemocap
 from flows import pack_segments
 from flows.line import Line
 from flows.plan import plan
-from flows.recipe import Recipe, read_recipe
+from flows.recipe import Recipe, read_recipe, recipe_path
 from tests.flows.partly import Partly, by_name, contents, new
 from warehouse import Artifact, Warehouse
 from warehouse.artifact import Request
@@ -56,9 +57,13 @@ corpora = ["iemocap"]
 student = "mced"
 corpus = "iemocap"
 protocol = "sandbox4-loso5"
-inputs = { speech = "mfcc@shipped.phone", words = "mfcc.frames@sphinx.word", times = "@sphinx.word" }
 objective = { label = 1.0 }
 fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 100 }
+[models.small.inputs]
+speech = "mfcc@shipped.phone"
+words = "mfcc.frames@sphinx.word"
+syllables = "mfcc@sphinx.syllable"
+times = "@sphinx.word"
 """
 STEPS = ("record", "survey", "ingest", "align", "extract", "canary", "pack", "split")
 
@@ -142,11 +147,14 @@ def _write(rows: list[dict[str, Any]], folder: Path) -> None:
 
 def test_a_packed_field_is_the_view_row_by_row(lake: Warehouse, roots: Mapping[str, Path], tmp_path: Path) -> None:
     shards = Line(recipe_of(tmp_path), lake, roots, Partly(lake)).shards("small")
-    for role, aligner, tier in (("speech", "provided", "phone"), ("words", "pocketsphinx", "word")):
+    for role, aligner, tier in (
+        ("speech", "provided", "phone"), ("syllables", "pocketsphinx", "syllable"), ("words", "pocketsphinx", "word"),
+    ):  # fmt: skip
         packed = arrays(shards[role])
         query = f"SELECT * FROM means_mfcc WHERE aligner = 'aligners.{aligner}' AND tier = '{tier}'"
         rows = lake.table(query).to_pylist()
-        assert sum(map(len, packed.values())) == len(rows) > 0
+        sizes = f"SELECT count(*) FROM intervals WHERE step = 'aligners.{aligner}' AND tier = '{tier}'"
+        assert [(sum(map(len, packed.values())),)] == [(len(rows),)] == lake.sql(sizes).fetchall() != [(0,)]
         for row in rows:
             assert packed[row["utterance_id"]][row["position"]].tolist() == row["mean"]
     times = arrays(shards["times"])
@@ -208,7 +216,7 @@ def test_a_segment_outside_stops_the_run_or_is_left_out_of_the_split(
     line = Line(read_recipe(tmp_path / "two.toml"), lake, roots, Partly(lake, *STEPS))
     line.pack()
     out = {row["utterance_id"] for row in line.failures.values()}
-    assert len(line.failures) == 2 * len(out), "each field that lacks an utterance says so"
+    assert len(line.failures) == 3 * len(out), "each field that lacks an utterance says so"
     rows = lake.table("SELECT DISTINCT utterance_id FROM failures WHERE step = 'flows.pack_segments'").column(0)
     assert out == set(rows.to_pylist()) != set()
     split = line._splits("small")
@@ -224,3 +232,26 @@ def test_what_has_no_frames_has_no_means(lake: Warehouse, roots: Mapping[str, Pa
     sentence = "field 'wave@shipped.phone' asks for means over time, but 'wave' of this feature is no row of frames"
     with pytest.raises(InvalidField, match=sentence):
         Line(recipe, lake, roots, Partly(lake, *STEPS)).pack()
+
+
+# -- the recipe that is shipped --------------------------------------------------------------------------------------
+
+
+def test_the_shipped_recipe_says_what_the_readme_asks(roots: Mapping[str, Path], tmp_path: Path) -> None:
+    text = recipe_path("aligned").read_text(encoding="utf-8")
+    text = text.replace('reader = "iemocap"', 'reader = "iemocap"\nsessions = [1, 2, 3]')
+    (tmp_path / "aligned.toml").write_text(text, encoding="utf-8")
+    lake = Warehouse(tmp_path / "lake", create=True)
+    line = Line(read_recipe(tmp_path / "aligned.toml"), lake, roots, Partly(lake, *STEPS))
+    line.align()
+    line.pack()
+    assert [a.request.step for a in lake.artifacts("features")] == ["extractors.opensmile"] * 3, "each session once"
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    asked = [query for query in re.findall(r'emolake sql "(.*?)"\n', readme, re.DOTALL)
+             if re.search("side_by_side|disagreement|means_voice", query)]  # fmt: skip
+    beside, apart, means = (lake.table(query).to_pylist() for query in asked)
+    assert beside and all(row["symbol_a"] == row["symbol_b"] for row in beside)
+    assert {row["tier"] for row in apart} == {"word", "phone", "syllable"}
+    assert {(row["aligner_a"], row["aligner_b"]) for row in apart} == {("aligners.pocketsphinx", "aligners.provided")}
+    assert [row["aligner"] for row in means] == ["aligners.pocketsphinx", "aligners.provided"]
+    assert means[0]["loudness"] == pytest.approx(means[1]["loudness"], rel=0.2), "of the same vowels"

@@ -57,6 +57,30 @@ def test_a_partition_refines_the_whole(n_frames: int, hop_s: float, data: st.Dat
     assert_allclose(weighted, frames.mean(axis=0), atol=1e-12)
 
 
+@given(n_frames=st.integers(1, 40), hop_s=HOPS_S, data=st.data())
+def test_of_any_partition_every_segment_has_a_row_and_no_frame_counts_twice(
+    n_frames: int, hop_s: float, data: st.DataObject
+) -> None:
+    """Cuts lie anywhere, to the millisecond, so that segments shorter than a hop are among them. Frames are unit
+    vectors: the mean of a segment says which frames count in it, and for how much."""
+    end_ms = round(n_frames * hop_s * 1000)
+    cuts = sorted(data.draw(st.sets(st.integers(0, end_ms), max_size=12)) | {0, end_ms})
+    spans = [("p", a / 1000, b / 1000) for a, b in pairwise(cuts)]
+    shares = mean_over(np.eye(n_frames), hop_s, spans)
+    assert len(shares) == len(spans) and np.isfinite(shares).all()
+    assert_allclose(shares.sum(axis=1), 1.0)
+    centres = (np.arange(n_frames) + 0.5) * hop_s
+    held = [int(((centres >= a - 1e-9) & (centres < b - 1e-9)).sum()) for _, a, b in spans]
+    counted = np.zeros(n_frames)
+    for share, n_held in zip(shares, held, strict=True):
+        own = share > 0
+        assert_allclose(share[own], 1 / own.sum())
+        assert own.sum() == max(n_held, 1), "one without a centre takes the nearest frame"
+        if n_held:
+            counted += own
+    assert (counted == 1).all(), "of the segments that hold a centre"
+
+
 def test_centres_on_a_border_belong_to_the_later_interval() -> None:
     frames = np.arange(4.0)[:, None]  # hop 0.02: centres 0.01, 0.03, 0.05, 0.07
     assert mean_over(frames, 0.02, [("a", 0.0, 0.03), ("b", 0.03, 0.08)]).tolist() == [[0.0], [2.0]]

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from features.mfa import invocation
 from tests.features.mfa.stand_in import StandIn, write_stand_in
@@ -68,6 +71,22 @@ def test_what_the_error_tells_to_install_is_there() -> None:
     assert "infra/mfa/pixi.toml" in told and "infra/mfa/environment.yml" in told
     assert (house / "infra" / "mfa" / "pixi.toml").is_file()
     assert (house / "infra" / "mfa" / "environment.yml").is_file()
+
+
+def test_both_ways_to_install_it_take_the_same_packages() -> None:
+    folder = Path(__file__).resolve().parents[3] / "infra" / "mfa"
+    conda = {}
+    for line in yaml.safe_load((folder / "environment.yml").read_text())["dependencies"]:
+        name, version = re.fullmatch(r"([a-z-]+)(.*)", line).groups()  # type: ignore[union-attr]
+        conda[name] = version
+    pixi = tomllib.loads((folder / "pixi.toml").read_text())["dependencies"]
+    assert conda == {"python": "=3.11", "montreal-forced-aligner": ">=3.3,<3.5", "kalpy": "", "kaldi": "=*=*cpu*",
+                     "pynini": ""}  # fmt: skip
+    assert pixi == {"python": "3.11.*", "montreal-forced-aligner": conda["montreal-forced-aligner"], "kalpy": "*",
+                    "kaldi": {"version": "*", "build": "*cpu*"}, "pynini": "*"}  # fmt: skip
+    container = (folder / "Containerfile").read_text()
+    assert "COPY infra/mfa/environment.yml" in container
+    assert "EMOLAKE_MFA=/opt/conda/envs/emolake-mfa/bin/mfa" in container
 
 
 # -- which versions --------------------------------------------------------------------------------------------

@@ -116,10 +116,12 @@ def test_a_file_that_is_not_there_is_told_with_what_to_do(
 
 
 def test_without_mfa_there_is_one_clear_error(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one about its models, which nobody without MFA can have, and which `mfa` is told to fetch."""
     monkeypatch.setenv("EMOLAKE_MFA", "/nowhere/mfa")
-    for ask in (plugin(stand_in).identity_fields, lambda: plugin(stand_in).load("cpu", stand_in.folder)):
-        with pytest.raises(MfaMissing, match=r"EMOLAKE_MFA names '/nowhere/mfa', which is no program"):
-            ask()
+    for own in (plugin(stand_in), Mfa()):
+        for ask in (own.identity_fields, own.training, lambda own=own: own.load("cpu", stand_in.folder)):
+            with pytest.raises(MfaMissing, match=r"EMOLAKE_MFA names '/nowhere/mfa', which is no program.*install it"):
+                ask()
 
 
 # -- in a lake -------------------------------------------------------------------------------------------------
