@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -61,12 +63,115 @@ def feature_distillation(teacher: Tensor, aligned: Tensor, teacher_mask: Tensor)
     return (per_token.sum(dim=1) / teacher_mask.sum(dim=1).clamp(min=1)).mean()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Mean over the labelled rows; 0, with a gradient of 0, where no row has a label.
+
+    With class weights w it is the weighted mean, Σ w_y loss / Σ w_y. With smoothing ε the label y becomes
+    (1 - ε) for y plus ε / n_classes for every class, each class with its own weight; the divisor stays Σ w_y, and
+    where it is 0 so is the loss.
 
     Args:
         logits: [N, n_classes].
         labels: int64 [N], NO_LABEL where there is none.
+        class_weights: [n_classes], as `balanced_weights` gives them.
+
+    Source: Szegedy et al. 2016, section 7, for the smoothing.
     """
-    total = functional.cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="sum")
-    return total / (labels != NO_LABEL).sum().clamp(min=1)
+    total = functional.cross_entropy(
+        logits, labels, class_weights, ignore_index=NO_LABEL, reduction="sum", label_smoothing=smoothing
+    )
+    known = labels != NO_LABEL
+    if class_weights is None:
+        return total / known.sum().clamp(min=1)
+    return _per_weight(total, class_weights[labels[known]].sum())
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy to probabilities, as several raters' votes give them: - Σ_c w_c q_c log p_c, summed over rows
+    and divided by Σ w_c q_c; 0 where that is 0. A row of zeros, for which nobody voted, does not count.
+
+    Equal to `cross_entropy` where every row has all its votes on one class.
+
+    Args:
+        logits: [N, n_classes].
+        targets: q, [N, n_classes]; rows with the sum 1 or 0.
+        class_weights: w, [n_classes]; 1 where there are none.
+    """
+    weighted = targets if class_weights is None else targets * class_weights
+    log_p = functional.log_softmax(at_least_float32(logits), dim=-1).masked_fill(weighted == 0, 0.0)
+    return _per_weight(-(weighted * log_p).sum(), weighted.sum())
+
+
+def _per_weight(total: Tensor, weight: Tensor) -> Tensor:
+    return total / weight.masked_fill(weight == 0, math.inf)
+
+
+def balanced_weights(labels: Tensor, n_classes: int) -> Tensor:
+    """Class weights under which all classes that occur weigh alike: n / (n_classes * n_class); 0 for one that does not.
+
+    Args:
+        labels: int64 [n], those of the training part; NO_LABEL does not count.
+
+    Returns:
+        float32 [n_classes].
+
+    Example:
+        >>> balanced_weights(torch.tensor([0, 0, 0, 1, NO_LABEL]), 2)
+        tensor([0.6667, 2.0000])
+
+    Source: as scikit-learn's `compute_class_weight("balanced")`, which `students.linear` uses.
+    """
+    counts = torch.bincount(labels[labels != NO_LABEL], minlength=n_classes)
+    return torch.where(counts > 0, counts.sum() / (n_classes * counts.clamp(min=1)), 0.0).float()
+
+
+def average_log_probability(streams: Sequence[Tensor], temperature: float) -> Tensor:
+    """Logarithm of the mean of the streams' probabilities, which are softmax(logits / κ) each.
+
+    Nothing is lost where a stream is so sure that its other probabilities are 0 in float32. The result serves as
+    logits: its softmax is the mean, and `cross_entropy` of it is the loss of the fine-tuning.
+
+    Args:
+        streams: logits, [B, n_classes] each.
+        temperature: κ.
+
+    Source: Kim & Kang 2022, algorithm 3, lines 9-12. Line 12 also divides by the number of classes, which a
+    learning rate undoes; ours does not.
+    """
+    each = [functional.log_softmax(at_least_float32(logits) / temperature, dim=-1) for logits in streams]
+    return torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+
+
+def ctc(
+    logits: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor,
+    reduction: Literal["mean", "sum"] = "mean", blank: int = 0,
+) -> Tensor:  # fmt: skip
+    """Connectionist temporal classification: - log of the probability of all alignments of the characters.
+
+    A target that does not fit into its frames (one for each character, one more between two that are equal) has
+    the probability 0: it adds 0, with a gradient of 0, and still counts as an utterance of the mean.
+    Always computed on the CPU, because the gradient on GPUs is not the same every time.
+
+    Args:
+        logits: [B, n_frames, n_characters + 1].
+        lengths: valid frames, int64 [B].
+        targets: positions of the characters among the logits, int64 [B, n_longest]; see `models.spelling`.
+        target_lengths: int64 [B]. With length 0 every frame is to say the blank.
+        reduction: 'mean' divides each utterance by its number of characters, at least 1, and takes the mean of the
+            batch; 'sum' adds all up, as the released code does.
+        blank: position of the blank among the logits.
+
+    Source: Graves et al. 2006; Ghosh et al. 2023, eq. 4.
+    """
+    log_p = functional.log_softmax(at_least_float32(logits), dim=-1).transpose(0, 1)
+    loss = functional.ctc_loss(
+        log_p.cpu(), targets.cpu(), lengths.cpu(), target_lengths.cpu(), blank, reduction, zero_infinity=True
+    )
+    return loss.to(logits.device)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision made single; double stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

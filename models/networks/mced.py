@@ -15,6 +15,9 @@ from models import losses
 from models.batch import Batch, step_mask
 from models.checkpoint import read_card
 from models.network import Network
+from models.networks.attention import TransformerLayer, sinusoids
+from models.networks.convolution import MaskedConvolution
+from models.networks.pools import masked_max
 from models.weights import load_matching
 from warehouse.errors import NothingLoaded
 
@@ -106,7 +109,7 @@ class MultiLevelStudent(Network):
         for convolution in self.convolutions:
             x, lengths, mask = convolution(x, lengths, mask)
         x = self.project(x.transpose(1, 2))
-        x = self.dropout(x + _positions(x.shape[1], x.shape[2], x.device))
+        x = self.dropout(x + sinusoids(x.shape[1], x.shape[2], x.device))
         states = []
         for layer in self.layers:
             x = layer(x, mask)
@@ -121,8 +124,7 @@ class MultiLevelStudent(Network):
         return functional.pad(x, (0, 0, 0, missing)), batch.lengths["speech"].clamp(min=self.student.min_frames)
 
     def _classify(self, state: Tensor, valid: Tensor) -> Tensor:
-        pooled = state.masked_fill(~valid[..., None], -torch.inf).amax(dim=1)
-        return self.outer(self.dropout(self.inner(pooled).relu()))
+        return self.outer(self.dropout(self.inner(masked_max(state, valid)).relu()))
 
     def _feature(self, batch: Batch, states: list[Tensor], valid: Tensor) -> Tensor:
         tokens = batch.mask("teacher_hidden")
@@ -135,51 +137,6 @@ class MultiLevelStudent(Network):
             aligned = align(teacher, states[layer - 1], valid)
             terms.append(weight * losses.feature_distillation(teacher, aligned, tokens))
         return torch.stack(terms).sum()
-
-
-class MaskedConvolution(nn.Module):
-    """Convolution, batch normalisation, ReLU; steps that are not valid are zero before and after."""
-
-    def __init__(self, before: int, after: int, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv1d(before, after, kernel, stride, padding=kernel // 2)
-        self.norm = nn.BatchNorm1d(after)
-        self.stride = stride
-
-    def forward(self, x: Tensor, lengths: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [B, before, T] -> [B, after, T'] with T' = ceil(T / stride), its lengths and its mask."""
-        x = self.convolution(x).transpose(1, 2)
-        lengths = (lengths - 1) // self.stride + 1
-        mask = step_mask(lengths, x.shape[1])
-        valid = self.norm(x[mask]).relu()  # [n_valid, after]: padding never enters the statistics
-        x = x.new_zeros(x.shape, dtype=valid.dtype)
-        x[mask] = valid
-        return x.transpose(1, 2), lengths, mask
-
-
-class TransformerLayer(nn.Module):
-    """Self-attention and feed-forward, each with dropout, residual sum and layer normalisation.
-
-    Source: Vaswani et al. 2017, sections 3.1 and 5.4; like there, attention weights themselves are not dropped.
-    """
-
-    def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query_key_value = nn.Linear(width, 3 * width)
-        self.joined = nn.Linear(width, width)
-        self.widen = nn.Linear(width, feed_forward)
-        self.narrow = nn.Linear(feed_forward, width)
-        self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x, [B, T, width], to the same shape; nobody attends to a step where mask, [B, T], is False."""
-        query, key, value = self.query_key_value(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
-        attended = self.joined(attended.transpose(1, 2).flatten(2))
-        x = self.norms[0](x + self.dropout(attended))
-        return self.norms[1](x + self.dropout(self.narrow(self.widen(x).relu())))
 
 
 class SoftAlign(nn.Module):
@@ -197,10 +154,3 @@ class SoftAlign(nn.Module):
 
 def _uniform(rows: int, columns: int) -> Tensor:
     return torch.empty(rows, columns).uniform_(-1, 1) / math.sqrt(rows)
-
-
-def _positions(n_steps: int, width: int, device: torch.device) -> Tensor:
-    """Sines and cosines of the position, [n_steps, width]. Source: Vaswani et al. 2017, section 3.5."""
-    step = torch.arange(n_steps, device=device, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(10_000) / width))
-    return torch.stack([torch.sin(step * rate), torch.cos(step * rate)], dim=-1).flatten(1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.batch import Batch
-from models.networks.mced import MaskedConvolution, MultiLevelStudent
+from models.networks.mced import MultiLevelStudent
 from models.orders import build_student
 from tests.models.tiny_lake import CLASSES, FIELDS, TEACHER_DIM, TEACHER_LAYERS, TinyLake, batch_of, fitted, order
 from warehouse.errors import NothingLoaded, ShapeDiffers
@@ -41,20 +41,6 @@ def test_padding_changes_nothing(training: bool) -> None:
     for logits, running in results[1:]:
         torch.testing.assert_close(logits, results[0][0], rtol=0, atol=1e-5)
         torch.testing.assert_close(running, results[0][1], rtol=0, atol=1e-6)
-
-
-def test_masked_normalisation_is_that_of_the_valid_steps_alone() -> None:
-    torch.manual_seed(0)
-    layer = MaskedConvolution(3, 5, 5, 1)
-    frames, lengths = torch.randn(2, 3, 12), torch.tensor([12, 7])
-    frames[1, :, 7:] = 0
-    mask = torch.arange(12) < lengths[:, None]
-    found, _, _ = layer(frames, lengths, mask)
-    plain = layer.convolution(frames)
-    valid = torch.cat([plain[0].T, plain[1].T[:7]])
-    expected = ((valid - valid.mean(0)) / (valid.var(0, unbiased=False) + layer.norm.eps).sqrt()).relu()
-    torch.testing.assert_close(torch.cat([found[0].T, found[1].T[:7]]), expected, rtol=0, atol=1e-5)
-    assert found[1].T[7:].abs().max() == 0
 
 
 @pytest.mark.parametrize("n_steps", [0, 1, 2, 7, 8, 9, 33])
@@ -104,6 +90,30 @@ def test_the_published_network_has_the_published_parts() -> None:
     assert tuple(names["outer.weight"].shape) == (3, 512)
     layers = sum(parameter.numel() for name, parameter in names.items() if name.startswith("layers.0."))
     assert layers == 4 * 512 * 512 + 4 * 512 + 2 * 512 * 2048 + 2048 + 512 + 4 * 512
+
+
+def test_checkpoints_keep_their_names() -> None:
+    shapes = {"speech": (9, 4), "teacher_hidden": (13, 7, 8)}
+    network = build_student("students.mced", 1, {}).module(shapes, CLASSES, None)
+    blocks = {"convolutions": 4, "layers": 6, "alignments": 4}
+    parts: dict[str, list[str]] = {name: [] for name in blocks}
+    for name in network.state_dict():
+        block, *rest = name.split(".")
+        if rest[:1] == ["0"]:
+            parts[block].append(".".join(rest[1:]))
+    assert parts == {
+        "convolutions": [
+            "convolution.weight", "convolution.bias", "norm.weight", "norm.bias",
+            "norm.running_mean", "norm.running_var", "norm.num_batches_tracked",
+        ],
+        "layers": [
+            "query_key_value.weight", "query_key_value.bias", "joined.weight", "joined.bias", "widen.weight",
+            "widen.bias", "narrow.weight", "narrow.bias",
+            "norms.0.weight", "norms.0.bias", "norms.1.weight", "norms.1.bias",
+        ],
+        "alignments": ["query", "key", "value"],
+    }  # fmt: skip
+    assert {name: len(getattr(network, name)) for name in blocks} == blocks
 
 
 def test_each_term_is_what_the_losses_say(lake: TinyLake) -> None:
