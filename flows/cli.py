@@ -119,7 +119,7 @@ def extract(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Extract every feature of the recipe (and fit the teachers that some of them need)."""
+    """Extract every feature of the recipe (and fit the teachers that some of them need); tell corpora again."""
     _verb("extract", recipe, lake, root, workers, device, as_json)
 
 

@@ -169,11 +169,12 @@ def _read(
     refs = warehouse.refs("corpora")
     fitting = {name: ref["reader"].rpartition(".")[2] for name, ref in sorted(refs.items())}
     fitting = {name: reader for name, reader in fitting.items() if reader in rules.readers}
-    if not corpora and (not fitting or len(set(fitting.values())) < len(fitting)):
+    read = {name: reader for name, reader in fitting.items() if "told" not in refs[name]}
+    if not corpora and (not read or len(set(read.values())) < len(read)):
         known = ", ".join(fitting) or "none: ingest one, as in `emolake ingest RECIPE`"
         raise InvalidField("emolake", "--corpus", f"must be given: corpora of this protocol's reader are {known}")
     utterances, labels = [], []
-    asked = list(dict.fromkeys(corpora or fitting))
+    asked = list(dict.fromkeys(corpora or read))
     for name in asked:
         if name not in refs:
             raise ArtifactNotFound(f"corpora/{name}")

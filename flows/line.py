@@ -8,42 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from features import ingest
 from features.aligners import provided
 from features.extract import works as extract_works
 from features.inventory import column, failures_of, holding, ids_in, row_key, wanted_ids
 from features.mfa.training import MODEL, training_work
 from features.placed import Placed
-from features.plugin import FeatureSpec, RawFile
-from features.raw import RawDigests
+from features.plugin import FeatureSpec
 from flows import canaries, protocol
 from flows.checkpoints import only_checkpoint, record_placed
 from flows.doer import Doer, Waits
-from flows.pack import pack_text_works, pack_works
+from flows.pack import Told, pack_text_works, pack_works
 from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
+from flows.readings import Reading, corpus_reading
 from flows.recipe import Recipe, plugin_of, step_of
 from flows.reporting import report_of
+from flows.retelling import refuse_voices_of_other_parts, retold_reading, retold_roots, told_rows
 from flows.score import Fitted
 from flows.select import selection_work
-from flows.sources import TEXT, aligner_of, read_source
+from flows.sources import TEXT, aligner_of, read_source, told_source
 from models.orders import fit_request, predict_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.errors import InvalidField, TooManyFailures
 from warehouse.hashing import digest
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A corpus as ingested now. `units` has each unit's raw files, their record, and its utterances."""
-
-    utterances: list[Artifact]
-    labels: list[Artifact]
-    units: Mapping[str, tuple[Sequence[RawFile], Artifact, Artifact]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,8 @@ class Line:
     def __init__(
         self, recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], doer: Doer, device: str = "cpu"
     ) -> None:
-        self.recipe, self.warehouse, self.roots, self.doer, self.device = recipe, warehouse, roots, doer, device
+        self.recipe, self.warehouse, self.doer, self.device = recipe, warehouse, doer, device
+        self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self._made: dict[str, Any] = {}
 
@@ -93,6 +85,7 @@ class Line:
 
     def extract(self) -> None:
         _each(self.feature, self.recipe.features)
+        _each(self.corpus, self.recipe.retold)
 
     def pack(self) -> None:
         _each(self.shards, self.recipe.models)
@@ -110,31 +103,10 @@ class Line:
     # -- products ----------------------------------------------------------------------------------------------
 
     def corpus(self, name: str) -> Reading:
-        return self._once(f"ingest {name}", lambda: self._corpus(name))
-
-    def _corpus(self, name: str) -> Reading:
-        entry = self.recipe.corpora[name]
-        reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
-        root = self.roots[name]
-        digests = RawDigests(self.warehouse.root)
-        try:
-            works = ingest.raw_works(digests, name, reader, root, self.doer.hashing(name))
-        finally:
-            digests.close()
-        recorded = self.doer.step(f"record {name}", list(works.values()))
-        units = {unit: (work, artifact) for (unit, work), artifact in zip(works.items(), recorded, strict=True)}
-        reading = self.warehouse.root, name, step, reader, root, units
-        work = ingest.survey_work(*reading)
-        survey = self.doer.step(f"survey {name}", [work])[0] if work else None
-        read = self.doer.step(f"ingest {name}", ingest.unit_works(*reading, survey))
-        self.doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
-        self._count_failures(read)
-        kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
-        whole = {
-            unit: (work.arguments["files"], artifact, utterances)
-            for (unit, (work, artifact)), utterances in zip(units.items(), kinds["utterances"], strict=True)
-        }
-        return Reading(kinds["utterances"], kinds["labels"], whole)
+        """A corpus of the recipe, as it is read or as it is told again."""
+        if name in self.recipe.retold:
+            return self._once(f"retell {name}", lambda: retold_reading(self, name))
+        return self._once(f"ingest {name}", lambda: corpus_reading(self, name))
 
     def corpora_of(self, model: str) -> Reading:
         """All corpora of a model as one."""
@@ -170,7 +142,7 @@ class Line:
         reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
         works = provided.works(self.warehouse.root, plugin, name, step, reader, self.roots[name], reading.units)
         made = self.doer.step(f"align {aligner} {name}", works)
-        self._count_failures(made)
+        self.count_failures(made)
         return made
 
     def weights(self, name: str) -> Placed:
@@ -210,7 +182,7 @@ class Line:
         works = extract_works(self.warehouse, step, plugin, utterances, roots, self.device, checkpoint)
         self.doer.step(name, works, n_rows=len(wanted))
         artifacts = holding(self.warehouse, kind, step, plugin, wanted)
-        self._count_failures(artifacts, wanted)
+        self.count_failures(artifacts, wanted)
         return artifacts
 
     def selection(self, name: str) -> Artifact:
@@ -219,7 +191,7 @@ class Line:
     def _selection(self, name: str) -> Artifact:
         entry = self.recipe.selections[name]
         corpus = self.corpus(entry.corpus)
-        feature, output = self._source(entry.logits)
+        feature, output = self.source(entry.logits)
         work = selection_work(
             corpus.utterances, self._of_corpus(feature, corpus), feature.outputs[output].names,
             feature.plugin.needs, entry.threshold, entry.thresholds,
@@ -242,30 +214,35 @@ class Line:
     def _pack(self, name: str, corpus_name: str, source: str, selection: str | None) -> list[Artifact]:
         utterances = self.corpus(corpus_name).utterances
         keep = ids_in(self.selection(selection)) if selection else None
+        retold, source = told_source(source)
+        told = told_rows(self, retold, corpus_name) if retold else None
         if source == TEXT:
-            return self.doer.step(name, pack_text_works(utterances, keep))
+            return self.doer.step(name, pack_text_works(utterances, keep, told))
         if read_source(source).tier:
-            return self._pack_segments(name, corpus_name, source, keep)
-        feature, output = self._source(source)
-        rows = self._of_corpus(feature, self.corpus(corpus_name))
-        spec = feature.outputs[output]
-        return self.doer.step(name, pack_works(utterances, feature.step, feature.plugin, output, spec, rows, keep))
+            return self._pack_segments(name, corpus_name, source, keep, told)
+        feature, output = self.source(source)
+        rows = self._of_corpus(feature, self.corpus(retold or corpus_name))
+        works = pack_works(utterances, feature.step, feature.plugin, output, feature.outputs[output], rows, keep, told)
+        return self.doer.step(name, works)
 
-    def _pack_segments(self, name: str, corpus_name: str, source: str, keep: set[str] | None) -> list[Artifact]:
+    def _pack_segments(
+        self, name: str, corpus_name: str, source: str, keep: set[str] | None, told: Told | None
+    ) -> list[Artifact]:
         """The means of a feature's frames over a tier of an alignment, or where only the tier is named, its times."""
-        corpus, parts = self.corpus(corpus_name), read_source(source)
-        alignment = self.alignment(aligner_of(parts, corpus_name, self.recipe.align))
+        utterances, parts = self.corpus(corpus_name).utterances, read_source(source)
+        aligned = told.corpus if told else corpus_name
+        corpus, alignment = self.corpus(aligned), self.alignment(aligner_of(parts, aligned, self.recipe.align))
         tier = Tier(parts.tier, alignment.step, alignment.plugin, self._of_corpus(alignment, corpus))
         if not parts.feature:
-            return self.doer.step(name, pack_spans_works(corpus.utterances, tier, keep))
-        feature, output = self._source(source.partition("@")[0])
+            return self.doer.step(name, pack_spans_works(utterances, tier, keep, told))
+        feature, output = self.source(source.partition("@")[0])
         spec = feature.outputs[output]
         if spec.level != "frame" or not spec.hop_s:
             problem = f"asks for means over time, but '{output}' of this feature is no row of frames"
             raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
         frames = Frames(output, spec.hop_s, feature.step, feature.plugin, self._of_corpus(feature, corpus))
-        made = self.doer.step(name, pack_means_works(corpus.utterances, frames, tier, keep))
-        self._count_failures(made)
+        made = self.doer.step(name, pack_means_works(utterances, frames, tier, keep, told))
+        self.count_failures(made)
         return made
 
     def model(self, name: str) -> list[Fitted]:
@@ -276,15 +253,18 @@ class Line:
         shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
         splits = self._splits(name)
         init = only_checkpoint(self, entry.init).digest if entry.init else None
+        encoders = {slot: self.weights(one) for slot, one in entry.encoders.items()}
         places = [(fold, seed) for fold in splits for seed in entry.seeds]
         requests = [
             fit_request(
                 entry.student, entry.fields, fit=entry.fit, objective=entry.objective, classes=self._classes(name),
                 seed=seed, shards=shards, split=splits[fold].digest, init=init,
+                encoders={slot: one.digest for slot, one in encoders.items()},
             )
             for fold, seed in places
         ]  # fmt: skip
-        made = self.doer.step(f"fit {name}", [Work(request) for request in requests])
+        weights = {"weights": {one.digest: one.folder for one in encoders.values()}}
+        made = self.doer.step(f"fit {name}", [Work(request, arguments=weights) for request in requests])
         return [
             Fitted(name, fold, seed, splits[fold], checkpoint)
             for (fold, seed), checkpoint in zip(places, made, strict=True)
@@ -295,6 +275,7 @@ class Line:
         entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
         folds = protocol.folds_of(rules, corpus.utterances)
+        refuse_voices_of_other_parts(self, model, folds)
         without = self._unpacked(model, corpus, chosen)
         works = [
             protocol.split_work(rules, fold, folds, corpus.utterances, corpus.labels, chosen, without) for fold in folds
@@ -307,10 +288,11 @@ class Line:
     def _predictions(self, name: str) -> list[tuple[Fitted, Artifact]]:
         fitted = self.model(name)
         shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
-        entry = self.recipe.models[name]
-        student, parts = entry.student, self.recipe.protocol(name).judged_parts
+        entry, parts = self.recipe.models[name], self.recipe.protocol(name).judged_parts
         requests = [
-            predict_request(student, fit.checkpoint.digest, shards=shards, split=fit.split.digest, parts=parts)
+            predict_request(
+                entry.student, entry.fields, fit.checkpoint.digest, shards=shards, split=fit.split.digest, parts=parts
+            )
             for fit in fitted
         ]
         made = self.doer.step(f"predict {name}", [Work(request) for request in requests])
@@ -335,7 +317,7 @@ class Line:
         made: T = self._made[name]
         return made
 
-    def _source(self, source: str) -> tuple[Feature, str]:
+    def source(self, source: str) -> tuple[Feature, str]:
         """A feature and the name of one output, from 'lld' (its only output) or 'teacher.hidden'."""
         name, _, output = source.partition(".")
         feature = self.feature(name)
@@ -364,7 +346,7 @@ class Line:
         teacher = str(self.recipe.features[logits.split(".")[0]].checkpoint)
         if teacher in self.recipe.models:
             return self._classes(teacher)
-        feature, output = self._source(logits)
+        feature, output = self.source(logits)
         return [name.removeprefix("logit_") for name in feature.outputs[output].names]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:
@@ -373,7 +355,7 @@ class Line:
         packed = [_utterance_ids(artifacts, "index.parquet") for artifacts in self.shards(model).values()]
         return sorted({utterance_id for ids in packed for utterance_id in wanted - ids})
 
-    def _count_failures(self, artifacts: Sequence[Artifact], wanted: set[str] | None = None) -> None:
+    def count_failures(self, artifacts: Sequence[Artifact], wanted: set[str] | None = None) -> None:
         """Adds the failures rows of a step, and stops when they are more than the recipe allows. Two extractors of one
         file that both fail on an utterance are two failures."""
         for artifact, row in failures_of(artifacts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,21 @@ SILENT_CHUNK = 16_384
 """The same of a unit without sound: of ten million lines, shards of 256 would be 39,000 files to hold open."""
 
 
+@dataclass(frozen=True)
+class Told:
+    """A corpus that is told again from another, whose rows are packed under the other's ids.
+
+    Args:
+        corpus: its name.
+        rows: utterance id of the other corpus -> the row of this one with its `audio_id`, `text_id` and `text`.
+        place: the same -> the artifact with that row.
+    """
+
+    corpus: str
+    rows: Mapping[str, Mapping[str, Any]]
+    place: Mapping[str, Artifact]
+
+
 def pack_works(
     utterances: Sequence[Artifact],
     step: str,
@@ -33,6 +49,7 @@ def pack_works(
     spec: FeatureSpec,
     features: Sequence[Artifact],
     keep: set[str] | None = None,
+    told: Told | None = None,
 ) -> list[Work]:
     """The works that pack one output of one extractor.
 
@@ -42,13 +59,14 @@ def pack_works(
     Args:
         features: every artifact with rows of this extractor.
         keep: pack only these utterances.
+        told: pack what this corpus has in their place.
     """
     place: dict[str, Artifact] = {}
     for artifact in features:
         table = pq.read_table(artifact.path("features.parquet"), columns=["input_id"])
         place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
     works = []
-    for members in chunks(utterances, [(plugin.needs, place.keys())], keep):
+    for members in chunks(utterances, [(plugin.needs, place.keys())], keep, told):
         sources = sorted({place[row_id].digest for _, row_id in members})
         by_digest = {a.digest: a for a in features}
         params = {"source": {"plugin": row_identity(step, plugin), "output": output}, "members": digest(members)}
@@ -62,15 +80,21 @@ def pack_works(
     return works
 
 
-def pack_text_works(utterances: Sequence[Artifact], keep: set[str] | None = None) -> list[Work]:
-    """The works that pack the normalised transcripts. An utterance without words has none to pack."""
+def pack_text_works(
+    utterances: Sequence[Artifact], keep: set[str] | None = None, told: Told | None = None
+) -> list[Work]:
+    """The works that pack the normalised transcripts, or what `told` has in their place. An utterance without words
+    has none to pack."""
+    source = {"table": "utterances", "column": "text"} | ({"told": told.corpus} if told else {})
     works = []
     for artifact in utterances:
         rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
+        rows = [told.rows[row["utterance_id"]] for row in rows if row["utterance_id"] in told.rows] if told else rows
         texts = {row["text_id"]: row["text"] for row in rows if row["text"]}
-        for members in chunks([artifact], [("text", texts.keys())], keep):
-            params = {"source": {"table": "utterances", "column": "text"}, "members": digest(members)}
-            request = Request("shards", "flows.pack", VERSION, params, {"utterances": (artifact.digest,)})
+        for members in chunks([artifact], [("text", texts.keys())], keep, told):
+            read = {told.place[name].digest for name, _ in members} if told else {artifact.digest}
+            params = {"source": source, "members": digest(members)}
+            request = Request("shards", "flows.pack", VERSION, params, {"utterances": tuple(sorted(read))})
             own = {row_id: texts[row_id] for _, row_id in members}  # each work is sent to another process
             works.append(Work(request, write_text_shard, {"members": members, "texts": own}, n_rows=len(members)))
     return works
@@ -106,8 +130,9 @@ def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Ma
 
 
 def chunks(
-    utterances: Sequence[Artifact], present: Sequence[tuple[str, Container[str]]], keep: set[str] | None
-) -> Iterator[list[tuple[str, ...]]]:
+    utterances: Sequence[Artifact], present: Sequence[tuple[str, Container[str]]], keep: set[str] | None,
+    told: Told | None = None,
+) -> Iterator[list[tuple[str, ...]]]:  # fmt: skip
     """The utterances of each shard with their input ids.
 
     Chunks are cut before failed rows are dropped, so that every field has the same utterances in the same shard.
@@ -115,6 +140,7 @@ def chunks(
     Args:
         present: 'audio', 'text' or 'pair', and the input ids of that need that have a row, of each source: an utterance
             must be in all of them.
+        told: whose input ids are meant, if not those of the utterances themselves; one that it lacks is dropped.
     """
     for artifact in utterances:
         rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
@@ -123,8 +149,9 @@ def chunks(
         for start in range(0, len(wanted), size):
             members = []
             for row in wanted[start : start + size]:
-                ids = [input_id(row, needs) for needs, _ in present]
-                if all(own in there for own, (_, there) in zip(ids, present, strict=True)):
+                said = told.rows.get(row["utterance_id"]) if told else row
+                ids = [input_id(said, needs) for needs, _ in present] if said else []
+                if said and all(own in there for own, (_, there) in zip(ids, present, strict=True)):
                     members.append((row["utterance_id"], *ids))
             if members:
                 yield members

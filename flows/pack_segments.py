@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.inventory import row_identity
 from features.rows import failure_row
-from flows.pack import chunks
+from flows.pack import Told, chunks
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import IntervalOutside
 from warehouse.hashing import digest
@@ -58,7 +58,7 @@ class Tier:
 
 
 def pack_means_works(
-    utterances: Sequence[Artifact], frames: Frames, tier: Tier, keep: set[str] | None = None
+    utterances: Sequence[Artifact], frames: Frames, tier: Tier, keep: set[str] | None = None, told: Told | None = None
 ) -> list[Work]:
     """The works that pack the means of frames over segments: [n_segments, dim], with as many axes before as the
     frames have before theirs, such as [layer, n_segments, dim].
@@ -68,10 +68,11 @@ def pack_means_works(
 
     Args:
         keep: pack only these utterances.
+        told: pack what this corpus has in their place.
     """
     own, aligned = _places(frames.artifacts, "features.parquet"), _aligned(tier)
     works = []
-    for members in chunks(utterances, [(frames.plugin.needs, own), (tier.plugin.needs, aligned)], keep):
+    for members in chunks(utterances, [(frames.plugin.needs, own), (tier.plugin.needs, aligned)], keep, told):
         source = {"plugin": row_identity(frames.step, frames.plugin), "output": frames.output} | tier.identity()
         rows, intervals = _cited(own, members, 1), _cited(aligned, members, 2)
         arguments = {
@@ -85,12 +86,14 @@ def pack_means_works(
     return works
 
 
-def pack_spans_works(utterances: Sequence[Artifact], tier: Tier, keep: set[str] | None = None) -> list[Work]:
+def pack_spans_works(
+    utterances: Sequence[Artifact], tier: Tier, keep: set[str] | None = None, told: Told | None = None
+) -> list[Work]:
     """The works that pack the begin and the end of every segment: float64 [n_segments, 2], seconds from the start of
     the utterance, in the order of `pack_means_works`."""
     aligned = _aligned(tier)
     works = []
-    for members in chunks(utterances, [(tier.plugin.needs, aligned)], keep):
+    for members in chunks(utterances, [(tier.plugin.needs, aligned)], keep, told):
         intervals = _cited(aligned, members, 1)
         arguments = {
             "field": f"times-{tier.name}", "members": members, "tier": tier.name,

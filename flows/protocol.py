@@ -196,6 +196,12 @@ def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
     return [row[0] for row in connection.execute(query).fetchall()]
 
 
+def rules_of(protocol: Protocol) -> dict[str, Any]:
+    """What of a protocol decides who is in which part of a fold, and with which class."""
+    rules = protocol.model_dump(include=_RULES)
+    return rules | protocol.model_dump(include=_LATER_RULES, exclude_defaults=True)
+
+
 def split_work(
     protocol: Protocol,
     fold: str,
@@ -212,8 +218,7 @@ def split_work(
         without: utterances that a needed step could not treat; they are left out, and that is part of identity.
     """
     after = _after(fold, folds)
-    rules = protocol.model_dump(include=_RULES)
-    rules |= protocol.model_dump(include=_LATER_RULES, exclude_defaults=True)
+    rules = rules_of(protocol)
     params = {"protocol": protocol.id, "rules": rules, "fold": fold, "next": after, "without": sorted(without)}
     inputs = {"utterances": tuple(a.digest for a in utterances), "labels": tuple(a.digest for a in labels)}
     if selection is not None:

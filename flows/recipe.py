@@ -31,6 +31,41 @@ class CorpusEntry(_Section):
     fields: dict[str, Any] = {}
 
 
+class RetoldEntry(_Section):
+    """A corpus told again from another: exactly one of `text`, `voices` and `sound` says what is new.
+
+    Args:
+        corpus: what it is told from: one that is read, or one that is told again itself.
+        text: a feature (or 'feature.output') of that corpus whose output is text: what was heard, or a translation.
+        language: of that text; none is the source's.
+        voices: a protocol. Each utterance of a class gets the sound of another speaker of its class, who is in the
+            same part in every fold.
+        sound: a feature of that corpus whose output is a wave.
+    """
+
+    corpus: str
+    text: str | None = Field(None, min_length=1)
+    language: str | None = Field(None, min_length=1)
+    voices: str | None = Field(None, min_length=1)
+    sound: str | None = Field(None, min_length=1)
+
+    @property
+    def told(self) -> str:
+        """What is new: 'text', 'voices' or 'sound'."""
+        return self.tellings[0]
+
+    @property
+    def tellings(self) -> list[str]:
+        """All that are given, of which there must be one."""
+        return [name for name in ("text", "voices", "sound") if getattr(self, name) is not None]
+
+    @property
+    def feature(self) -> str | None:
+        """The feature it is told with; voices need none."""
+        source = self.text or self.sound
+        return source.split(".")[0] if source else None
+
+
 class AlignEntry(_Section):
     """One aligner: its fields and the corpora it aligns. Several may align the same corpus.
 
@@ -86,9 +121,11 @@ class ModelEntry(_Section):
         corpus, protocol: what it learns from (several corpora as a list) and how that is split; one fit per fold and
             seed.
         inputs: the student's role -> source (see `flows.sources`): a feature ('lld'), one output of it
-            ('teacher.hidden'), its means over aligned segments ('lld@word'), their times ('@word'), or 'text'.
+            ('teacher.hidden'), its means over aligned segments ('lld@word'), their times ('@word'), or 'text'; any of
+            these of a corpus told again from the model's own ('heard:text').
         objective: loss term -> weight.
         init: the model whose checkpoint it starts from.
+        encoders: the student's slot -> the checkpoint of the recipe that fills it, for a student with networks inside.
         selection: learn from these utterances only; the teacher's class is then the label.
     """
 
@@ -99,6 +136,7 @@ class ModelEntry(_Section):
     objective: dict[str, float] = {}
     fit: dict[str, Any] = {}
     init: str | None = None
+    encoders: dict[str, str] = {}
     selection: str | None = None
     seeds: list[int] = [0]
     fields: dict[str, Any] = {}
@@ -127,6 +165,7 @@ class Recipe(_Section):
     name: str = Field(pattern=r"^[a-z0-9_-]+$")
     title: str
     corpora: dict[Name, CorpusEntry]
+    retold: dict[Name, RetoldEntry] = {}
     align: dict[Name, AlignEntry] = {}
     checkpoints: dict[Name, CheckpointEntry] = {}
     features: dict[Name, FeatureEntry] = {}
@@ -141,6 +180,17 @@ class Recipe(_Section):
         """The protocol of one of its models."""
         return read_protocol(self.models[model].protocol, self.folder)
 
+    def told_from(self, corpus: str) -> list[str]:
+        """The corpora that one is told from, nearest first; none for one that is read. A circle is gone round once."""
+        found: list[str] = []
+        while corpus in self.retold and (corpus := self.retold[corpus].corpus) not in found:
+            found.append(corpus)
+        return found
+
+    def reader_of(self, corpus: str) -> str:
+        """The reader of a corpus, or of the one that it is told from."""
+        return self.corpora[[corpus, *self.told_from(corpus)][-1]].reader
+
 
 _PLUGINS: dict[str, tuple[str, str]] = {
     "corpora": ("features.corpora", "reader"),
@@ -151,8 +201,9 @@ _PLUGINS: dict[str, tuple[str, str]] = {
 """Section -> the room its plug-ins live in and the field that names one."""
 
 _ENTRIES: dict[str, type[_Section]] = {
-    "corpora": CorpusEntry, "align": AlignEntry, "checkpoints": CheckpointEntry, "features": FeatureEntry,
-    "selections": SelectionEntry, "models": ModelEntry, "report": ReportEntry, "failures": FailuresEntry,
+    "corpora": CorpusEntry, "retold": RetoldEntry, "align": AlignEntry, "checkpoints": CheckpointEntry,
+    "features": FeatureEntry, "selections": SelectionEntry, "models": ModelEntry, "report": ReportEntry,
+    "failures": FailuresEntry,
 }  # fmt: skip
 _SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder"}
 _ONE = ("report", "failures")  # sections that are one table, not one per name

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flows.sources import TEXT, TIERS, Source, aligner_of, read_source
-from warehouse.catalog import plugin_class
+from flows.retold_references import mistold, untold
+from flows.sources import TEXT, TIERS, Source, aligner_of, read_source, told_source
+from models.plugin import encoder_slots
+from warehouse.catalog import build, plugin_class
 
 if TYPE_CHECKING:
     from flows.recipe import Recipe
@@ -17,7 +19,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """(field, problem) of references to what the recipe does not have, or to what does not fit. The first counts:
     what is looked at later trusts that what was looked at before is there."""
     known: dict[str, Mapping[str, Any]] = {
-        "corpus": recipe.corpora,
+        "corpus": {**recipe.corpora, **recipe.retold},
         "aligner": recipe.align,
         "feature": recipe.features,
         "model": recipe.models,
@@ -28,6 +30,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
         if name is not None and name not in known[kind]:
             yield place, f"names the {kind} '{name}', which the recipe does not have"
 
+    yield from mistold(recipe)
     for name, align in recipe.align.items():
         for corpus in align.corpora:
             yield from missing("corpus", corpus, f"align.{name}.corpora")
@@ -57,14 +60,19 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, model in recipe.models.items():
         yield from _misread(recipe, name)
         yield from missing("model", model.init, f"models.{name}.init")
+        yield from _unfilled(recipe, name)
         yield from missing("selection", model.selection, f"models.{name}.selection")
         for role, text in model.inputs.items():
+            told, text = told_source(text)
             source, place = read_source(text), f"models.{name}.inputs.{role}"
+            if told:
+                yield from ((place, problem) for problem in untold(recipe, told, text, model.corpora))
             if text != TEXT and (source.feature or not source.tier):
                 yield from missing("feature", source.feature, place)
             if source.tier:
                 yield from missing("aligner", source.aligner or None, place)
-                yield from ((place, problem) for problem in _unsegmented(recipe, source, model.corpora))
+                aligned = [told] if told else model.corpora
+                yield from ((place, problem) for problem in _unsegmented(recipe, source, aligned))
     for name in recipe.report.models if recipe.report else []:
         yield from missing("model", name, "report.models")
         if not recipe.protocol(name).labels and recipe.models[name].selection is None:
@@ -108,6 +116,10 @@ def _unaligned(recipe: Recipe, aligner: str) -> Iterator[tuple[str, str]]:
     if not getattr(plugin_class("features.aligners", align.aligner), "is_shipped", False):
         return
     for name in align.corpora:
+        if name in recipe.retold:
+            problem = f"names '{name}', which is told again: the alignment that is shipped is of other words or sound"
+            yield f"align.{aligner}.corpora", problem
+            continue
         reader = recipe.corpora[name].reader
         if not hasattr(plugin_class("features.corpora", reader), "intervals"):
             problem = f"names '{name}', whose reader '{reader}' knows of no alignment that is shipped"
@@ -118,7 +130,7 @@ def _untrained(recipe: Recipe, aligner: str) -> Iterator[tuple[str, str]]:
     """Corpora to train an aligner on that are not there, or for one that trains none or has its model already."""
     align, place = recipe.align[aligner], f"align.{aligner}.train"
     for corpus in align.train:
-        if corpus not in recipe.corpora:
+        if corpus not in {**recipe.corpora, **recipe.retold}:
             yield place, f"names the corpus '{corpus}', which the recipe does not have"
     if align.train and not getattr(plugin_class("features.aligners", align.aligner), "trains", False):
         yield place, f"must not be given: the aligner '{align.aligner}' trains no acoustic model"
@@ -158,9 +170,9 @@ def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
     model = recipe.models[name]
     readers = recipe.protocol(name).readers
     for corpus in model.corpora:
-        if corpus not in recipe.corpora:
+        if corpus not in {**recipe.corpora, **recipe.retold}:
             yield f"models.{name}.corpus", f"names the corpus '{corpus}', which the recipe does not have"
-        elif (reader := recipe.corpora[corpus].reader) not in readers:
+        elif (reader := recipe.reader_of(corpus)) not in readers:
             made_for = " or ".join(f"'{reader}'" for reader in readers)
             problem = f"is for the reader {made_for}, but '{corpus}' is read by '{reader}'"
             yield f"models.{name}.protocol", problem
@@ -169,27 +181,64 @@ def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
         yield f"models.{name}.corpus", f"must be '{chosen.corpus}', of which '{model.selection}' selects"
 
 
+def _unfilled(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
+    """Networks inside a student that no checkpoint of the recipe is."""
+    model, place = recipe.models[name], f"models.{name}.encoders"
+    student = build("models.students", model.student, model.fields, f"[models.{name}]")
+    slots = encoder_slots(student)
+    for slot, checkpoint in model.encoders.items():
+        if slot not in slots:
+            yield place, f"names the slot '{slot}', but '{model.student}' as it is set has {', '.join(slots) or 'none'}"
+        elif checkpoint not in recipe.checkpoints:
+            known = ", ".join(sorted(recipe.checkpoints)) or "none"
+            yield place, f"names '{checkpoint}', which is no checkpoint of the recipe (there are: {known})"
+    for slot in slots:
+        if slot not in model.encoders:
+            yield place, f"must say which checkpoint of the recipe is the student's '{slot}'"
+
+
+_SECTION = {"feature": "features", "selection": "selections", "retold": "retold", "aligner": "align", "model": "models"}
+
+
 def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
     def needs(kind: str, name: str) -> Iterator[tuple[str, str]]:
+        corpora: Sequence[str] = ()
         if kind == "feature":
+            corpora = recipe.features[name].corpora
             if recipe.features[name].checkpoint in recipe.models:
                 yield "model", str(recipe.features[name].checkpoint)
         elif kind == "selection":
+            corpora = [recipe.selections[name].corpus]
             yield "feature", recipe.selections[name].logits.split(".")[0]
+        elif kind == "retold":
+            corpora = [recipe.retold[name].corpus]
+            if recipe.retold[name].feature:
+                yield "feature", str(recipe.retold[name].feature)
+        elif kind == "aligner":
+            corpora = [*recipe.align[name].corpora, *recipe.align[name].train]
         else:
             model = recipe.models[name]
-            yield from (("feature", f) for s in model.inputs.values() if s != TEXT and (f := read_source(s).feature))
+            corpora = [*model.corpora, *(told for told, _ in map(told_source, model.inputs.values()))]
+            for told, source in map(told_source, model.inputs.values()):
+                parts = read_source(source)
+                if source != TEXT and parts.feature:
+                    yield "feature", parts.feature
+                for corpus in model.corpora if parts.tier else ():
+                    yield "aligner", aligner_of(parts, told or corpus, recipe.align)
             if model.init:
                 yield "model", model.init
             if model.selection:
                 yield "selection", model.selection
+        yield from (("retold", corpus) for corpus in corpora if corpus in recipe.retold)
 
     def visit(kind: str, name: str, path: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
         if (kind, name) in path:
-            yield f"models.{name}", "needs itself: " + " → ".join(n for _, n in [*path, (kind, name)])
+            yield f"{_SECTION[kind]}.{name}", "needs itself: " + " → ".join(n for _, n in [*path, (kind, name)])
             return
         for other in needs(kind, name):
             yield from visit(*other, (*path, (kind, name)))
 
     for name in recipe.models:
         yield from visit("model", name, ())
+    for name in recipe.retold:
+        yield from visit("retold", name, ())

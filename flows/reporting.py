@@ -25,8 +25,9 @@ def report_of(line: Line) -> Artifact:
         raise InvalidField(f"recipe '{recipe.name}'", "report", "must be given to report")
     predictions = [pair for name in recipe.report.models for pair in line.predictions(name)]
     rules = {name: recipe.protocol(name) for name in recipe.report.models}
-    utterances = [artifact for name in recipe.corpora for artifact in line.corpus(name).utterances]
-    labels = [artifact for name in recipe.corpora for artifact in line.corpus(name).labels]
+    corpora = [*recipe.corpora, *recipe.retold]
+    utterances = [artifact for name in corpora for artifact in line.corpus(name).utterances]
+    labels = [artifact for name in corpora for artifact in line.corpus(name).labels]
     metrics = line.doer.step("score", [metrics_work(predictions, rules)])[0]
     leakages = _leakages(line, [fit for fit, _ in predictions])
     failures = list(line.failures.values())

@@ -5,6 +5,7 @@
 'lld@word'                   its means over the words, phones or syllables of the corpus's one aligner
 'lld@provided.word'          the same where several aligners align the corpus
 '@word', '@provided.word'    the begin and the end of these segments, in seconds
+'heard:text', 'heard:lld'    any of these of a corpus that is told again from the model's, here 'heard'
 """
 
 from __future__ import annotations
@@ -32,8 +33,19 @@ class Source:
     tier: str = ""
 
 
+def told_source(text: str) -> tuple[str, str]:
+    """The corpus told again that a source is read of, '' for the model's own corpus, and the rest of the source.
+
+    Example:
+        >>> told_source("heard:bert.hidden@word"), told_source("text")
+        (('heard', 'bert.hidden@word'), ('', 'text'))
+    """
+    told, _, rest = text.rpartition(":")
+    return told, rest
+
+
 def read_source(text: str) -> Source:
-    """The parts of a source other than 'text'.
+    """The parts of a source other than 'text', without the corpus that it is read of.
 
     Example:
         >>> read_source("hubert.hidden@provided.phone")

@@ -97,22 +97,28 @@ def _packed_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> li
     packed: dict[str, dict[Path, None]] = {}
     for digests in shard_roles(checkpoint.request).values():
         for shard in (by_digest[digest] for digest in digests):
-            if shard.request.params["source"].get("column") == "text":
-                for source in shard.request.inputs["utterances"]:
-                    packed.setdefault(source, {})[shard.path("index.parquet")] = None
-    return [(by_digest[source].path("utterances.parquet"), list(indexes)) for source, indexes in packed.items()]
+            source = shard.request.params["source"]
+            if source.get("column") == "text" and "told" not in source:
+                for reading in shard.request.inputs["utterances"]:
+                    packed.setdefault(reading, {})[shard.path("index.parquet")] = None
+    return [(by_digest[reading].path("utterances.parquet"), list(indexes)) for reading, indexes in packed.items()]
 
 
 def _known_texts(checkpoint: Artifact, by_digest: Mapping[str, Artifact]) -> list[tuple[Path, list[Path]]]:
-    """The same of the shards of features of transcripts: each with the readings that its rows were extracted for."""
+    """The same of the shards of features of transcripts, each with the readings that its rows were extracted for, and
+    of transcripts of a corpus told again, whose utterances have other ids there than in the shard."""
     known: dict[str, dict[Path, None]] = {}
     for digests in shard_roles(checkpoint.request).values():
         for shard in (by_digest[digest] for digest in digests):
+            readings: list[str] = []
             if _reads(shard.request.params["source"].get("plugin", {}).get("step", "")):
                 for features in shard.request.inputs["features"]:
-                    for source in by_digest[features].request.inputs["utterances"]:
-                        known.setdefault(source, {})[shard.path("index.parquet")] = None
-    return [(by_digest[source].path("utterances.parquet"), list(indexes)) for source, indexes in known.items()]
+                    readings += by_digest[features].request.inputs["utterances"]
+            elif "told" in shard.request.params["source"]:
+                readings += shard.request.inputs["utterances"]
+            for reading in readings:
+                known.setdefault(reading, {})[shard.path("index.parquet")] = None
+    return [(by_digest[reading].path("utterances.parquet"), list(indexes)) for reading, indexes in known.items()]
 
 
 def _reads(step: str) -> bool:

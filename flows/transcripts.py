@@ -45,6 +45,8 @@ def error_rates(spoken: Sequence[str], heard: Sequence[str]) -> dict[str, Any]:
 def transcript_rates(warehouse: Warehouse, feature: str) -> list[dict[str, Any]]:
     """One row per corpus that has transcripts of this feature, in order of name.
 
+    Corpora told again with other words, or with others' voices, are left out: nobody said these words there.
+
     Raises:
         UnknownName: no feature of this name has transcripts.
     """
@@ -58,7 +60,12 @@ def transcript_rates(warehouse: Warehouse, feature: str) -> list[dict[str, Any]]
             FROM utterances JOIN "features_{feature}" AS own ON own.input_id = audio_id
         ) GROUP BY corpus ORDER BY corpus
     """).to_pylist()
-    return [{"corpus": row["corpus"]} | error_rates(row["spoken"], row["heard"]) for row in rows]
+    told = {name: ref.get("told", "sound") for name, ref in warehouse.refs("corpora").items()}
+    return [
+        {"corpus": row["corpus"]} | error_rates(row["spoken"], row["heard"])
+        for row in rows
+        if told[row["corpus"]] == "sound"
+    ]
 
 
 def _is_transcript(warehouse: Warehouse, feature: str) -> bool:

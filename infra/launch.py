@@ -1,6 +1,6 @@
 """Starts the job that answers requests: here, as a local process.
 
-The job is `python -m models.job LAKE REQUEST.json --device D`. What the two agree on:
+The job is `python -m models.job LAKE REQUEST.json --device D [--weights DIGEST=FOLDER …]`. What the two agree on:
 
 * **stdout** is for machines: one JSON object per line. `{"done": 3, "total": 10, "note": "epoch 3"}` is progress, and
   `{"key": …, "digest": …}`, one for each request, names the artifact that was made. Other lines count as stderr.
@@ -57,6 +57,7 @@ def run_job(
     command: Sequence[str] = COMMAND,
     grace_s: float = GRACE_S,
     stopped: threading.Event | None = None,
+    weights: Mapping[str, Path] | None = None,
 ) -> list[dict[str, Any]]:
     """Runs one job that answers some requests, one after the other, and waits for it. Several requests in one job
     share the cost of its start; each is kept as soon as it is answered.
@@ -73,6 +74,7 @@ def run_job(
         grace_s: between SIGTERM and SIGKILL.
         stopped: when set, the job is ended at once: whoever sets it and then calls `stop_jobs` misses none, the one
             that another thread is just starting neither.
+        weights: digest of the record of a placed checkpoint -> its folder; appended as --weights DIGEST=FOLDER each.
 
     Returns:
         For each request, in order, what the job said of its artifact: at least `key` and `digest`.
@@ -87,8 +89,9 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch) as folder:
         order = Path(folder) / "request.json"
         order.write_text(json.dumps(list(requests)), encoding="utf-8")
+        placed = [word for digest, at in (weights or {}).items() for word in ("--weights", f"{digest}={at}")]
         job = subprocess.Popen(
-            [*command, str(lake), str(order), "--device", device],
+            [*command, str(lake), str(order), "--device", device, *placed],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

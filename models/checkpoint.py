@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from models.orders import build_student, plain_fields
-from models.plugin import Student
+from models.plugin import Listener, Student, encoder_slots
 from warehouse.hashing import canonical_json
 
 if TYPE_CHECKING:
     from models.network import Network
 
 CARD = "student.json"
+ENCODERS = "encoders"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,21 @@ def read_card(folder: Path) -> Card:
     return Card(card["step"], student, tuple(card["classes"]), shapes, fresh)
 
 
+def encoder_folder(folder: Path, slot: str) -> Path:
+    """Where a checkpoint describes the network of one of its slots."""
+    return folder / ENCODERS / slot
+
+
+def build_network(
+    student: Student, shapes: Mapping[str, tuple[int, ...]], classes: Sequence[str], init: Path | None,
+    encoders: Mapping[str, Path],
+) -> Network:  # fmt: skip
+    """The network of a student; one without slots is not asked about encoders."""
+    if not encoder_slots(student):
+        return student.module(shapes, classes, init)
+    return cast(Listener, student).module(shapes, classes, init, encoders)
+
+
 def load(folder: Path) -> tuple[Card, Network]:
     """The card and the network of a checkpoint, ready to predict on the CPU.
 
@@ -68,7 +84,8 @@ def load(folder: Path) -> tuple[Card, Network]:
         VersionDiffers: another version of the student fitted it.
     """
     card = read_card(folder)
-    network = card.student.module(card.shapes, card.classes, None)
+    encoders = {slot: encoder_folder(folder, slot) for slot in encoder_slots(card.student)}
+    network = build_network(card.student, card.shapes, card.classes, None, encoders)
     network.load(folder)
     network.eval()
     return card, network

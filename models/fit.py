@@ -16,10 +16,13 @@ from torch import Tensor, nn
 
 from models import checkpoint, metrics
 from models.batch import NO_LABEL, Batch
+from models.checkpoint import build_network
 from models.determinism import reproducible
+from models.encoders import describe, placed_folder
 from models.inputs import input_folders
-from models.orders import Fit, FitOrder, read_fit, shard_roles
-from models.plugin import Progress
+from models.orders import Fit, FitOrder, encoder_digests, read_fit, shard_roles
+from models.plugin import Progress, wave_roles
+from models.schedule import Drops, rate_factor
 from models.stream import Stream, read_split
 from warehouse import Request, Warehouse
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty
@@ -37,8 +40,9 @@ logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets; on
 
 
 def write(
-    warehouse: Warehouse, request: Request, folder: Path, progress: Progress, device: str = "cpu", n_processes: int = 1
-) -> None:
+    warehouse: Warehouse, request: Request, folder: Path, progress: Progress, device: str = "cpu", n_processes: int = 1,
+    weights: Mapping[str, Path] | None = None,
+) -> None:  # fmt: skip
     """Fits the student that a request orders and writes its checkpoint: the network's files, `student.json` and,
     unless it was solved in closed form, `history.csv` with one row per epoch.
 
@@ -48,6 +52,7 @@ def write(
     Args:
         device: 'cpu', 'cuda', 'mps' or 'auto'; where, never what.
         n_processes: one per device; they share the batches of each optimiser step.
+        weights: digest of the record of a placed checkpoint -> the folder where it lies here.
 
     Raises:
         EmolakeError: the request is not one of a fit, an input is missing or unfit, the loss diverges.
@@ -69,13 +74,17 @@ def write(
     shards = {role: folders[f"shards:{role}"] for role in roles}
     init = folders["init"][0] if "init" in folders else None
     split = folders["split"][0] / "split.parquet"
-    work = partial(_fit, order=order, shards=shards, split=split, init=init, folder=folder, progress=progress)
-    fabric.launch(work)
+    placed = {slot: placed_folder(warehouse, d, weights or {}) for slot, d in encoder_digests(request).items()}
+    fabric.launch(
+        partial(
+            _fit, order=order, shards=shards, split=split, init=init, encoders=placed, folder=folder, progress=progress
+        )
+    )
 
 
 def _fit(
     fabric: Fabric, *, order: FitOrder, shards: Mapping[str, Sequence[Path]], split: Path, init: Path | None,
-    folder: Path, progress: Progress,
+    encoders: Mapping[str, Path], folder: Path, progress: Progress,
 ) -> None:  # fmt: skip
     """What each process does."""
     parts = read_split(split)
@@ -84,14 +93,15 @@ def _fit(
     with reproducible(order.seed):
         budget = order.fit.batch_frames if order.fit else 1
         streams = {
-            part: Stream(shards, part, parts[part], order.classes, budget) for part in ("train", "dev") if part in parts
-        }
+            part: Stream(shards, part, parts[part], order.classes, budget, wave_roles(order.student))
+            for part in ("train", "dev") if part in parts
+        }  # fmt: skip
         if "label" in order.objective:
             for part, stream in streams.items():
                 if not any(label != NO_LABEL for label in stream.labels.values()):
                     raise LabelsMissing(part, 0, "the objective has the term 'label'")
         shapes = streams["train"].shapes
-        network = order.student.module(shapes, order.classes, init)
+        network = build_network(order.student, shapes, order.classes, init, encoders)
         history: list[Row] = []
         if order.fit is None:
             network.solve(streams["train"].batches())
@@ -101,6 +111,8 @@ def _fit(
             history = _descend(fabric, network, order, order.fit, streams["train"], streams.get("dev"), progress)
         if fabric.is_global_zero:
             checkpoint.save(network, order.step, order.student, order.classes, shapes, folder)
+            for slot, source in encoders.items():
+                describe(source, checkpoint.encoder_folder(folder, slot))
             if history:
                 _write_history(folder / HISTORY, history)
 
@@ -125,17 +137,21 @@ def _descend(
     fabric: Fabric, network: Network, order: FitOrder, fit: Fit, train: Stream, dev: Stream | None, progress: Progress
 ) -> list[Row]:
     """Trains the network, leaves it as it was after the epoch that is kept, and tells what every epoch gave."""
-    optimizer: Any = torch.optim.AdamW(network.parameters(), lr=fit.learning_rate, weight_decay=fit.weight_decay)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer: Any = kinds[fit.optimizer](trained, lr=fit.learning_rate, weight_decay=fit.weight_decay)
     module: Any
     module, optimizer = fabric.setup(_Step(network), optimizer)
     history: list[Row] = []
     kept, least, weights = 0, math.inf, {}
+    drops = Drops(fit)
     for epoch in range(1, fit.epochs + 1):
-        row = {"epoch": epoch} | _one_epoch(fabric, module, optimizer, order, fit, train, epoch)
+        row = {"epoch": epoch} | _one_epoch(fabric, module, optimizer, order, fit, train, epoch, drops.n)
         if not math.isfinite(row["train_loss"]):
             raise Diverged(epoch)
         if dev is not None:
             row |= fabric.broadcast(_evaluate(fabric, module, order, dev))
+            drops.see(row["dev_loss"])
         history.append(row)
         shown = "dev" if dev else "train"
         progress(epoch, fit.epochs, f"{shown} loss {row[f'{shown}_loss']:.4g}")
@@ -150,7 +166,7 @@ def _descend(
 
 
 def _one_epoch(
-    fabric: Fabric, module: Any, optimizer: Any, order: FitOrder, fit: Fit, train: Stream, epoch: int
+    fabric: Fabric, module: Any, optimizer: Any, order: FitOrder, fit: Fit, train: Stream, epoch: int, n_drops: int
 ) -> Row:
     """One pass over the training part; the mean losses, with the dropout and batch statistics of training."""
     module.train()
@@ -158,7 +174,7 @@ def _one_epoch(
     steps = [groups[i : i + fit.accumulate] for i in range(0, len(groups), fit.accumulate)]
     sums = dict.fromkeys(order.objective, 0.0)
     for number, step in enumerate(steps):
-        rate = fit.learning_rate * _rate_factor(fit, (epoch - 1 + (number + 0.5) / len(steps)) / fit.epochs)
+        rate = fit.learning_rate * rate_factor(fit, epoch - 1 + (number + 0.5) / len(steps), n_drops)
         for group in optimizer.param_groups:
             group["lr"] = rate
         mine = step[fabric.global_rank :: fabric.world_size]
@@ -210,13 +226,6 @@ def _total(terms: Mapping[str, Any], objective: Mapping[str, float]) -> Any:
 def _means(part: str, sums: Mapping[str, float], n: int, objective: Mapping[str, float]) -> Row:
     means = {term: value / n for term, value in sums.items()}
     return {f"{part}_loss": _total(means, objective)} | {f"{part}_{term}": mean for term, mean in means.items()}
-
-
-def _rate_factor(fit: Fit, done: float) -> float:
-    """The share of the peak learning rate when a fraction `done` of all steps is."""
-    if done < fit.warmup_fraction:
-        return done / fit.warmup_fraction
-    return (1 - done) / (1 - fit.warmup_fraction) if fit.schedule == "linear" else 1.0
 
 
 def _write_history(path: Path, history: Sequence[Row]) -> None:

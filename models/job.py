@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -36,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("request", type=Path, help="file that holds the request as JSON")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"), help="where to compute")
     parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit")
+    parser.add_argument(
+        "--weights", action="append", default=[], type=_placed, metavar="DIGEST=FOLDER",
+        help="where a placed checkpoint lies here; again for each",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     hold_many_files()
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what libraries print is not for the reader of our lines
-            run(chosen.lake, chosen.request, chosen.device, chosen.processes)
+            run(chosen.lake, chosen.request, chosen.device, chosen.processes, dict(chosen.weights))
     except EmolakeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -60,7 +64,9 @@ def hold_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def run(lake: Path, path: Path, device: str = "cpu", n_processes: int = 1) -> None:
+def run(
+    lake: Path, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None
+) -> None:
     """Makes the artifact of each request unless it exists, and prints its key and digest.
 
     Raises:
@@ -72,27 +78,35 @@ def run(lake: Path, path: Path, device: str = "cpu", n_processes: int = 1) -> No
         artifact = warehouse.find(request)
         if artifact is None:
             report = partial(_report, number, len(requests))
-            work = partial(_work, warehouse, request, report, device, n_processes)
+            work = partial(_work, warehouse, request, report, device, n_processes, weights)
             artifact = warehouse.materialize(request, work)
         _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
 def _work(
-    warehouse: Warehouse, request: Request, progress: Progress, device: str, n_processes: int, folder: Path
-) -> None:
+    warehouse: Warehouse, request: Request, progress: Progress, device: str, n_processes: int,
+    weights: Mapping[str, Path] | None, folder: Path,
+) -> None:  # fmt: skip
     if device in ("cuda", "mps") and not _has(device):
         raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
     # Imported here: an answer that exists needs no torch, and predictions need nothing of the training loop.
     if request.kind == "checkpoint":
         from models import fit
 
-        fit.write(warehouse, request, folder, progress, device, n_processes)
+        fit.write(warehouse, request, folder, progress, device, n_processes, weights)
     elif request.kind == "predictions":
         from models import predict
 
         predict.write(warehouse, request, folder, progress, _best() if device == "auto" else device)
     else:
         raise UnknownName("kind of job", request.kind, ("checkpoint", "predictions"))
+
+
+def _placed(text: str) -> tuple[str, Path]:
+    digest, is_there, folder = text.partition("=")
+    if not is_there:
+        raise argparse.ArgumentTypeError(f"'{text}' is not DIGEST=FOLDER")
+    return digest, Path(folder)
 
 
 def _read_requests(path: Path) -> list[Request]:

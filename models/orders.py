@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models.plugin import Student
+from models.plugin import Student, encoder_slots
 from warehouse import catalog
 from warehouse.artifact import Request
 from warehouse.errors import InvalidField, RoleMissing, UnknownField, VersionDiffers
@@ -21,6 +21,7 @@ LOOP = 1
 
 PREDICT = "models.predict"
 SHARDS = "shards:"
+ENCODER = "encoder:"
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,17 @@ class Fit:
 
     Args:
         epochs: passes over the training part, at most.
-        learning_rate: peak, of AdamW.
-        batch_frames: how many steps of the student's first input a batch holds, padding counted: frames of speech,
-            words of text, utterances where the input is one vector. A longer utterance is a batch of its own.
+        learning_rate: at its peak.
+        batch_frames: how many steps of the student's first input a batch holds, padding counted: samples of a wave,
+            frames of speech, words of text, utterances where the input is one vector. A longer utterance is a batch of
+            its own.
         warmup_fraction: of all optimiser steps, over which the rate rises linearly from 0.
-        schedule: after the warm-up, 'linear' falls to 0 at the end of the last epoch; 'constant' stays.
-        weight_decay: AdamW's decoupled decay.
+        optimizer: 'adamw', or 'adam', where the weight decay is a part of the gradient.
+        schedule: after the warm-up, 'linear' falls to 0 at the end of the last epoch; 'constant' stays; 'exponential'
+            is multiplied by `decay` after each epoch; 'plateau' is, after `plateau` epochs without a lower dev loss.
+        decay: of the schedules 'exponential' and 'plateau'.
+        plateau: see the schedule of that name.
+        weight_decay: decoupled from the gradient with 'adamw'.
         patience: stop after so many epochs without a lower dev loss; 0 never stops.
         precision: of the arithmetic, as Lightning Fabric names it.
         gradient_clip: largest norm of the gradient; 0 leaves it as it is.
@@ -46,7 +52,10 @@ class Fit:
     learning_rate: float
     batch_frames: int
     warmup_fraction: float = 0.0
-    schedule: Literal["linear", "constant"] = "linear"
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    schedule: Literal["linear", "constant", "exponential", "plateau"] = "linear"
+    decay: float = 0.9
+    plateau: int = 2
     weight_decay: float = 0.0
     patience: int = 0
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
@@ -54,13 +63,15 @@ class Fit:
     accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_frames", "accumulate"):
+        for name in ("epochs", "batch_frames", "accumulate", "plateau"):
             if getattr(self, name) < 1:
                 raise InvalidField("fit", name, f"is {getattr(self, name)}, but must be at least 1")
         if self.learning_rate <= 0:
             raise InvalidField("fit", "learning_rate", f"is {self.learning_rate}, but must be above 0")
         if not 0 <= self.warmup_fraction < 1:
             raise InvalidField("fit", "warmup_fraction", f"is {self.warmup_fraction}, but must be in [0, 1)")
+        if not 0 < self.decay <= 1:
+            raise InvalidField("fit", "decay", f"is {self.decay}, but must be above 0 and at most 1")
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,7 @@ def fit_request(
     shards: Mapping[str, Sequence[str]],
     split: str,
     init: str | None = None,
+    encoders: Mapping[str, str] | None = None,
 ) -> Request:
     """The order of one checkpoint.
 
@@ -101,6 +113,7 @@ def fit_request(
         shards: role -> digests of the shards, in any order.
         split: digest of the split.
         init: digest of a checkpoint to start from.
+        encoders: slot -> digest of the record of a placed checkpoint, for a student with such slots.
 
     Raises:
         UnknownName, UnknownField, InvalidField, RoleMissing.
@@ -125,21 +138,42 @@ def fit_request(
     inputs = _inputs(step, _roles(step, plugin, weights), shards, split)
     if init is not None:
         inputs["init"] = (init,)
+    given = encoders or {}
+    check_slots(plugin, given, f"student '{student}'")
+    inputs |= {ENCODER + slot: (given[slot],) for slot in encoder_slots(plugin)}
     return Request("checkpoint", step, plugin.version, params, inputs)
 
 
+def check_slots(student: Student, given: Collection[str], where: str) -> None:
+    """Every slot of a student is filled, and no other.
+
+    Raises:
+        InvalidField, UnknownField.
+    """
+    slots = encoder_slots(student)
+    for slot in given:
+        if slot not in slots:
+            raise UnknownField(f"the encoders of {where}", slot, slots)
+    for slot in slots:
+        if slot not in given:
+            raise InvalidField(where, "encoders", f"must say which checkpoint is its '{slot}'")
+
+
 def predict_request(
-    student: str, checkpoint: str, *, shards: Mapping[str, Sequence[str]], split: str,
+    student: str, fields: Mapping[str, Any], checkpoint: str, *, shards: Mapping[str, Sequence[str]], split: str,
     parts: Sequence[str] = ("dev", "test"),
 ) -> Request:  # fmt: skip
     """The order of the predictions of one checkpoint for some parts of a split; shards it does not need are left out.
 
+    Args:
+        student, fields: as in the request of the fit.
+
     Raises:
-        UnknownName, RoleMissing.
+        UnknownName, UnknownField, InvalidField, RoleMissing.
     """
-    inputs_of: Sequence[str] = catalog.plugin_class(ROOM, student).inputs  # type: ignore[attr-defined]
+    plugin: Student = catalog.build(ROOM, student, fields, f"student '{student}'")
     step = f"students.{student}"
-    inputs = _inputs(step, dict.fromkeys(inputs_of, "to predict"), shards, split)
+    inputs = _inputs(step, dict.fromkeys(plugin.inputs, "to predict"), shards, split)
     return Request("predictions", PREDICT, VERSION, {"parts": list(parts)}, {"checkpoint": (checkpoint,)} | inputs)
 
 
@@ -156,6 +190,7 @@ def read_fit(request: Request) -> FitOrder:
     for role, why in _roles(request.step, student, params["objective"]).items():
         if not request.inputs.get(SHARDS + role):
             raise RoleMissing(request.step, role, why, shard_roles(request))
+    check_slots(student, encoder_digests(request), f"'{request.step}'")
     fit = catalog.filled(Fit, params["fit"], "fit") if student.terms else None
     return FitOrder(request.step, student, fit, params["objective"], tuple(params["classes"]), params["seed"])
 
@@ -176,6 +211,11 @@ def build_student(step: str, version: int, fields: Mapping[str, Any]) -> Student
 def shard_roles(request: Request) -> dict[str, tuple[str, ...]]:
     """role -> digests of the shards of a request."""
     return {role.removeprefix(SHARDS): d for role, d in request.inputs.items() if role.startswith(SHARDS)}
+
+
+def encoder_digests(request: Request) -> dict[str, str]:
+    """slot -> digest of the record of the checkpoint that fills it."""
+    return {role.removeprefix(ENCODER): d[0] for role, d in request.inputs.items() if role.startswith(ENCODER)}
 
 
 def _roles(step: str, student: Student, objective: Mapping[str, float]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from models import checkpoint
 from models.determinism import reproducible
 from models.inputs import input_folders
 from models.orders import PREDICT, VERSION, shard_roles
-from models.plugin import Progress
+from models.plugin import Progress, wave_roles
 from models.stream import Stream, read_split
 from warehouse import Request, Warehouse
 from warehouse.errors import NoClasses, PartEmpty, RoleMissing, VersionDiffers
@@ -21,6 +21,9 @@ __all__ = ["VERSION", "write"]
 
 BATCH_FRAMES = 40_000
 """Fixed, so that the last bits of a probability depend on the request alone."""
+
+BATCH_SAMPLES = 640_000
+"""The same where the first input is a wave."""
 
 
 def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progress, device: str = "cpu") -> None:
@@ -43,6 +46,8 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
             raise RoleMissing(card.step, role, "to predict", shard_roles(request))
         shards[role] = folders[f"shards:{role}"]
     parts = read_split(folders["split"][0] / "split.parquet")
+    waves = wave_roles(card.student)
+    budget = BATCH_SAMPLES if card.student.inputs[0] in waves else BATCH_FRAMES
     network.to(device)
     rows = []
     with reproducible(seed=0), torch.inference_mode():
@@ -50,7 +55,7 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
             if part not in parts:
                 raise PartEmpty(part, parts)
             progress(n_done, len(request.params["parts"]), part)
-            for batch in Stream(shards, part, parts[part], (), BATCH_FRAMES).batches():
+            for batch in Stream(shards, part, parts[part], (), budget, waves).batches():
                 probabilities = network(batch.to(device)).double().softmax(dim=-1).cpu()
                 for utterance_id, row in zip(batch.ids, probabilities, strict=True):
                     rows.append({

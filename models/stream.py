@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from models.batch import NO_LABEL, Batch, collate
-from warehouse.errors import RowsMissing, UnknownName
+from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table
@@ -26,11 +26,16 @@ def read_split(path: Path) -> dict[str, dict[str, str | None]]:
     return parts
 
 
-class Field:
-    """The arrays or texts of one role over all of its shards."""
+FULL_SCALE = 32_768
+"""What a wave of int16 is divided by."""
 
-    def __init__(self, role: str, folders: Sequence[Path]) -> None:
-        self.role = role
+
+class Field:
+    """The arrays or texts of one role over all of its shards. A wave [sample] is read as steps of one dimension,
+    float32 [sample, 1] in [-1, 1], whatever it is stored as."""
+
+    def __init__(self, role: str, folders: Sequence[Path], is_wave: bool = False) -> None:
+        self.role, self.is_wave = role, is_wave
         self._shards: dict[str, ShardReader] = {}
         for folder in folders:
             shard = ShardReader(folder)
@@ -40,6 +45,27 @@ class Field:
         return utterance_id in self._shards
 
     def read(self, utterance_id: str) -> np.ndarray | str:
+        stored = self._stored(utterance_id)
+        if not self.is_wave:
+            return stored
+        if isinstance(stored, str) or stored.ndim != 1:
+            raise ShapeDiffers(self.role, np.shape(stored), "a wave is wanted, (n_samples,)")
+        wave = stored.astype(np.float32)
+        return (wave / FULL_SCALE if stored.dtype == np.int16 else wave)[:, None]
+
+    def shape(self, utterance_id: str) -> tuple[int, ...]:
+        """Of what `read` gives, () for text; reads no number."""
+        shape = np.shape(self._stored(utterance_id))
+        return (*shape, 1) if self.is_wave and len(shape) == 1 else shape
+
+    def n_steps(self, utterance_id: str) -> int:
+        """How much of a batch an utterance takes: steps of an array, words of a text, 1 for a vector."""
+        shape = self.shape(utterance_id)
+        if not shape:
+            return max(1, len(str(self._stored(utterance_id)).split()))
+        return max(1, shape[-2]) if len(shape) > 1 else 1
+
+    def _stored(self, utterance_id: str) -> np.ndarray | str:
         shard = self._shards[utterance_id]
         if bytes(shard.content(utterance_id)[: len(_NPY)]) == _NPY:
             return shard.array(utterance_id)
@@ -55,9 +81,11 @@ class Stream:
         labels: utterance id -> label, as `read_split` gives them; at least one.
         classes: label -> its position; a label that is not among them is an error. () reads no labels.
         batch_frames: steps of the first role that a batch may hold, padding counted.
+        waves: the roles that are sound.
 
     Raises:
         RowsMissing: an utterance is in no shard of some role.
+        ShapeDiffers: a role that should be sound is not.
         UnknownName: a label is not among the classes.
     """
 
@@ -68,15 +96,16 @@ class Stream:
         labels: Mapping[str, str | None],
         classes: Sequence[str],
         batch_frames: int,
+        waves: Collection[str] = (),
     ) -> None:
-        self.fields = [Field(role, folders) for role, folders in shards.items()]
+        self.fields = [Field(role, folders, role in waves) for role, folders in shards.items()]
         self.ids = sorted(labels)
         for field in self.fields:
             missing = [utterance_id for utterance_id in self.ids if utterance_id not in field]
             if missing:
                 raise RowsMissing(f"shards of '{field.role}' for part '{part}'", len(missing), missing[0])
         self.labels = {utterance_id: _position(labels[utterance_id], classes) for utterance_id in self.ids}
-        self._n_steps = {utterance_id: _steps(self.fields[0].read(utterance_id)) for utterance_id in self.ids}
+        self._n_steps = {utterance_id: self.fields[0].n_steps(utterance_id) for utterance_id in self.ids}
         self._batch_frames = batch_frames
 
     def __len__(self) -> int:
@@ -85,7 +114,7 @@ class Stream:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """role -> shape of the first utterance's array, () for text."""
-        return {field.role: np.shape(field.read(self.ids[0])) for field in self.fields}
+        return {field.role: field.shape(self.ids[0]) for field in self.fields}
 
     def shuffled(self, seed: int, epoch: int) -> list[list[str]]:
         """The ids of every batch of one epoch: utterances of about the same length together, in an order that
@@ -131,13 +160,6 @@ def _position(label: str | None, classes: Sequence[str]) -> int:
     if label not in classes:
         raise UnknownName("class", label, classes)
     return classes.index(label)
-
-
-def _steps(value: np.ndarray | str) -> int:
-    """How much of the budget an utterance takes: steps of an array, words of a text, 1 for a vector."""
-    if isinstance(value, str):
-        return max(1, len(value.split()))
-    return max(1, value.shape[-2]) if value.ndim > 1 else 1
 
 
 def _bucket(n_steps: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 import difflib
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -350,4 +351,40 @@ class NothingToTrainOn(EmolakeError):
         super().__init__(
             f"MFA can train on none of {n_clips} clips (the first: {reason}): name other corpora, or a dictionary with "
             "their words"
+        )
+
+
+class ProcessDied(EmolakeError):
+    def __init__(self, exit_code: int) -> None:
+        how = f"ended (status {exit_code})"
+        if exit_code < 0:
+            names = {one.value: one.name for one in signal.Signals}
+            how = f"died (signal {-exit_code}, {names.get(-exit_code, 'unnamed')})"
+        perhaps = ": perhaps memory did not suffice" if exit_code == -signal.SIGKILL else ""
+        super().__init__(f"the process {how} while it was treated{perhaps}")
+
+
+class NoOtherVoice(EmolakeError):
+    def __init__(self, protocol: str) -> None:
+        super().__init__(
+            f"protocol '{protocol}' puts no two speakers into the same part in every fold, so nobody can be given "
+            "another's voice: take a protocol that leaves out sessions or keeps official parts, not single speakers"
+        )
+
+
+class VoiceElsewhere(EmolakeError):
+    def __init__(self, model: str, fold: str, utterance: str, voice: str, part: str | None, retold: str) -> None:
+        where = f"is {part}" if part else "is in no part"
+        super().__init__(
+            f"model '{model}', fold '{fold}': utterance '{utterance}' is learned from with the voice of '{voice}', "
+            f"which {where} there: let retold.{retold}.voices name the protocol of the model"
+        )
+
+
+class StepsDiffer(EmolakeError):
+    def __init__(self, utterance: str, stream: str, n_own: int, role: str, n_given: int) -> None:
+        same = "tokenizer and max_tokens" if stream == "text" else "convolutions"
+        super().__init__(
+            f"utterance '{utterance}' has {n_own} steps of {stream} in the student, but {n_given} in '{role}': "
+            f"give '{role}' a feature whose encoder has the same {same} as the one in the student's slot '{stream}'"
         )

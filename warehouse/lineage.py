@@ -175,12 +175,43 @@ def _trace_row(
         for intervals in aligned:
             if _row_where(intervals.path("intervals.parquet"), "input_id", pair):
                 hops.append(Hop("intervals", intervals.key, f"{intervals.request.step}, input {pair}"))
-        hops.append(Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”"))
-        raw = _one(warehouse, reading.request.inputs["raw"][0])
-        path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
-        hops.append(Hop("raw file", raw.key, f"{path}, {_place(row)}"))
+        hops += _trace_utterance(warehouse, reading, row, roots)
         break
     return hops
+
+
+def _trace_utterance(
+    warehouse: Warehouse, reading: Artifact, row: Mapping[str, Any], roots: Mapping[str, str]
+) -> list[Hop]:
+    """The way from an utterance to its raw file; from one that is told again (`features.retell`) also to the feature
+    row that it was told with, and on from the utterance that it was told from."""
+    inputs = reading.request.inputs
+    hops = [Hop("utterance", reading.key, f"{row['utterance_id']}: “{row['text']}”")]
+    records = [_one(warehouse, digest) for digest in inputs["raw"]]
+    raw = next((one for one in records if _row_where(one.path("files.parquet"), "path", row["path"])), records[0])
+    path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
+    file = Hop("raw file", raw.key, f"{path}, {_place(row)}")
+    if "source" not in inputs:
+        return [*hops, file]
+    source = _one(warehouse, inputs["source"][0])
+    told = _row_where(source.path("utterances.parquet"), "utterance_id", dict(row["attributes"])["source"])
+    if told is None:
+        raise ArtifactNotFound(dict(row["attributes"])["source"])
+    if told["audio_id"] != row["audio_id"]:  # else its sound is the source's, whose file comes below
+        hops.append(file)
+    ids = _ids_of(told)
+    for digest in inputs.get("features", ()):
+        features = _one(warehouse, digest)
+        for one in pq.read_table(features.path("features.parquet"), columns=["input_id"]).column(0).to_pylist():
+            if one in ids:
+                hops.append(Hop("feature row", features.key, f"{features.request.step}, input {one}"))
+    return hops + _trace_utterance(warehouse, source, told, roots)
+
+
+def _ids_of(row: Mapping[str, Any]) -> set[str]:
+    """What rows about an utterance may be keyed by."""
+    heard = {row["audio_id"], pair_id(row["audio_id"], row["text_id"])} if row["audio_id"] else set()
+    return heard | {row["text_id"]}
 
 
 def _place(row: Mapping[str, Any]) -> str:
@@ -195,7 +226,7 @@ def _row_of_input(reading: Artifact, input_id: str) -> dict[str, Any] | None:
     """The utterance that a row was made from: another one, where two share a sound or a text."""
     columns = ["audio_id", "text_id", "utterance_id"]
     for row in pq.read_table(reading.path("utterances.parquet"), columns=columns).to_pylist():
-        if input_id in (row["audio_id"], row["text_id"], pair_id(row["audio_id"], row["text_id"])):
+        if input_id in _ids_of(row):
             return _row_where(reading.path("utterances.parquet"), "utterance_id", row["utterance_id"])
     return None
 
@@ -210,9 +241,7 @@ def uses(warehouse: Warehouse, utterance_id: str) -> list[Hop]:
     row = _utterance(warehouse, utterance_id)
     if row is None:
         raise ArtifactNotFound(utterance_id)
-    ids = {utterance_id, row["text_id"]}
-    if row["audio_id"]:
-        ids |= {row["audio_id"], pair_id(row["audio_id"], row["text_id"])}
+    ids = {utterance_id} | _ids_of(row)
     ref = warehouse.ref(f"corpora/{row['corpus']}") or {"root": ""}
     hops = [Hop("raw file", "", f"{ref['root']}/{row['path']}, {_place(row)}")]
     for artifact in warehouse.artifacts():

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import load
-from models.orders import ROOM, fit_request, predict_request, read_fit
-from models.plugin import Student
-from tests.models.tiny_lake import CLASSES, FIELDS, FIT, TinyLake, batch_of, fitted, order, predictions, tiny_lake
+from models.checkpoint import build_network, encoder_folder, load
+from models.orders import ROOM, predict_request, read_fit
+from models.plugin import Student, encoder_slots
+from tests.models.tiny_lake import CLASSES, FIELDS, TinyLake, batch_of, fitted, order, predictions, tiny_lake
 from warehouse import Artifact, Request, catalog
+from warehouse.errors import InvalidField, UnknownField
 
 STUDENTS = catalog.names(ROOM)
 
@@ -79,10 +80,10 @@ def test_what_is_saved_is_what_is_loaded(lake: TinyLake, name: str, checkpoint: 
     network.save(tmp_path)
     for path in tmp_path.iterdir():
         assert path.suffix in {".safetensors", ".json", ".csv", ".txt"}, "nothing that could run"
-    again = _student(name).module(
-        {role: tuple(batch.arrays[role].shape[1:]) if role in batch.arrays else () for role in _student(name).inputs},
-        CLASSES, None,
-    )  # fmt: skip
+    roles = _student(name).inputs
+    shapes = {role: tuple(batch.arrays[role].shape[1:]) if role in batch.arrays else () for role in roles}
+    described = {slot: encoder_folder(checkpoint.folder, slot) for slot in encoder_slots(_student(name))}
+    again = build_network(_student(name), shapes, CLASSES, None, described)
     again.load(tmp_path)
     with torch.inference_mode():
         assert torch.equal(network(batch), again.eval()(batch))
@@ -100,7 +101,8 @@ def test_each_term_is_one_number_with_a_gradient(lake: TinyLake, name: str) -> N
             continue  # the one term of another task: see test_text_encoder
         batch = batch_of(lake, dict.fromkeys([*student.inputs, *further]))
         shapes = {role: tuple(array.shape[1:]) for role, array in batch.arrays.items()} | dict.fromkeys(batch.texts, ())
-        network = student.module(shapes, CLASSES, None)
+        placed = {slot: lake.weights[lake.encoders[slot]] for slot in encoder_slots(student)}
+        network = build_network(student, shapes, CLASSES, None, placed)
         network.prepare([batch])
         found = network.losses(batch, [term])
         assert found.keys() == {term}
@@ -111,13 +113,22 @@ def test_each_term_is_one_number_with_a_gradient(lake: TinyLake, name: str) -> N
 
 def test_it_learns_what_its_input_carries(lake: TinyLake, name: str) -> None:
     artifact = fitted(lake, order(lake, name, fit={"epochs": 20, "learning_rate": 0.01, "batch_frames": 60}))
-    request = predict_request(name, artifact.digest, shards=lake.shards, split=lake.split, parts=["train"])
+    fields = FIELDS.get(name, {})
+    request = predict_request(name, fields, artifact.digest, shards=lake.shards, split=lake.split, parts=["train"])
     rows = predictions(lake, request)
     assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) >= 0.75  # chance: 1/3
 
 
 def test_more_shards_change_no_key(lake: TinyLake, name: str) -> None:
     only = {role: lake.shards[role] for role in _student(name).inputs}
-    given = {"fit": FIT, "objective": {"label": 1.0}, "classes": CLASSES, "seed": 0, "split": lake.split}
-    requests = [fit_request(name, FIELDS.get(name, {}), shards=shards, **given) for shards in (only, lake.shards)]
-    assert requests[0].key == requests[1].key
+    assert order(lake, name, shards=only).key == order(lake, name).key
+
+
+def test_its_encoders_decide_its_key_and_must_be_named(lake: TinyLake, name: str) -> None:
+    slots = encoder_slots(_student(name))
+    for slot in slots:
+        with pytest.raises(InvalidField, match=rf"field 'encoders' must say which checkpoint is its '{slot}'"):
+            order(lake, name, encoders={one: lake.encoders[one] for one in slots if one != slot})
+        assert order(lake, name, encoders=dict.fromkeys(slots, "f00")).key != order(lake, name).key
+    with pytest.raises(UnknownField, match=f"the encoders of student '{name}': no field 'smell'"):
+        order(lake, name, encoders={"smell": "f00"})

@@ -8,14 +8,18 @@ WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] i am so happy sad you are angry today ! 
 EMOTIONS = {0: "angry", 1: "happy", 2: "sad"}
 
 
-def write_bert(folder: Path, kind: str = "BertForSequenceClassification") -> Path:
-    """Writes tokenizer, config and random weights (always the same) of one of the BERT classes; returns the folder."""
+def write_bert(folder: Path, kind: str = "BertForSequenceClassification", words: str = WORDS) -> Path:
+    """Writes tokenizer, config and random weights (always the same) of one of the BERT classes; returns the folder.
+
+    Args:
+        words: that it knows, after the five special ones.
+    """
     import torch
     import transformers
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers.utils import logging
 
-    vocabulary = {word: position for position, word in enumerate(WORDS.split())}
+    vocabulary = {word: position for position, word in enumerate(words.split())}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from flows import pack
-from flows.pack import pack_text_works, pack_works
+from flows.pack import Told, pack_text_works, pack_works
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
 from warehouse import Artifact, Warehouse
-from warehouse.schema import text_id
+from warehouse.schema import UTTERANCES, text_id
 from warehouse.shards import ShardReader
+from warehouse.tables import read_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,3 +107,26 @@ def test_lines_without_sound_are_packed_many_to_a_shard_whatever_field_is_packed
     made = [features(lake, {text_id(name): (0, 0) for name in "abcde"})]
     (text,), (frames,) = [lake.perform(w) for w in pack_text_works(rows)], packed(lake, rows, made, "frames")
     assert list(ShardReader(text.folder)) == list(ShardReader(frames.folder)) == list("abcde")
+
+
+def test_what_is_told_again_is_packed_under_the_ids_it_is_told_from(lake: Warehouse) -> None:
+    """Chunks are those of the corpus itself, so that its fields lie side by side whatever was told."""
+    rows = corpus(lake, ("a", "b", "c", "d"))
+    told = utterances(lake, [utterance(f"told-{n}", corpus="told", text=f"new {n}") for n in "acd"], unit="told")
+    by_id = {row["utterance_id"].removeprefix("told-"): row for row in read_rows(told)}
+    again = Told("told", by_id, dict.fromkeys(by_id, told))
+    made = [features(lake, {text_id(f"new {n}"): (i, 0) for i, n in enumerate("cd")})]
+    works = pack_works(rows, "extractors.made", Made(), "frames", FRAMES, made, told=again)
+    frames = [lake.perform(work) for work in works]
+    assert [list(ShardReader(a.folder)) for a in frames] == [["c", "d"]], "b is not told, and a has no row"
+    assert ShardReader(frames[0].folder).array("d").tolist() == np.full((4, 3), 1.0).tolist()
+    texts = [lake.perform(w) for w in pack_text_works(rows, {"a", "b", "d"}, again)]
+    assert {n: ShardReader(a.folder).text(n) for a in texts for n in ShardReader(a.folder)} == {
+        "a": "new a", "d": "new d"
+    }  # fmt: skip
+    assert {a.request.inputs["utterances"] for a in texts} == {(told.digest,)}
+    assert pack_text_works(rows)[0].request.params["source"] == {"table": "utterances", "column": "text"}
+
+
+def read_rows(artifact: Artifact) -> list[dict[str, Any]]:
+    return read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()

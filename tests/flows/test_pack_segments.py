@@ -12,6 +12,7 @@ from features.extract import feature_schema
 from features.inventory import row_identity, row_key
 from features.plugin import FeatureSpec
 from flows import pack
+from flows.pack import Told
 from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
 from models.stream import Stream
 from tests.flows.made import utterance, utterances
@@ -99,7 +100,7 @@ def tier(lake: Warehouse, words: Mapping[str, Iterable[tuple[str, float, float]]
     return Tier("word", "aligners.made", plugin, [artifact])
 
 
-def means(lake: Warehouse, read: list[Artifact], own: Frames, words: Tier, **more: set[str]) -> list[Artifact]:
+def means(lake: Warehouse, read: list[Artifact], own: Frames, words: Tier, **more: Any) -> list[Artifact]:
     return [lake.perform(work) for work in pack_means_works(read, own, words, **more)]
 
 
@@ -203,3 +204,17 @@ def test_a_model_reads_segments_as_steps(lake: Warehouse, read: list[Artifact], 
     assert batch.arrays["speech"].shape == ((3, 2, 3, 3) if layers else (3, 3, 3))
     assert batch.lengths["speech"].tolist() == batch.lengths["times"].tolist() == [1, 2, 3]
     assert batch.arrays["times"][2].tolist() == [pytest.approx([a, b]) for _, a, b in WORDS]
+
+
+def test_segments_of_what_is_told_again_are_packed_under_the_ids_it_is_told_from(
+    lake: Warehouse, read: list[Artifact]
+) -> None:
+    """'a' has the sound and the words of 'b', 'c' has nothing there."""
+    own, words = frames(lake), tier(lake, {name: WORDS[: n + 1] for n, name in enumerate(NAMES)})
+    told = Told("told", {"a": ROWS["b"], "b": ROWS["b"]}, dict.fromkeys("ab", read[0]))
+    packed = by_name(means(lake, read, own, words, told=told))
+    plain = by_name(means(lake, read, own, words))
+    assert packed.keys() == {"a", "b"} and plain["b"].shape != plain["a"].shape
+    assert packed["a"].tobytes() == packed["b"].tobytes() == plain["b"].tobytes()
+    times = by_name([lake.perform(work) for work in pack_spans_works(read, words, told=told)])
+    assert times.keys() == {"a", "b"} and times["a"].tolist() == [[0.0, 0.1], [0.1, 0.105]]

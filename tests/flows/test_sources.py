@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flows.recipe import AlignEntry
-from flows.sources import Source, aligner_of, read_source
+from flows.sources import Source, aligner_of, read_source, told_source
 
 ALIGNERS = {
     "provided": AlignEntry(aligner="provided", corpora=["iemocap"]),
@@ -41,3 +41,17 @@ def test_a_source_has_its_parts(text: str, source: Source) -> None:
 )
 def test_the_aligner_is_the_one_that_is_named_or_the_only_one(text: str, corpus: str, aligner: str) -> None:
     assert aligner_of(read_source(text), corpus, ALIGNERS) == aligner
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("text", ("", "text")),
+        ("heard:text", ("heard", "text")),
+        ("heard:bert.hidden@provided.word", ("heard", "bert.hidden@provided.word")),
+        ("heard:@word", ("heard", "@word")),
+        ("a:b:lld", ("a:b", "lld")),
+    ],
+)
+def test_a_source_may_be_read_of_a_corpus_that_is_told_again(text: str, parts: tuple[str, str]) -> None:
+    assert told_source(text) == parts

@@ -14,11 +14,12 @@ from features.extract import feature_schema
 from features.extractors.glove import Glove
 from features.inventory import row_identity
 from features.plugin import FeatureSpec
+from features.retell import retold_row
 from flows.leakage import leakage
-from flows.pack import pack_works
+from flows.pack import Told, pack_text_works, pack_works
 from flows.teacher_texts import TEXTS, teacher_texts
 from tests.flows.fits import checkpoint, corpus, split, text_shards
-from tests.flows.made import LOGITS, features
+from tests.flows.made import LOGITS, features, utterances
 from tests.flows.small import Small
 from warehouse import Artifact, Request, Warehouse
 from warehouse.schema import FAILURES, SPLIT, UTTERANCES, text_id
@@ -105,6 +106,18 @@ def test_of_a_text_that_two_corpora_share_the_one_it_was_extracted_for_stands_fo
     [texts] = teacher_texts(lake, made).values()
     rows = pa.Table.from_batches(texts).to_pylist()
     assert {row["text"] for row in rows} == {said} and {row["utterance_id"][:5] for row in rows} == {"films"}
+
+
+def test_texts_that_are_told_again_have_been_read_as_they_are_told(lake: Warehouse) -> None:
+    """Their shards go by the ids of the corpus they are told from, under which the words are others."""
+    lines = corpus(lake, "lines", 2)
+    rows = {row["utterance_id"]: row for row in read_table(lines.path("utterances.parquet"), UTTERANCES).to_pylist()}
+    again = {name: retold_row(row, "told", {}, text=said, text_id=text_id(said))
+             for name, row in rows.items() for said in [f"new {name}"]}  # fmt: skip
+    told = utterances(lake, list(again.values()), "told")
+    works = pack_text_works([lines], None, Told("told", again, dict.fromkeys(again, told)))
+    made = checkpoint(lake, split(lake, lines), {"text": [lake.perform(work) for work in works]})
+    assert read_from(lake, made) == {made.key: {"told-train0", "told-train1"}}
 
 
 def _copied(artifact: Artifact, folder: Path) -> None:

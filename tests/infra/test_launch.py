@@ -66,6 +66,13 @@ print(json.dumps({"key": "k", "digest": "d", "saw": [lake, request, flag, device
     assert heard == [(0, 2, "epoch 0 λ"), (1, 2, "epoch 1 λ"), (2, 2, "epoch 2 λ")]
 
 
+def test_the_job_is_told_where_placed_checkpoints_lie(tmp_path: Path) -> None:
+    body = 'print(json.dumps({"key": "k", "digest": "d", "saw": sys.argv[3:]}))'
+    weights = {"d1": Path("/a folder"), "d2": Path("/b=c")}
+    [result] = run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, body), weights=weights)
+    assert result["saw"] == ["--device", "cpu", "--weights", "d1=/a folder", "--weights", "d2=/b=c"]
+
+
 def test_several_requests_share_one_job(tmp_path: Path) -> None:
     body = """
 for order in json.load(open(sys.argv[2], encoding="utf-8")):

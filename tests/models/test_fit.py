@@ -27,7 +27,7 @@ def test_a_student_learns_what_the_frames_carry(lake: TinyLake) -> None:
     artifact = fitted(lake, order(lake, "mced", fit={"epochs": 12}))
     history = _history(artifact)
     assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
-    request = predict_request("mced", artifact.digest, shards=lake.shards, split=lake.split)
+    request = predict_request("mced", {}, artifact.digest, shards=lake.shards, split=lake.split)
     rows = predictions(lake, request)
     assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) > 0.8  # chance: 1/3
 
@@ -36,7 +36,7 @@ def test_a_student_learns_from_its_teacher_alone(lake: TinyLake) -> None:
     objective = {"response": 1.0, "feature": 1.0}
     unlabelled = tiny_lake(lake.warehouse.root, labelled=False)
     artifact = fitted(unlabelled, order(unlabelled, "mced", objective=objective, fit={"epochs": 12}))
-    rows = predictions(lake, predict_request("mced", artifact.digest, shards=lake.shards, split=lake.split))
+    rows = predictions(lake, predict_request("mced", {}, artifact.digest, shards=lake.shards, split=lake.split))
     assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) > 0.8
     assert "dev_uar" not in _history(artifact)[0]
 
@@ -111,12 +111,26 @@ def test_the_test_part_is_never_read(tmp_path: Path) -> None:
     ({"schedule": "constant"}, [1, 1, 1, 1]),
     ({"schedule": "linear", "warmup_fraction": 0.5}, [0.25, 0.75, 0.75, 0.25]),
     ({"schedule": "constant", "warmup_fraction": 0.25}, [0.5, 1, 1, 1]),
+    ({"schedule": "exponential", "warmup_fraction": 0.25, "decay": 0.5}, [0.5, 1, 0.5, 0.25]),
 ])  # fmt: skip
 def test_the_learning_rate_follows_its_schedule(tmp_path: Path, changes: dict[str, Any], expected: list[float]) -> None:
     lake = tiny_lake(tmp_path / "lake", n_utterances=4, n_frames=(3, 4), parts=("train",))
     settings = {"epochs": 4, "learning_rate": 1e-3, "batch_frames": 10_000} | changes  # one step per epoch
     history = _history(fitted(lake, order(lake, "mced", fit=settings)))
     assert [row["learning_rate"] / 1e-3 for row in history] == pytest.approx(expected)
+
+
+def test_the_rate_drops_where_the_dev_loss_makes_a_plateau(lake: TinyLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "_evaluate", lambda *_: {"dev_loss": 1.0})
+    settings = {"epochs": 6, "learning_rate": 1e-3, "schedule": "plateau", "plateau": 2, "decay": 0.1}
+    history = _history(fitted(lake, order(lake, "mced", fit=settings)))
+    assert [row["learning_rate"] for row in history] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
+
+
+def test_another_optimizer_is_another_fit(lake: TinyLake) -> None:
+    one, other = (order(lake, "mced", fit={"optimizer": name, "weight_decay": 0.1}) for name in ("adam", "adamw"))
+    assert one.key != other.key
+    assert fitted(lake, one).digest != fitted(lake, other).digest
 
 
 def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:

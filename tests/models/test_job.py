@@ -136,7 +136,7 @@ def test_a_device_that_is_not_there(lake: TinyLake, tmp_path: Path, monkeypatch:
 
 def test_predictions_are_a_job_too(lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     checkpoint = fitted(lake, order(lake, "linear")).digest
-    request = predict_request("linear", checkpoint, shards=lake.shards, split=lake.split, parts=["test"])
+    request = predict_request("linear", {}, checkpoint, shards=lake.shards, split=lake.split, parts=["test"])
     path = tmp_path / "request.json"
     path.write_text(json.dumps(request.as_json()))
     job.run(lake.warehouse.root, path, "auto")

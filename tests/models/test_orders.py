@@ -31,7 +31,7 @@ def test_planning_needs_no_torch() -> None:
         "shards = {'speech': ['d1']}\n"
         "fit_request('mced', {}, fit={'epochs': 1, 'learning_rate': 1, 'batch_frames': 1}, objective={'label': 1},\n"
         "            classes=['a'], seed=0, shards=shards, split='d2')\n"
-        "predict_request('mced', 'd3', shards=shards, split='d2')\n"
+        "predict_request('mced', {}, 'd3', shards=shards, split='d2')\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'lightning_fabric'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
@@ -80,11 +80,11 @@ def test_read_fit_gives_back_what_was_ordered() -> None:
 
 
 def test_predictions_need_only_the_inputs_of_the_student() -> None:
-    request = predict_request("mced", "d8", shards=SHARDS, split="d9", parts=["test"])
+    request = predict_request("mced", {}, "d8", shards=SHARDS, split="d9", parts=["test"])
     assert request.inputs == {"checkpoint": ("d8",), "shards:speech": ("d1", "d2", "d3"), "split": ("d9",)}
     assert request.params == {"parts": ["test"]}
     with pytest.raises(RoleMissing, match=r"'students.text_encoder' needs shards of 'text' to predict"):
-        predict_request("text_encoder", "d8", shards=SHARDS, split="d9")
+        predict_request("text_encoder", {"task": "classify"}, "d8", shards=SHARDS, split="d9")
 
 
 def test_mistakes_in_an_order() -> None:
@@ -109,7 +109,9 @@ def test_mistakes_in_an_order() -> None:
     ("accumulate", 0, "is 0, but must be at least 1"),
     ("learning_rate", -1.0, "is -1.0, but must be above 0"),
     ("warmup_fraction", 1.0, r"is 1.0, but must be in \[0, 1\)"),
-    ("schedule", "cosine", "is 'cosine': input should be 'linear' or 'constant'"),
+    ("plateau", 0, "is 0, but must be at least 1"),
+    ("schedule", "cosine", "is 'cosine': input should be 'linear', 'constant', 'exponential' or 'plateau'"),
+    ("optimizer", "sgd", "is 'sgd': input should be 'adamw' or 'adam'"),
 ])  # fmt: skip
 def test_fit_settings_that_cannot_be(name: str, value: Any, problem: str) -> None:
     with pytest.raises(InvalidField, match=f"fit: field '{name}' {problem}"):

@@ -13,7 +13,7 @@ from warehouse.errors import ArtifactNotFound, NoClasses, PartEmpty, RoleMissing
 
 def test_one_row_per_utterance_of_the_parts_asked_for(lake: TinyLake) -> None:
     checkpoint = fitted(lake, order(lake, "linear")).digest
-    rows = predictions(lake, predict_request("linear", checkpoint, shards=lake.shards, split=lake.split))
+    rows = predictions(lake, predict_request("linear", {}, checkpoint, shards=lake.shards, split=lake.split))
     assert {row["part"] for row in rows} == {"dev", "test"}
     assert [row["utterance_id"] for row in rows] == sorted(row["utterance_id"] for row in rows)
     assert len(rows) == 24
@@ -21,16 +21,16 @@ def test_one_row_per_utterance_of_the_parts_asked_for(lake: TinyLake) -> None:
         assert row["classes"] == list(CLASSES)
         assert sum(row["probabilities"]) == pytest.approx(1, abs=1e-6)
         assert row["predicted"] == CLASSES[row["probabilities"].index(max(row["probabilities"]))]
-    only = predict_request("linear", checkpoint, shards=lake.shards, split=lake.split, parts=["test"])
+    only = predict_request("linear", {}, checkpoint, shards=lake.shards, split=lake.split, parts=["test"])
     assert predictions(lake, only) == [row for row in rows if row["part"] == "test"]
 
 
 def test_labels_are_not_needed_to_predict_nor_must_they_be_known(lake: TinyLake) -> None:
     checkpoint = fitted(lake, order(lake, "linear")).digest
     unlabelled = tiny_lake(lake.warehouse.root, labelled=False)
-    bare = predictions(lake, predict_request("linear", checkpoint, shards=lake.shards, split=unlabelled.split))
+    bare = predictions(lake, predict_request("linear", {}, checkpoint, shards=lake.shards, split=unlabelled.split))
     assert {row["label"] for row in bare} == {None}
-    labelled = predictions(lake, predict_request("linear", checkpoint, shards=lake.shards, split=lake.split))
+    labelled = predictions(lake, predict_request("linear", {}, checkpoint, shards=lake.shards, split=lake.split))
     assert [row["probabilities"] for row in bare] == [row["probabilities"] for row in labelled]
 
 
@@ -38,7 +38,7 @@ def test_the_same_request_gives_the_same_bytes(lake: TinyLake, tmp_path: Path) -
     digests = []
     for each in (lake, tiny_lake(tmp_path / "lake")):
         checkpoint = fitted(each, order(each, "mced", seed=5)).digest
-        request = predict_request("mced", checkpoint, shards=each.shards, split=each.split)
+        request = predict_request("mced", {}, checkpoint, shards=each.shards, split=each.split)
         predictions(each, request)
         artifact = each.warehouse.find(request)
         digests.append(artifact.digest if artifact else "")
@@ -47,7 +47,7 @@ def test_the_same_request_gives_the_same_bytes(lake: TinyLake, tmp_path: Path) -
 
 def test_mistakes_in_an_order_of_predictions(lake: TinyLake) -> None:
     checkpoint = fitted(lake, order(lake, "linear")).digest
-    request = predict_request("linear", checkpoint, shards=lake.shards, split=lake.split)
+    request = predict_request("linear", {}, checkpoint, shards=lake.shards, split=lake.split)
     with pytest.raises(PartEmpty, match=r"no utterance in part 'held' \(it has: dev, test, train\)"):
         predictions(lake, replace(request, params={"parts": ["held"]}))
     with pytest.raises(VersionDiffers, match=f"version 9 of 'models.predict' is asked for, but version {VERSION} is"):
@@ -62,4 +62,5 @@ def test_a_checkpoint_that_knows_no_classes(lake: TinyLake) -> None:
     request = order(lake, "text_encoder", fields={"task": "mlm"}, objective={"mlm": 1.0}, classes=(), fit={"epochs": 1})
     checkpoint = fitted(lake, request).digest
     with pytest.raises(NoClasses, match=r"this checkpoint of 'students.text_encoder' knows no classes"):
-        predictions(lake, predict_request("text_encoder", checkpoint, shards=lake.shards, split=lake.split))
+        fields = {"task": "classify"}
+        predictions(lake, predict_request("text_encoder", fields, checkpoint, shards=lake.shards, split=lake.split))

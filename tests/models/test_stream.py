@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.stream import Stream, read_split
 from tests.models.tiny_lake import CLASSES, TinyLake
-from warehouse.errors import RowsMissing, UnknownName
+from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT
 from warehouse.shards import write_shard
 from warehouse.tables import write_rows
@@ -107,3 +107,24 @@ def test_read_split_sorts_by_id(tmp_path: Path) -> None:
     parts = read_split(tmp_path / "split.parquet")
     assert parts == {"train": {"a": None, "b": "sad"}, "test": {"c": None}}
     assert list(parts["train"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float16", "float32"])
+def test_a_wave_is_steps_of_one_dimension_whatever_it_is_stored_as(tmp_path: Path, dtype: str) -> None:
+    waves = {"u0": np.array([0, 0.5, -1, 0.25]), "u1": np.array([-0.5, 0.125])}
+    stored = {u: (wave * 32_768 if dtype == "int16" else wave).astype(dtype) for u, wave in waves.items()}
+    write_shard(tmp_path, "wave", [(u, "x", wave) for u, wave in stored.items()])
+    stream = Stream({"wave": [tmp_path]}, "train", dict.fromkeys(waves), (), 6, waves=("wave",))
+    assert stream.shapes == {"wave": (4, 1)}
+    assert stream.in_order() == [["u1"], ["u0"]]  # two of four samples, padding counted, are more than six
+    [batch] = stream.batches([["u0", "u1"]])
+    assert batch.arrays["wave"].dtype.is_floating_point
+    assert batch.arrays["wave"].squeeze(-1).tolist() == [[0, 0.5, -1, 0.25], [-0.5, 0.125, 0, 0]]
+    assert batch.lengths["wave"].tolist() == [4, 2]
+
+
+def test_frames_are_no_wave(tmp_path: Path) -> None:
+    write_shard(tmp_path, "wave", [("u0", "x", np.zeros((3, 2), np.float32))])
+    stream = Stream({"wave": [tmp_path]}, "train", {"u0": None}, (), 100, waves=("wave",))
+    with pytest.raises(ShapeDiffers, match=r"an array of 'wave' has shape \(3, 2\), but a wave is wanted"):
+        list(stream.batches())

@@ -34,7 +34,9 @@ def _module(classes: tuple[str, ...] = CLASSES, init: Path | None = None, **fiel
 
 def test_a_teacher_is_pre_trained_then_fine_tuned_and_reads_emotion(lake: TinyLake, pretrained: Artifact) -> None:
     tuned = fitted(lake, order(lake, "text_encoder", init=pretrained.digest, fit={"epochs": 15, "learning_rate": 0.01}))
-    rows = predictions(lake, predict_request("text_encoder", tuned.digest, shards=lake.shards, split=lake.split))
+    fields = {"task": "classify"}
+    request = predict_request("text_encoder", fields, tuned.digest, shards=lake.shards, split=lake.split)
+    rows = predictions(lake, request)
     assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) > 0.8
     fresh = json.loads(tuned.path("student.json").read_bytes())["fresh"]
     assert set(fresh) == {

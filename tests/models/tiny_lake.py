@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from features.placed import record
 from models import fit, predict
 from models.batch import Batch
-from models.orders import fit_request
+from models.orders import ROOM, fit_request
+from models.plugin import encoder_slots, wave_roles
 from models.stream import Stream, read_split
-from warehouse import Artifact, Request, Warehouse
+from tests.features.tiny_bert import write_bert
+from tests.features.tiny_speech import write_speech_encoder
+from warehouse import Artifact, Request, Warehouse, catalog
 from warehouse.schema import PREDICTIONS, SPLIT
 from warehouse.shards import write_shard
 from warehouse.tables import read_table, write_rows
@@ -24,16 +29,21 @@ WORDS = {
     "happy": ["what", "a", "lovely", "day", "we", "won", "the", "prize", "thank", "you"],
     "sad": ["i", "lost", "my", "home", "and", "nobody", "came", "to", "say", "goodbye"],
 }
-TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM = 3, 12, 6, 5
+TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM, STATE_DIM = 3, 12, 6, 5, 10
+DTYPES = {"teacher_hidden": "float16", "wave": "int16"}
+SPECIAL = "[PAD] [UNK] [CLS] [SEP] [MASK]"
 
 
 @dataclass(frozen=True)
 class TinyLake:
-    """A warehouse, the digests of its shards by role, and that of its split."""
+    """A warehouse, the digests of its shards by role, that of its split, and placed encoders: slot -> digest of the
+    record, digest -> folder."""
 
     warehouse: Warehouse
     shards: dict[str, list[str]] = field(default_factory=dict)
     split: str = ""
+    encoders: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, Path] = field(default_factory=dict)
 
 
 def tiny_lake(
@@ -60,8 +70,10 @@ def tiny_lake(
             "teacher_hidden": rng.normal(size=(TEACHER_LAYERS, len(words), TEACHER_DIM)) + position,
             "teacher_logits": 3 * one_hot + rng.normal(size=len(CLASSES)) * 0.3,
         }
+        values |= heard_and_read(number, position)
+        values |= told_by_teachers(number, position, len(values["wave"]), len(words))
         for role, value in values.items():
-            kept = value if isinstance(value, str) else value.astype("float16" if "hidden" in role else "float32")
+            kept = value if isinstance(value, str) else value.astype(DTYPES.get(role, "float32"))
             members.setdefault(role, []).append((utterance_id, f"input-{utterance_id}", kept))
         part = parts[number % len(parts)]
         split.append({"utterance_id": utterance_id, "part": part, "label": name if labelled else None})
@@ -74,7 +86,34 @@ def tiny_lake(
             shards.setdefault(role, []).append(artifact.digest)
     request = Request("split", "protocols.tiny", 1, {"parts": list(parts), "labelled": labelled, "seed": seed})
     artifact = warehouse.materialize(request, lambda folder: write_rows(folder / "split.parquet", split, SPLIT))
-    return TinyLake(warehouse, shards, artifact.digest)
+    known = dict.fromkeys(word for words in WORDS.values() for word in words)
+    folders = {
+        "audio": write_speech_encoder(root / "weights" / "audio", "wav2vec2"),
+        "text": write_bert(root / "weights" / "text", "BertModel", f"{SPECIAL} {' '.join(known)}"),
+    }
+    placed = {slot: record(warehouse, folder).digest for slot, folder in folders.items()}
+    return TinyLake(warehouse, shards, artifact.digest, placed, {placed[slot]: at for slot, at in folders.items()})
+
+
+def heard_and_read(number: int, position: int) -> dict[str, np.ndarray]:
+    """What encoders hear and read of an utterance: the class decides the pitch and the means of the states. Drawn apart
+    from the rest, which must not change when a role is added."""
+    rng = np.random.default_rng([number, position])
+    n_samples = int(rng.integers(800, 2400))
+    tone = np.sin(2 * np.pi * (400 * 3**position) * np.arange(n_samples) / 16_000)
+    return {
+        "wave": np.rint((0.5 * tone + 0.02 * rng.normal(size=n_samples)) * 20_000),
+        "audio_states": rng.normal(size=(rng.integers(3, 20), STATE_DIM)) + np.eye(STATE_DIM)[position] * 2,
+        "text_states": rng.normal(size=(1, rng.integers(2, 8), STATE_DIM)) + np.eye(STATE_DIM)[position] * 2,
+    }
+
+
+def told_by_teachers(number: int, position: int, n_samples: int, n_words: int) -> dict[str, np.ndarray]:
+    """Last layers of the two placed encoders' kind, as many steps as theirs: the class decides the means."""
+    rng = np.random.default_rng([number, position, 1])
+    n_steps = {"teacher_audio": max(0, n_samples - 400) // 320 + 1, "teacher_text": n_words + 2}
+    mean = np.eye(STATE_DIM)[position] * 2
+    return {role: rng.normal(size=(1, n, STATE_DIM)) + mean for role, n in n_steps.items()}
 
 
 FIELDS: dict[str, dict] = {
@@ -85,17 +124,26 @@ FIELDS: dict[str, dict] = {
     "text_encoder": {
         "task": "classify", "vocabulary_size": 150, "layers": 1, "width": 16, "heads": 2, "max_tokens": 12,
     },
+    "cmd": {"channels": 8, "feed_forward": 16, "blocks": 2, "latent": 8, "hidden": 8, "max_tokens": 12},
+    "cross_attention": {"channels": 8, "lstm": 4, "heads": 2, "feed_forward": 8, "max_tokens": 12},
 }  # fmt: skip
 """Small settings of the students that need them."""
 
 FIT: dict[str, Any] = {"epochs": 2, "learning_rate": 3e-3, "batch_frames": 120}
+WAVE_FRAMES = 16_000
+"""`batch_frames` for a student whose first input is a wave."""
 
 
 def order(lake: TinyLake, student: str, **changes: Any) -> Request:
     """A small fit request of a student; any argument of `fit_request` may be changed."""
     fields = FIELDS.get(student, {}) | changes.pop("fields", {})
+    plugin = catalog.build(ROOM, student, fields, "the test")
+    asked = FIT | changes.pop("fit", {})
+    if plugin.inputs[0] in wave_roles(plugin):
+        asked["batch_frames"] = WAVE_FRAMES
     given: dict[str, Any] = {
-        "fit": FIT | changes.pop("fit", {}), "objective": {"label": 1.0}, "classes": CLASSES, "seed": 0,
+        "encoders": {slot: lake.encoders[slot] for slot in encoder_slots(plugin)},
+        "fit": asked, "objective": {"label": 1.0}, "classes": CLASSES, "seed": 0,
         "shards": lake.shards, "split": lake.split,
     }  # fmt: skip
     return fit_request(student, fields, **given | changes)
@@ -106,7 +154,11 @@ def silent(done: int, total: int, note: str) -> None:
 
 
 def fitted(lake: TinyLake, request: Request) -> Artifact:
-    return lake.warehouse.materialize(request, lambda folder: fit.write(lake.warehouse, request, folder, silent))
+    return lake.warehouse.materialize(request, partial(_write, lake, request))
+
+
+def _write(lake: TinyLake, request: Request, folder: Path) -> None:
+    fit.write(lake.warehouse, request, folder, silent, weights=lake.weights)
 
 
 def predictions(lake: TinyLake, request: Request) -> list[dict[str, Any]]:
@@ -120,6 +172,7 @@ def predictions(lake: TinyLake, request: Request) -> list[dict[str, Any]]:
 def batch_of(lake: TinyLake, roles: Sequence[str], part: str = "train", ids: Sequence[str] | None = None) -> Batch:
     """One part of the lake, or some of it, as one batch."""
     folders = {role: [lake.warehouse.resolve(digest).folder for digest in lake.shards[role]] for role in roles}
+    waves = ("wave",)
     labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))[part]
-    stream = Stream(folders, part, labels, CLASSES, 10**9)
+    stream = Stream(folders, part, labels, CLASSES, 10**9, waves)
     return next(stream.batches([stream.ids if ids is None else ids]))

@@ -1,0 +1,51 @@
+"""A corpus as a line reads it: raw files, their record, utterances and labels, unit by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from features import ingest
+from features.plugin import RawFile
+from features.raw import RawDigests
+from flows.recipe import plugin_of, step_of
+from warehouse.artifact import Artifact
+
+if TYPE_CHECKING:
+    from flows.line import Line
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A corpus as ingested or told again now. `units` has each unit's raw files, their record, and its utterances."""
+
+    utterances: list[Artifact]
+    labels: list[Artifact]
+    units: Mapping[str, tuple[Sequence[RawFile], Artifact, Artifact]] = field(default_factory=dict)
+
+
+def corpus_reading(line: Line, name: str) -> Reading:
+    """Ingests a corpus of the line's recipe, and lets its name point there."""
+    entry, doer = line.recipe.corpora[name], line.doer
+    reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
+    root = line.roots[name]
+    digests = RawDigests(line.warehouse.root)
+    try:
+        works = ingest.raw_works(digests, name, reader, root, doer.hashing(name))
+    finally:
+        digests.close()
+    recorded = doer.step(f"record {name}", list(works.values()))
+    units = {unit: (work, artifact) for (unit, work), artifact in zip(works.items(), recorded, strict=True)}
+    reading = line.warehouse.root, name, step, reader, root, units
+    work = ingest.survey_work(*reading)
+    survey = doer.step(f"survey {name}", [work])[0] if work else None
+    read = doer.step(f"ingest {name}", ingest.unit_works(*reading, survey))
+    doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
+    line.count_failures(read)
+    kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
+    whole = {
+        unit: (work.arguments["files"], artifact, utterances)
+        for (unit, (work, artifact)), utterances in zip(units.items(), kinds["utterances"], strict=True)
+    }
+    return Reading(kinds["utterances"], kinds["labels"], whole)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.float_wav import write_float_wav
+from flows.doer import Waits
+from flows.line import Line
+from flows.readings import corpus_reading
+from flows.recipe import read_recipe
+from tests.flows.partly import Partly
+from warehouse import Warehouse
+from warehouse.errors import TooManyFailures
+from warehouse.schema import FILES, UTTERANCES
+from warehouse.tables import read_table
+
+RECIPE = """
+name = "read"
+title = "A table of clips"
+[corpora.clips]
+reader = "table"
+file = "clips.csv"
+"""
+TABLE = "path,text,speaker,label\na.wav,Where are you?,s,calm\nb.wav,I am here.,s,calm\n"
+
+
+def line_of(folder: Path, *steps: str, table: str = TABLE) -> Line:
+    (folder / "raw").mkdir(exist_ok=True)
+    (folder / "raw" / "clips.csv").write_text(table, encoding="utf-8")
+    for name in "ab":
+        write_float_wav(folder / "raw" / f"{name}.wav", np.zeros(1_600, np.float32))
+    (folder / "raw" / "c.wav").write_bytes(b"no sound")
+    (folder / "read.toml").write_text(RECIPE, encoding="utf-8")
+    warehouse = Warehouse(folder / "lake", create=True)
+    return Line(read_recipe(folder / "read.toml"), warehouse, {"clips": folder / "raw"}, Partly(warehouse, *steps))
+
+
+def test_a_reading_has_every_unit_with_its_files_their_record_and_its_utterances(tmp_path: Path) -> None:
+    line = line_of(tmp_path, "record", "ingest")
+    reading = corpus_reading(line, "clips")
+    assert len(reading.units) == len(reading.utterances) == len(reading.labels) > 0
+    for (files, recorded, utterances), own in zip(reading.units.values(), reading.utterances, strict=True):
+        assert utterances is own and own.request.inputs == {"raw": (recorded.digest,)}
+        assert [file.path for file in files] == [
+            row["path"] for row in read_table(recorded.path("files.parquet"), FILES).to_pylist()
+        ]
+    rows = [row for a in reading.utterances for row in read_table(a.path("utterances.parquet"), UTTERANCES).to_pylist()]
+    assert [row["text"] for row in rows] == ["Where are you?", "I am here."]
+    ref = line.warehouse.ref("corpora/clips")
+    recorded = [artifact.digest for _, artifact, _ in reading.units.values()]
+    assert ref == {
+        "reader": "corpora.table", "root": str(tmp_path / "raw"), "raw": recorded,
+        "utterances": [a.digest for a in reading.utterances], "labels": [a.digest for a in reading.labels],
+    }  # fmt: skip
+
+
+def test_what_is_not_recorded_waits(tmp_path: Path) -> None:
+    with pytest.raises(Waits, match="record clips"):
+        corpus_reading(line_of(tmp_path), "clips")
+    with pytest.raises(Waits, match="ingest clips"):
+        corpus_reading(line_of(tmp_path, "record"), "clips")
+
+
+def test_what_cannot_be_read_counts(tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailures, match="allows 0"):
+        corpus_reading(line_of(tmp_path, "record", "ingest", table=TABLE + "c.wav,Oh,s,calm\n"), "clips")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from features.placed import record
+from models.encoders import describe, load_encoder, load_tokenizer, placed_folder
+from tests.features.tiny_bert import write_bert
+from tests.features.tiny_speech import write_speech_encoder
+from warehouse import Warehouse
+from warehouse.errors import ArtifactNotFound, MalformedSource, MissingFolder, WeightsChanged
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    return write_bert(tmp_path / "bert", "BertModel")
+
+
+def test_a_placed_checkpoint_is_found_by_the_digest_of_its_record(tmp_path: Path, text: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    digest = record(lake, text).digest
+    assert placed_folder(lake, digest, {digest: text}) == text
+    with pytest.raises(ArtifactNotFound, match="f00"):
+        placed_folder(lake, "f00", {"f00": text})
+    with pytest.raises(MissingFolder, match=rf"start the job with --weights {digest}=FOLDER"):
+        placed_folder(lake, digest, {})
+
+
+@pytest.mark.parametrize("change", ["other", "longer", "gone"])
+def test_other_weights_than_the_recorded_ones_are_never_loaded(tmp_path: Path, text: Path, change: str) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    digest = record(lake, text).digest
+    path = text / "config.json"
+    content = path.read_bytes()
+    if change == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content + b" " if change == "longer" else content[:-2] + b" }")
+    with pytest.raises(WeightsChanged, match=r"config\.json"):
+        placed_folder(lake, digest, {digest: text})
+
+
+def test_a_network_is_read_whole_or_not_at_all(tmp_path: Path, text: Path) -> None:
+    network = load_encoder(text, unneeded=("pooler.",))
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    sound = write_speech_encoder(tmp_path / "sound", "wav2vec2")
+    assert load_encoder(sound).config.model_type == "wav2vec2"
+    config = json.loads((sound / "config.json").read_text())
+    (sound / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    with pytest.raises(MalformedSource, match=r"lacks \d+ weights of its network"):
+        load_encoder(sound)
+
+
+def test_what_is_described_without_weights_takes_those_of_the_student(tmp_path: Path, text: Path) -> None:
+    describe(text, tmp_path / "described")
+    assert not list((tmp_path / "described").glob("*.safetensors"))
+    given, empty = load_encoder(text, unneeded=("pooler.",)), load_encoder(tmp_path / "described")
+    empty.load_state_dict(given.state_dict())
+    words = "leave me alone"
+    tokens = [load_tokenizer(folder)(words, return_tensors="pt") for folder in (text, tmp_path / "described")]
+    assert tokens[0]["input_ids"].equal(tokens[1]["input_ids"])
+    with torch.inference_mode():
+        one, other = (network.eval()(**tokens[0]).last_hidden_state for network in (given, empty))
+    assert one.equal(other)
+
+
+def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
+    sound = write_speech_encoder(tmp_path / "sound", "wav2vec2")
+    with pytest.raises(MalformedSource, match="needs its tokenizer's files"):
+        load_tokenizer(sound)
