@@ -183,8 +183,8 @@ def write_features(
 
 @lru_cache(maxsize=1)
 def _loaded(key: str, plugin: Any, device: str, extra: tuple[Path, ...]) -> Any:
-    """One loading serves batch after batch: a network takes longer to read than some batches to treat. `key` tells two
-    plug-ins apart that name the same file, which has changed since."""
+    """One loading serves batch after batch: a network, or a decoder's dictionary, takes longer to read than some
+    batches to treat. `key` tells two plug-ins apart that name the same file, which has changed since."""
     return plugin.load(device, *extra)
 
 
@@ -194,7 +194,7 @@ def write_intervals(
 ) -> None:  # fmt: skip
     """Answers one batch of an aligner: `intervals.parquet` and `failures.parquet`."""
     many = getattr(plugin, "aligns_many", False)
-    align = plugin.load(device, lake) if many else plugin.load(device)
+    align = _loaded(row_key(step, plugin), plugin, device, (lake,) if many else ())
     clips, failures = decoded(lake, step, plugin.needs, rows, roots)
     answers = zip(clips, align(clips), strict=True) if many else one_by_one(align, clips)
     found: list[dict[str, Any]] = []

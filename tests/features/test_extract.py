@@ -495,6 +495,15 @@ def test_an_aligner_of_many_clips_writes_what_one_of_single_clips_writes(lake: W
     assert [row["reason"] for row in failed(many)] == ["the transcript is empty"]
 
 
+def test_one_loading_serves_batch_after_batch(lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    for plugin in (Energy, Halves):
+        load = plugin.load
+        monkeypatch.setattr(plugin, "load", lambda self, device, old=load: loaded.append(self) or old(self, device))
+    assert len(make(lake, root, Energy(gain=3.0), batch_s=0.1)) == len(make(lake, root, Halves(), batch_s=0.1)) > 2
+    assert loaded == [Energy(gain=3.0), Halves()]
+
+
 def test_it_may_say_how_many_seconds_it_likes_at_once(lake: Warehouse, root: Path) -> None:
     utterances, _ = read_in(lake, root)
     assert len(works(lake, "aligners.y", HalvesOfMany(), utterances, {"lines": root})) == 3
