@@ -75,8 +75,9 @@ def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
 
 
 def column(path: Path, name: str) -> list[Any]:
-    """One column of a Parquet file."""
-    return pq.read_table(path, columns=[name]).column(0).to_pylist()
+    """One column of a Parquet file; not by `pq.read_table`, which takes four times as long for a file of a batch."""
+    with pq.ParquetFile(path) as file:
+        return file.read(columns=[name]).column(0).to_pylist()
 
 
 def ids_in(selection: Artifact) -> set[str]:

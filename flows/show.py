@@ -82,7 +82,7 @@ class Terminal:
         def progress(n_bytes: int) -> None:
             nonlocal total
             before, total = total, total + n_bytes
-            if self.console.is_terminal and total // _HASHED_STEP > before // _HASHED_STEP:
+            if total // _HASHED_STEP > before // _HASHED_STEP and self.console.is_terminal:
                 self.console.print(f"hashing {corpus}: {total / 2**30:.2f} GiB", end="\r", style="dim")
 
         return progress

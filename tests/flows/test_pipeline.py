@@ -87,6 +87,19 @@ def test_a_work_that_is_asked_for_twice_is_done_once(runner: Runner) -> None:
     assert cast(Any, runner.pool).answered == ["a"]
 
 
+def test_the_longest_works_are_begun_first(runner: Runner) -> None:
+    assert texts(runner.step("write", [work("a", 2), work("b", 5), work("c", 5)])) == ["a", "b", "c"]
+    assert cast(Any, runner.pool).answered == ["b", "c", "a"]
+
+
+def test_a_step_that_is_done_keeps_no_rows(runner: Runner) -> None:
+    """Prefect walks through all that a flow returns: with the rows of 10,000 utterances for seconds."""
+    runner.step("write", [work("a", 5)])
+    (done,) = runner.steps[0].works
+    assert (done.request, done.n_rows, done.arguments) == (work("a").request, 5, {})
+    assert runner.steps[0].as_json()["artifacts"] == 1
+
+
 def test_what_is_there_is_shown_to_nobody(runner: Runner) -> None:
     runner.step("write", [work("a", 5)])
     runner.step("write again", [work("a", 5)])
