@@ -65,11 +65,7 @@ def read_tokenizer(checkpoint: Path) -> Any:
         pieces = sorted(path.name for path in checkpoint.glob("*.model"))
         if not pieces:
             raise
-        raise MalformedSource(
-            checkpoint,
-            f"needs a tokenizer.json beside {pieces[0]}: write it once, where the packages sentencepiece and protobuf "
-            "are, with AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)",
-        ) from error
+        raise MalformedSource(checkpoint, f"needs {files}: of {pieces[0]} alone none can be made") from error
     if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
         raise MalformedSource(checkpoint, f"needs {files} (without, no word is known)")
     return tokenizer

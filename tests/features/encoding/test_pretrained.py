@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ from features.encoding.pretrained import (
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_text import write_text_encoder
 from warehouse.errors import InvalidField, MalformedSource
+
+SENTENCES = ["i am so happy today", "you are angry today!", "leave me alone now", "nobody came to say goodbye"]
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +92,32 @@ def test_a_preprocessor_that_is_not_there(tmp_path: Path) -> None:
     assert "http" not in str(told.value), "nothing is fetched here"
 
 
-def test_a_tokenizer_of_sentencepiece_alone_is_told_with_a_way_out(tmp_path: Path) -> None:
-    """As DeBERTa-v3 was published. `transformers` would ask for tiktoken, which has nothing to do with it."""
+def test_a_tokenizer_of_sentencepiece_alone_is_read(tmp_path: Path) -> None:
+    """As DeBERTa-v3 was published: the pieces, and a word on what they are."""
+    import sentencepiece
+
+    model = BytesIO()
+    marks = {"pad_id": 0, "bos_id": 1, "eos_id": 2, "unk_id": 3}
+    names = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 9), model_writer=model, vocab_size=50, model_type="unigram", num_threads=1,
+        minloglevel=2, hard_vocab_limit=False, **marks, **names,
+    )  # fmt: skip
+    (tmp_path / "spm.model").write_bytes(model.getvalue())
+    (tmp_path / "config.json").write_text('{"model_type": "deberta-v2"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    tokenizer = read_tokenizer(tmp_path)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    for text in SENTENCES:
+        assert tokenizer(text)["input_ids"] == [1, *pieces.encode(text), 2]
+    assert tokenizer.is_fast, "so it says where its tokens stand"
+
+
+def test_pieces_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     write_text_encoder(tmp_path, "deberta")
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "spm.model").write_bytes(b"pieces")
-    way_out = r"write it once, where the packages sentencepiece and protobuf are, .*\.save_pretrained\(FOLDER\)$"
-    with pytest.raises(MalformedSource, match=rf"needs a tokenizer\.json beside spm\.model: {way_out}"):
+    with pytest.raises(MalformedSource, match=r"best a tokenizer\.json: of spm\.model alone none can be made$"):
         read_tokenizer(tmp_path)
 
 
