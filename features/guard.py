@@ -26,7 +26,7 @@ class Apart:
     Args:
         note: told the id of the clip, or of the recording, that is given to a library next, and '' when that is done.
         first: clips to begin with: a process died while they were treated.
-        died: clip or recording -> exit code of the second process that died of it; it is not tried again.
+        died: clip or recording -> exit code of the second process that crashed at it; it is not tried again.
     """
 
     note: Callable[[str], None]
@@ -69,8 +69,8 @@ def guarded(
 ) -> Iterator[tuple[Clip, Answer | Exception]]:
     """Each clip with its answer, which is as promised, or with the exception it caused.
 
-    The batch is tried at once; where that fails, its clips one by one. Where memory does not hold the
-    batch, its two halves are tried, and so on; where it does not hold one clip, that stops the run.
+    The batch is tried at once; where that fails, or memory does not hold it, its two halves are tried, and so on: the
+    others of a batch with one bad clip keep their company. Where memory does not hold one clip, that stops the run.
     """
     if _APART.get():
         yield from _each_by_itself(lambda clip: next(_tried(run, [clip], outputs))[1], clips)
@@ -97,11 +97,10 @@ def _tried(
     else:
         yield from zip(clips, answers, strict=True)
         return
-    parts: list[Sequence[Clip]] = [[clip] for clip in clips]
     if is_full:
         _free_memory()  # here, where the error is gone and all that its frames held
-        parts = [clips[: len(clips) // 2], clips[len(clips) // 2 :]]
-    for part in parts:
+    half = len(clips) // 2
+    for part in (clips[:half], clips[half:]):
         yield from _tried(run, part, outputs)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from warehouse.errors import ShapeDiffers
 
 NO_LABEL = -100
 """The label of an utterance that has none: the number that cross-entropy passes over."""
+
+FULL_SCALE = 32_768
+"""What a wave of int16 is divided by."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,19 @@ def collate(
     arrays: Mapping[str, Sequence[np.ndarray]],
     texts: Mapping[str, Sequence[str]],
     labels: Sequence[int],
+    waves: Collection[str] = (),
 ) -> Batch:
     """Puts utterances together.
+
+    Args:
+        waves: the roles that are sound, [n_samples, 1], which is in [-1, 1] where it is int16 as elsewhere.
 
     Raises:
         ShapeDiffers: two arrays of a role differ in an axis that is not its steps.
     """
     padded, lengths = {}, {}
     for role, several in arrays.items():
-        padded[role] = _pad(role, several)
+        padded[role] = _pad(role, several, role in waves)
         if several[0].ndim > 1:
             lengths[role] = torch.tensor([array.shape[-2] for array in several])
     return Batch(
@@ -78,15 +86,23 @@ def collate(
     )
 
 
-def _pad(role: str, several: Sequence[np.ndarray]) -> Tensor:
+def _pad(role: str, several: Sequence[np.ndarray], is_wave: bool) -> Tensor:
+    """Each number is written once, or twice where it is scaled, while its row is still in the cache. Steps and
+    dimensions are copied as one axis, which is faster."""
     first = several[0].shape
+    ndim, before, dim = len(first), first[:-2], first[-1]
     for array in several:
-        if (array.ndim, array.shape[:-2], array.shape[-1]) != (len(first), first[:-2], first[-1]):
+        if array.ndim != ndim or array.shape[-1] != dim or array.shape[:-2] != before:
             raise ShapeDiffers(role, array.shape, f"another of the batch has {first}")
     if len(first) == 1:
         return torch.from_numpy(np.stack(several).astype(np.float32))
     n_steps = max(array.shape[-2] for array in several)
-    padded = np.zeros((len(several), *first[:-2], n_steps, first[-1]), dtype=np.float32)
+    n_before = math.prod(before)
+    padded = np.empty((len(several), n_before, n_steps * dim), dtype=np.float32)
     for row, array in zip(padded, several, strict=True):
-        row[..., : array.shape[-2], :] = array
-    return torch.from_numpy(padded)
+        length = array.shape[-2] * dim
+        row[:, :length] = array.reshape(n_before, length)
+        row[:, length:] = 0
+        if is_wave and array.dtype == np.int16:
+            row *= np.float32(1 / FULL_SCALE)
+    return torch.from_numpy(padded.reshape(len(several), *before, n_steps, dim))

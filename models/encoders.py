@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,19 @@ from warehouse.hashing import file_digest
 from warehouse.schema import FILES
 from warehouse.tables import read_table
 
-WEIGHTS = ".safetensors"
+WEIGHTS = (".safetensors", ".safetensors.index.json")
 
 
-def placed_folder(warehouse: Warehouse, digest: str, weights: Mapping[str, Path]) -> Path:
-    """The folder of a placed checkpoint, each of whose files is the recorded one.
+@dataclass(frozen=True)
+class PlacedEncoder:
+    """A placed checkpoint on this host: its folder, and the paths in it that are recorded."""
+
+    folder: Path
+    files: tuple[str, ...]
+
+
+def placed_encoder(warehouse: Warehouse, digest: str, weights: Mapping[str, Path]) -> PlacedEncoder:
+    """A placed checkpoint, each of whose recorded files is still the recorded one.
 
     Args:
         digest: of its record, an artifact of kind 'weights'.
@@ -35,6 +44,7 @@ def placed_folder(warehouse: Warehouse, digest: str, weights: Mapping[str, Path]
         ArtifactNotFound: the lake has no such record.
         MissingFolder: nobody said where it lies here.
         WeightsChanged: a file is not there, or is another one.
+        MalformedSource: it is no network, but word vectors, or several networks.
     """
     found = warehouse.with_digest(digest)
     if not found:
@@ -43,16 +53,21 @@ def placed_folder(warehouse: Warehouse, digest: str, weights: Mapping[str, Path]
     if folder is None or not folder.is_dir():
         todo = f"start the job with --weights {digest}=FOLDER"
         raise MissingFolder(f"the checkpoint {digest[:12]} of an encoder", folder or Path("(nowhere)"), todo)
-    for row in read_table(found[0].path("files.parquet"), FILES).to_pylist():
-        path = folder / row["path"]
-        if not path.is_file() or path.stat().st_size != row["n_bytes"] or file_digest(path) != row["sha256"]:
+    files = read_table(found[0].path("files.parquet"), FILES).to_pylist()
+    for file in files:
+        path = folder / file["path"]
+        if not path.is_file() or path.stat().st_size != file["n_bytes"] or file_digest(path) != file["sha256"]:
             raise WeightsChanged(path)
-    return folder
+    paths = tuple(file["path"] for file in files)
+    if "config.json" not in paths:
+        raise MalformedSource(folder, "is no encoder: it has no config.json beside its weights")
+    return PlacedEncoder(folder, paths)
 
 
 def load_encoder(folder: Path, kind: str = "AutoModel", unneeded: tuple[str, ...] = ()) -> nn.Module:
     """The network of a folder, float32, on the CPU. Of a folder without weights, which is that of a student's own
-    checkpoint, as its config.json describes it: the student's weights are read over it.
+    checkpoint, as its config.json describes it: the student's weights are read over it. (A placed checkpoint is never
+    without: only safetensors are recorded.)
 
     Args:
         kind: the class of `transformers` that finds it.
@@ -65,9 +80,13 @@ def load_encoder(folder: Path, kind: str = "AutoModel", unneeded: tuple[str, ...
     import transformers
 
     with _quiet():
-        if not any(folder.glob(f"*{WEIGHTS}")):
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            described: nn.Module = getattr(transformers, kind).from_config(config)
+        if not any(folder.glob("*.safetensors")):
+            try:
+                config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            except (OSError, ValueError) as error:
+                raise MalformedSource(folder, "has no config.json that describes a network known here") from error
+            # float32 is said again: a checkpoint's config.json may name the half precision that it was published in
+            described: nn.Module = getattr(transformers, kind).from_config(config, dtype=torch.float32)
             return described
         network, loading = getattr(transformers, kind).from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -83,23 +102,39 @@ def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a folder.
 
     Raises:
-        MalformedSource: it has none that can be read.
+        MalformedSource: it has none that can be read, or one was made of nothing that knows no word.
+    """
+    tokenizer = load_preprocessor("AutoTokenizer", folder, "its tokenizer's files, best a tokenizer.json")
+    if tokenizer.get_vocab().keys() <= set(tokenizer.all_special_tokens):
+        raise MalformedSource(folder, "needs its tokenizer's files, best a tokenizer.json (without, no word is known)")
+    return tokenizer
+
+
+def load_preprocessor(kind: str, folder: Path, files: str) -> Any:
+    """The tokenizer, or the preprocessor of sound, of a folder.
+
+    Args:
+        kind: the class of `transformers` that finds it.
+        files: what it is made from, for the error.
+
+    Raises:
+        MalformedSource: it cannot be read.
     """
     import transformers
 
     try:
         with _quiet():
-            return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError, TypeError) as error:
-        raise MalformedSource(folder, "needs its tokenizer's files, best a tokenizer.json") from error
+        raise MalformedSource(folder, f"needs {files}") from error
 
 
-def describe(source: Path, target: Path) -> None:
-    """Copies what describes an encoder, without its weights: small files of text and of tokenizers."""
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.suffix in {".json", ".txt", ".model"} and not path.name.endswith(".index.json"):
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target / path.name)
+def describe(placed: PlacedEncoder, target: Path) -> None:
+    """Copies what describes an encoder: its recorded files but for the weights."""
+    for name in placed.files:
+        if not name.endswith(WEIGHTS):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(placed.folder / name, target / name)
 
 
 @contextmanager

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +18,17 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from models import checkpoint, metrics
+from models.ahead import ahead
 from models.batch import NO_LABEL, Batch
 from models.checkpoint import build_network
 from models.determinism import reproducible
-from models.encoders import describe, placed_folder
+from models.encoders import PlacedEncoder, describe, placed_encoder
 from models.inputs import input_folders
-from models.orders import Fit, FitOrder, encoder_digests, read_fit, shard_roles
+from models.orders import LOOP, Fit, FitOrder, encoder_digests, read_fit, shard_roles
 from models.plugin import Progress, wave_roles
+from models.resume import SAVE_EVERY_S, States, state_folder
 from models.schedule import Drops, rate_factor
+from models.snapshot import Course, Keeper, Row, put_back, trained
 from models.stream import Stream, read_split
 from warehouse import Request, Warehouse
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty
@@ -34,25 +40,25 @@ __all__ = ["Fit", "write"]
 
 HISTORY = "history.csv"
 
-Row = dict[str, float]
-
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets; only our own words reach the reader
 
 
 def write(
     warehouse: Warehouse, request: Request, folder: Path, progress: Progress, device: str = "cpu", n_processes: int = 1,
-    weights: Mapping[str, Path] | None = None,
+    weights: Mapping[str, Path] | None = None, save_every_s: float = SAVE_EVERY_S,
 ) -> None:  # fmt: skip
     """Fits the student that a request orders and writes its checkpoint: the network's files, `student.json` and,
     unless it was solved in closed form, `history.csv` with one row per epoch.
 
     The epoch of least dev loss is kept, of equal ones the first; the last one where the split has no dev part.
-    The test part is never read. On a CPU the same request gives the same bytes.
+    The test part is never read. On a CPU the same request gives the same bytes, also where a fit was ended in any way
+    and begins again: it goes on from its last state (`models.resume`).
 
     Args:
         device: 'cpu', 'cuda', 'mps' or 'auto'; where, never what.
         n_processes: one per device; they share the batches of each optimiser step.
         weights: digest of the record of a placed checkpoint -> the folder where it lies here.
+        save_every_s: seconds of work between two states, at least.
 
     Raises:
         EmolakeError: the request is not one of a fit, an input is missing or unfit, the loss diverges.
@@ -74,24 +80,32 @@ def write(
     shards = {role: folders[f"shards:{role}"] for role in roles}
     init = folders["init"][0] if "init" in folders else None
     split = folders["split"][0] / "split.parquet"
-    placed = {slot: placed_folder(warehouse, d, weights or {}) for slot, d in encoder_digests(request).items()}
+    placed = {slot: placed_encoder(warehouse, d, weights or {}) for slot, d in encoder_digests(request).items()}
+    origin = {"key": request.key, "loop": LOOP, "torch": torch.__version__, "device": fabric.device.type,
+              "processes": n_processes}  # fmt: skip
+    states = States(state_folder(warehouse.root, request.key), folder, origin, save_every_s)
     fabric.launch(
         partial(
-            _fit, order=order, shards=shards, split=split, init=init, encoders=placed, folder=folder, progress=progress
+            _fit, order=order, shards=shards, split=split, init=init, encoders=placed, states=states, folder=folder,
+            progress=progress,
         )
-    )
+    )  # fmt: skip
 
 
 def _fit(
     fabric: Fabric, *, order: FitOrder, shards: Mapping[str, Sequence[Path]], split: Path, init: Path | None,
-    encoders: Mapping[str, Path], folder: Path, progress: Progress,
+    encoders: Mapping[str, PlacedEncoder], states: States, folder: Path, progress: Progress,
 ) -> None:  # fmt: skip
-    """What each process does."""
+    """What each process does; the first one tells."""
+    if not fabric.is_global_zero:
+        progress = _silent
     parts = read_split(split)
     if "train" not in parts:
         raise PartEmpty("train", parts)
     with reproducible(order.seed):
         budget = order.fit.batch_frames if order.fit else 1
+        if order.fit and order.fit.schedule == "plateau" and "dev" not in parts:
+            raise InvalidField("fit", "schedule", "is 'plateau', but the split has no dev part to have one")
         streams = {
             part: Stream(shards, part, parts[part], order.classes, budget, wave_roles(order.student))
             for part in ("train", "dev") if part in parts
@@ -101,18 +115,21 @@ def _fit(
                 if not any(label != NO_LABEL for label in stream.labels.values()):
                     raise LabelsMissing(part, 0, "the objective has the term 'label'")
         shapes = streams["train"].shapes
-        network = build_network(order.student, shapes, order.classes, init, encoders)
+        folders = {slot: placed.folder for slot, placed in encoders.items()}
+        network = build_network(order.student, shapes, order.classes, init, folders)
         history: list[Row] = []
         if order.fit is None:
             network.solve(streams["train"].batches())
             progress(1, 1, "solved")
         else:
             network.prepare(streams["train"].batches())
-            history = _descend(fabric, network, order, order.fit, streams["train"], streams.get("dev"), progress)
+            network.set_label_loss(order.fit, streams["train"].labels.values(), len(order.classes))
+            dev = streams.get("dev")
+            history = _descend(fabric, network, order, order.fit, streams["train"], dev, states, progress)
         if fabric.is_global_zero:
             checkpoint.save(network, order.step, order.student, order.classes, shapes, folder)
-            for slot, source in encoders.items():
-                describe(source, checkpoint.encoder_folder(folder, slot))
+            for slot, placed in encoders.items():
+                describe(placed, checkpoint.encoder_folder(folder, slot))
             if history:
                 _write_history(folder / HISTORY, history)
 
@@ -134,67 +151,103 @@ class _Step(nn.Module):
 
 
 def _descend(
-    fabric: Fabric, network: Network, order: FitOrder, fit: Fit, train: Stream, dev: Stream | None, progress: Progress
-) -> list[Row]:
+    fabric: Fabric, network: Network, order: FitOrder, fit: Fit, train: Stream, dev: Stream | None, states: States,
+    progress: Progress,
+) -> list[Row]:  # fmt: skip
     """Trains the network, leaves it as it was after the epoch that is kept, and tells what every epoch gave."""
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer: Any = kinds[fit.optimizer](trained, lr=fit.learning_rate, weight_decay=fit.weight_decay)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer: Any = kinds[fit.optimizer](learned, lr=fit.learning_rate, weight_decay=fit.weight_decay)
     module: Any
     module, optimizer = fabric.setup(_Step(network), optimizer)
-    history: list[Row] = []
-    kept, least, weights = 0, math.inf, {}
+    course = Course(dict.fromkeys(order.objective, 0.0))
+    keeper = Keeper(fabric, network, optimizer, states)
+    keeper.go_on(course)
     drops = Drops(fit)
-    for epoch in range(1, fit.epochs + 1):
-        row = {"epoch": epoch} | _one_epoch(fabric, module, optimizer, order, fit, train, epoch, drops.n)
+    for row in course.history if dev is not None else ():
+        drops.see(row["dev_loss"])
+    while len(course.history) < fit.epochs:
+        epoch = len(course.history) + 1
+
+        def after_step(note: str, epoch: int = epoch) -> None:
+            if keeper.keep(course):
+                progress(epoch - 1, fit.epochs, f"epoch {epoch}: {note}")
+
+        row, pace = _one_epoch(fabric, module, optimizer, order, fit, train, course, drops.n, after_step)
         if not math.isfinite(row["train_loss"]):
+            states.clear()  # beginning again must not end here again
             raise Diverged(epoch)
         if dev is not None:
             row |= fabric.broadcast(_evaluate(fabric, module, order, dev))
             drops.see(row["dev_loss"])
-        history.append(row)
+        course.history.append(row)
+        course.n_steps, course.sums = 0, dict.fromkeys(course.sums, 0.0)
         shown = "dev" if dev else "train"
-        progress(epoch, fit.epochs, f"{shown} loss {row[f'{shown}_loss']:.4g}")
-        if dev is None or row["dev_loss"] < least:
-            kept, least = epoch, row.get("dev_loss", math.inf)
-            weights = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+        progress(epoch, fit.epochs, f"{shown} loss {row[f'{shown}_loss']:.4g}, {pace}")
+        kept = _kept(course.history)
+        if kept == epoch:
+            course.kept = trained(network)
         elif fit.patience and epoch - kept >= fit.patience:
             progress(fit.epochs, fit.epochs, f"no lower dev loss since epoch {kept}")
             break
-    network.load_state_dict(weights)
-    return [row | {"kept": int(row["epoch"] == kept)} for row in history]
+    put_back(network, course.kept)
+    kept = _kept(course.history)
+    return [row | {"kept": int(row["epoch"] == kept)} for row in course.history]
 
 
 def _one_epoch(
-    fabric: Fabric, module: Any, optimizer: Any, order: FitOrder, fit: Fit, train: Stream, epoch: int, n_drops: int
-) -> Row:
-    """One pass over the training part; the mean losses, with the dropout and batch statistics of training."""
+    fabric: Fabric, module: Any, optimizer: Any, order: FitOrder, fit: Fit, train: Stream, course: Course, n_drops: int,
+    after_step: Callable[[str], None],
+) -> tuple[Row, str]:  # fmt: skip
+    """What is left of one pass over the training part: the mean losses of all of it, with the dropout and batch
+    statistics of training, and the pace."""
     module.train()
+    epoch = len(course.history) + 1
     groups = train.shuffled(order.seed, epoch)
     steps = [groups[i : i + fit.accumulate] for i in range(0, len(groups), fit.accumulate)]
-    sums = dict.fromkeys(order.objective, 0.0)
-    for number, step in enumerate(steps):
-        rate = fit.learning_rate * rate_factor(fit, epoch - 1 + (number + 0.5) / len(steps), n_drops)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        mine = step[fabric.global_rank :: fabric.world_size]
-        share = fabric.world_size / len(step)  # processes average their gradients, the batches of a step count alike
-        if not mine:
-            mine, share = step[:1], 0.0  # a last, short step: take part in the exchange, add nothing
-        for position, batch in enumerate(train.batches(mine)):
-            with fabric.no_backward_sync(module, enabled=position < len(mine) - 1):
-                terms = module(partial(batch.to, fabric.device), tuple(order.objective))
-                fabric.backward(_total(terms, order.objective) * share)
-            for term, value in terms.items():
-                sums[term] += value.item() * len(batch) * (share > 0)
-        if fit.gradient_clip:
-            fabric.clip_gradients(module, optimizer, max_norm=fit.gradient_clip, error_if_nonfinite=False)
-        optimizer.step()
-        optimizer.zero_grad()
+    left = steps[course.n_steps :]
+    # A last, short step may leave a process nothing: it takes part in the exchange and adds nothing.
+    mine = [step[fabric.global_rank :: fabric.world_size] or step[:1] for step in left]
+    began_s = time.monotonic()
+    with closing(ahead(train.batches([group for some in mine for group in some]))) as batches:
+        for step, some in zip(left, mine, strict=True):
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = _rate(fit, epoch, course.n_steps, len(steps), n_drops)
+            # Processes average their gradients, the batches of a step count alike.
+            share = fabric.world_size / len(step) if fabric.global_rank < len(step) else 0.0
+            for position, batch in enumerate(islice(batches, len(some))):
+                with fabric.no_backward_sync(module, enabled=position < len(some) - 1):
+                    terms = module(partial(batch.to, fabric.device), tuple(order.objective))
+                    fabric.backward(_total(terms, order.objective) * share)
+                for term, value in terms.items():
+                    course.sums[term] += value.item() * len(batch) * (share > 0)
+            if fit.gradient_clip:
+                fabric.clip_gradients(module, optimizer, max_norm=fit.gradient_clip, error_if_nonfinite=False)
+            optimizer.step()
+            optimizer.zero_grad()
+            course.n_steps += 1
+            after_step(f"{course.n_steps} of {len(steps)} steps")
+    worked = [group for step in left for group in step]
+    pace = train.pace(worked, time.monotonic() - began_s)
+    sums = course.sums
     if fabric.world_size > 1:
         total: Any = fabric.all_reduce(torch.tensor(list(sums.values()), dtype=torch.float64), reduce_op="sum")
         sums = dict(zip(sums, total.tolist(), strict=True))
-    return {"learning_rate": rate} | _means("train", sums, len(train), order.objective)
+    rate = _rate(fit, epoch, len(steps) - 1, len(steps), n_drops)
+    return {"epoch": epoch, "learning_rate": rate} | _means("train", sums, len(train), order.objective), pace
+
+
+def _rate(fit: Fit, epoch: int, number: int, n_steps: int, n_drops: int) -> float:
+    """The learning rate of one optimiser step of an epoch."""
+    return fit.learning_rate * rate_factor(fit, epoch - 1 + (number + 0.5) / n_steps, n_drops)
+
+
+def _kept(history: Sequence[Row]) -> int:
+    """The epoch of least dev loss, of equal ones the first; the last one where there is no dev part."""
+    if "dev_loss" not in history[-1]:
+        return len(history)
+    losses = [math.inf if math.isnan(row["dev_loss"]) else row["dev_loss"] for row in history]
+    return losses.index(min(losses)) + 1
 
 
 @torch.no_grad()
@@ -204,7 +257,7 @@ def _evaluate(fabric: Fabric, module: Any, order: FitOrder, dev: Stream) -> Row:
     sums = dict.fromkeys(order.objective, 0.0)
     labels: list[int] = []
     predicted: list[int] = []
-    for batch in dev.batches():
+    for batch in ahead(dev.batches()):
         moved = partial(batch.to, fabric.device)
         for term, value in module(moved, tuple(order.objective)).items():
             sums[term] += value.item() * len(batch)
@@ -217,6 +270,10 @@ def _evaluate(fabric: Fabric, module: Any, order: FitOrder, dev: Stream) -> Row:
         named = [order.classes[i] for i in labels], [order.classes[i] for i in predicted]
         row["dev_uar"] = metrics.scores(*named, order.classes)["uar"]
     return row
+
+
+def _silent(done: int, total: int, note: str) -> None:
+    """The progress of all processes but the first."""
 
 
 def _total(terms: Mapping[str, Any], objective: Mapping[str, float]) -> Any:

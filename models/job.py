@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from models.plugin import Progress
+from models.resume import SAVE_EVERY_S, forget
 from warehouse import Request, Warehouse
 from warehouse.errors import EmolakeError, InvalidField, MalformedSource, UnknownName
 
@@ -40,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--weights", action="append", default=[], type=_placed, metavar="DIGEST=FOLDER",
         help="where a placed checkpoint lies here; again for each",
     )  # fmt: skip
+    parser.add_argument(
+        "--save-every", type=float, default=SAVE_EVERY_S, metavar="SECONDS", help="how often a fit keeps its state",
+    )  # fmt: skip
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     hold_many_files()
@@ -47,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_follow_parent, daemon=True).start()
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what libraries print is not for the reader of our lines
-            run(chosen.lake, chosen.request, chosen.device, chosen.processes, dict(chosen.weights))
+            weights = dict(chosen.weights)
+            run(chosen.lake, chosen.request, chosen.device, chosen.processes, weights, chosen.save_every)
     except EmolakeError as error:
         print(error, file=sys.stderr)
         return 1
@@ -65,8 +70,9 @@ def hold_many_files() -> None:
 
 
 def run(
-    lake: Path, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None
-) -> None:
+    lake: Path, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None,
+    save_every_s: float = SAVE_EVERY_S,
+) -> None:  # fmt: skip
     """Makes the artifact of each request unless it exists, and prints its key and digest.
 
     Raises:
@@ -78,14 +84,15 @@ def run(
         artifact = warehouse.find(request)
         if artifact is None:
             report = partial(_report, number, len(requests))
-            work = partial(_work, warehouse, request, report, device, n_processes, weights)
+            work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s)
             artifact = warehouse.materialize(request, work)
+        forget(warehouse.root, request.key)
         _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
 def _work(
     warehouse: Warehouse, request: Request, progress: Progress, device: str, n_processes: int,
-    weights: Mapping[str, Path] | None, folder: Path,
+    weights: Mapping[str, Path] | None, save_every_s: float, folder: Path,
 ) -> None:  # fmt: skip
     if device in ("cuda", "mps") and not _has(device):
         raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
@@ -93,7 +100,7 @@ def _work(
     if request.kind == "checkpoint":
         from models import fit
 
-        fit.write(warehouse, request, folder, progress, device, n_processes, weights)
+        fit.write(warehouse, request, folder, progress, device, n_processes, weights, save_every_s)
     elif request.kind == "predictions":
         from models import predict
 

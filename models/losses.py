@@ -68,9 +68,9 @@ def cross_entropy(
 ) -> Tensor:
     """Mean over the labelled rows; 0, with a gradient of 0, where no row has a label.
 
-    With class weights w it is the weighted mean, Σ w_y loss / Σ w_y. With smoothing ε the label y becomes
-    (1 - ε) for y plus ε / n_classes for every class, each class with its own weight; the divisor stays Σ w_y, and
-    where it is 0 so is the loss.
+    With class weights w a row of class y counts w_y times and the divisor stays the number of labelled rows: divided by
+    Σ w_y, as torch has it, the one row of a batch would count alike whatever its class. With smoothing ε the label y
+    becomes (1 - ε) for y plus ε / n_classes for every class, each class with its own weight.
 
     Args:
         logits: [N, n_classes].
@@ -82,15 +82,12 @@ def cross_entropy(
     total = functional.cross_entropy(
         logits, labels, class_weights, ignore_index=NO_LABEL, reduction="sum", label_smoothing=smoothing
     )
-    known = labels != NO_LABEL
-    if class_weights is None:
-        return total / known.sum().clamp(min=1)
-    return _per_weight(total, class_weights[labels[known]].sum())
+    return total / (labels != NO_LABEL).sum().clamp(min=1)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Cross-entropy to probabilities, as several raters' votes give them: - Σ_c w_c q_c log p_c, summed over rows
-    and divided by Σ w_c q_c; 0 where that is 0. A row of zeros, for which nobody voted, does not count.
+    and divided by their number. A row of zeros, for which nobody voted, does not count; 0 where no row counts.
 
     Equal to `cross_entropy` where every row has all its votes on one class.
 
@@ -101,15 +98,12 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | 
     """
     weighted = targets if class_weights is None else targets * class_weights
     log_p = functional.log_softmax(at_least_float32(logits), dim=-1).masked_fill(weighted == 0, 0.0)
-    return _per_weight(-(weighted * log_p).sum(), weighted.sum())
-
-
-def _per_weight(total: Tensor, weight: Tensor) -> Tensor:
-    return total / weight.masked_fill(weight == 0, math.inf)
+    return -(weighted * log_p).sum() / targets.any(dim=-1).sum().clamp(min=1)
 
 
 def balanced_weights(labels: Tensor, n_classes: int) -> Tensor:
     """Class weights under which all classes that occur weigh alike: n / (n_classes * n_class); 0 for one that does not.
+    Where all occur, the mean weight of the n labels is 1.
 
     Args:
         labels: int64 [n], those of the training part; NO_LABEL does not count.

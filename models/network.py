@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 
+from models import losses
 from models.batch import Batch
 from models.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from models.orders import Fit
 
 
 class Network(nn.Module):
@@ -19,6 +25,12 @@ class Network(nn.Module):
     """
 
     fresh: tuple[str, ...] | None = None
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", None, persistent=False)  # of the fit, not of the checkpoint
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Sees the training batches once before the first epoch: statistics, vocabulary."""
@@ -29,6 +41,20 @@ class Network(nn.Module):
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
         """The loss terms named, each one number, and no others."""
         return {}
+
+    def set_label_loss(self, fit: Fit, labels: Collection[int], n_classes: int) -> None:
+        """Takes from the settings of a fit how `label_loss` counts.
+
+        Args:
+            labels: those of the training part, NO_LABEL where there is none: they decide the class weights.
+        """
+        self.label_smoothing = fit.label_smoothing
+        if fit.class_weights == "balanced":
+            self.class_weights = losses.balanced_weights(torch.tensor([*labels]), n_classes)
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The term 'label' of every student: cross-entropy, with the class weights and the smoothing of the fit."""
+        return losses.cross_entropy(logits, labels, self.class_weights, self.label_smoothing)
 
     def save(self, folder: Path) -> None:
         """Writes the files of the checkpoint."""

@@ -16,7 +16,7 @@ ROOM = "models.students"
 VERSION = 1
 """Of `models.predict`."""
 
-LOOP = 1
+LOOP = 2
 """Of what all students share (streams, losses, the training loop), raised when the same fit gives other weights."""
 
 PREDICT = "models.predict"
@@ -46,6 +46,10 @@ class Fit:
         gradient_clip: largest norm of the gradient; 0 leaves it as it is.
         accumulate: batches per optimiser step, each counting alike. Several processes share these, so that their
             number changes no gradient (but what dropout draws, and batch statistics are the first process's).
+        label_smoothing: of the term 'label': the share of each label that is spread over all classes.
+        class_weights: of the term 'label': 'balanced' lets an utterance count inversely to its class's share of the
+            training part; on average it counts once. The losses of the dev part are the same function, with the same
+            weights and smoothing: what is minimised decides which epoch is kept.
     """
 
     epochs: int
@@ -61,6 +65,8 @@ class Fit:
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     gradient_clip: float = 1.0
     accumulate: int = 1
+    label_smoothing: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_frames", "accumulate", "plateau"):
@@ -72,6 +78,8 @@ class Fit:
             raise InvalidField("fit", "warmup_fraction", f"is {self.warmup_fraction}, but must be in [0, 1)")
         if not 0 < self.decay <= 1:
             raise InvalidField("fit", "decay", f"is {self.decay}, but must be above 0 and at most 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise InvalidField("fit", "label_smoothing", f"is {self.label_smoothing}, but must be in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,10 @@ def fit_request(
     plugin: Student = catalog.build(ROOM, student, fields, f"student '{student}'")
     step = f"students.{student}"
     weights = {term: float(weight) for term, weight in objective.items()} if plugin.terms else {}
+    settings = _settings(fit or {}, weights) if plugin.terms else None
     params = {
         "student": plain_fields(plugin),
-        "fit": plain_fields(catalog.filled(Fit, fit or {}, "fit")) if plugin.terms else {},
+        "fit": plain_fields(settings) if settings else {},
         "objective": weights,
         "classes": list(classes),
         "seed": seed,
@@ -191,7 +200,7 @@ def read_fit(request: Request) -> FitOrder:
         if not request.inputs.get(SHARDS + role):
             raise RoleMissing(request.step, role, why, shard_roles(request))
     check_slots(student, encoder_digests(request), f"'{request.step}'")
-    fit = catalog.filled(Fit, params["fit"], "fit") if student.terms else None
+    fit = _settings(params["fit"], params["objective"]) if student.terms else None
     return FitOrder(request.step, student, fit, params["objective"], tuple(params["classes"]), params["seed"])
 
 
@@ -216,6 +225,16 @@ def shard_roles(request: Request) -> dict[str, tuple[str, ...]]:
 def encoder_digests(request: Request) -> dict[str, str]:
     """slot -> digest of the record of the checkpoint that fills it."""
     return {role.removeprefix(ENCODER): d[0] for role, d in request.inputs.items() if role.startswith(ENCODER)}
+
+
+def _settings(fields: Mapping[str, Any], objective: Mapping[str, float]) -> Fit:
+    """The settings of a fit, all of which change something under this objective."""
+    fit: Fit = catalog.filled(Fit, fields, "fit")
+    for name in ("label_smoothing", "class_weights"):
+        value = getattr(fit, name)
+        if "label" not in objective and value not in (0, "none"):
+            raise InvalidField("fit", name, f"is {value!r}, but the objective has no term 'label'")
+    return fit
 
 
 def _roles(step: str, student: Student, objective: Mapping[str, float]) -> dict[str, str]:

@@ -14,8 +14,6 @@ from warehouse.schema import SPLIT
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table
 
-_NPY = b"\x93NUMPY"  # begins every array member and no UTF-8 text
-
 
 def read_split(path: Path) -> dict[str, dict[str, str | None]]:
     """part -> utterance id -> label, ids in order."""
@@ -26,13 +24,13 @@ def read_split(path: Path) -> dict[str, dict[str, str | None]]:
     return parts
 
 
-FULL_SCALE = 32_768
-"""What a wave of int16 is divided by."""
+RATE_HZ = 16_000
+"""Of every wave in shards."""
 
 
 class Field:
-    """The arrays or texts of one role over all of its shards. A wave [sample] is read as steps of one dimension,
-    float32 [sample, 1] in [-1, 1], whatever it is stored as."""
+    """The arrays or texts of one role over all of its shards, as they are stored: arrays are views that nobody can
+    write to. A wave [sample] is read as steps of one dimension, [sample, 1]."""
 
     def __init__(self, role: str, folders: Sequence[Path], is_wave: bool = False) -> None:
         self.role, self.is_wave = role, is_wave
@@ -50,8 +48,7 @@ class Field:
             return stored
         if isinstance(stored, str) or stored.ndim != 1:
             raise ShapeDiffers(self.role, np.shape(stored), "a wave is wanted, (n_samples,)")
-        wave = stored.astype(np.float32)
-        return (wave / FULL_SCALE if stored.dtype == np.int16 else wave)[:, None]
+        return stored[:, None]
 
     def shape(self, utterance_id: str) -> tuple[int, ...]:
         """Of what `read` gives, () for text; reads no number."""
@@ -66,10 +63,7 @@ class Field:
         return max(1, shape[-2]) if len(shape) > 1 else 1
 
     def _stored(self, utterance_id: str) -> np.ndarray | str:
-        shard = self._shards[utterance_id]
-        if bytes(shard.content(utterance_id)[: len(_NPY)]) == _NPY:
-            return shard.array(utterance_id)
-        return shard.text(utterance_id)
+        return self._shards[utterance_id].read(utterance_id)
 
 
 class Stream:
@@ -116,6 +110,17 @@ class Stream:
         """role -> shape of the first utterance's array, () for text."""
         return {field.role: field.shape(self.ids[0]) for field in self.fields}
 
+    def n_steps(self, groups: Sequence[Sequence[str]]) -> int:
+        """Steps of the first role in some groups of ids, padding not counted."""
+        return sum(self._n_steps[utterance_id] for group in groups for utterance_id in group)
+
+    def pace(self, groups: Sequence[Sequence[str]], lasted_s: float) -> str:
+        """How fast some groups of ids were worked through, for the reader."""
+        speed = self.n_steps(groups) / max(lasted_s, 1e-9)
+        if self.fields[0].is_wave:
+            return f"{speed / RATE_HZ:.3g} s of sound per second"
+        return f"{speed:.3g} steps of '{self.fields[0].role}' per second"
+
     def shuffled(self, seed: int, epoch: int) -> list[list[str]]:
         """The ids of every batch of one epoch: utterances of about the same length together, in an order that
         depends on seed and epoch alone."""
@@ -140,7 +145,8 @@ class Stream:
                         texts.setdefault(field.role, []).append(value)
                     else:
                         arrays.setdefault(field.role, []).append(value)
-            yield collate(group, arrays, texts, [self.labels[utterance_id] for utterance_id in group])
+            waves = [field.role for field in self.fields if field.is_wave]
+            yield collate(group, arrays, texts, [self.labels[utterance_id] for utterance_id in group], waves)
 
     def _pack(self, order: Sequence[str]) -> list[list[str]]:
         groups: list[list[str]] = []

@@ -4,6 +4,7 @@ Layout:
     lake.json                         {"format": 1}
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
+    .resume/<key>/                    states of fits that were ended before their artifact was there (`models.resume`)
     .scratch/                         work in progress; swept, like files half-written, when its process is gone
 """
 

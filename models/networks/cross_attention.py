@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models import losses
 from models.batch import Batch
 from models.network import Network
 from models.networks.attention import TransformerLayer
@@ -73,7 +72,7 @@ class CrossAttentionNetwork(Network):
         return self.classify(torch.cat([masked_statistics(x, mask) for x, mask in streams], dim=-1))
 
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
-        return {"label": losses.cross_entropy(self(batch), batch.labels)}
+        return {"label": self.label_loss(self(batch), batch.labels)}
 
     def _audio_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.student.trained:

@@ -7,7 +7,6 @@ behind them is given the mask.
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from models.batch import step_mask
-from models.encoders import load_encoder, load_tokenizer
+from models.encoders import load_encoder, load_preprocessor, load_tokenizer
 from warehouse.errors import MalformedSource
 
 Trained = Literal["all", "context", "none"]
 """What of an encoder of sound learns: everything, all but its convolutions, nothing."""
+
+RATE_HZ = 16_000
+"""Of the waves that shards hold."""
 
 LEAST_VARIANCE = 1e-7
 """Added to a clip's variance where it is normalised, as the preprocessors of `transformers` do."""
@@ -86,7 +88,8 @@ class SpeechEncoder(nn.Module):
     """An encoder of sound: wav2vec 2.0, HuBERT, WavLM, data2vec, UniSpeech, conformer. The last hidden layer.
 
     In training its own dropout counts; whole layers are never left out and no stretch of sound is masked, as the
-    checkpoints' settings would have it for pre-training.
+    checkpoints' settings would have it for pre-training. A conformer's batch normalisation stays as it was pretrained:
+    the statistics of one clip are none.
 
     Raises:
         MalformedSource: as `SpeechFrontEnd`.
@@ -118,6 +121,9 @@ class SpeechEncoder(nn.Module):
 
     def train(self, mode: bool = True) -> SpeechEncoder:
         super().train(mode and self.trained != "none")
+        for module in self.context.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
         return self
 
 
@@ -125,7 +131,7 @@ class SentenceEncoder(nn.Module):
     """An encoder of text with its own tokenizer. The last hidden layer, special tokens included.
 
     Args:
-        max_tokens: longer texts lose their end.
+        max_tokens: longer texts lose their end, as do those longer than the network has positions for.
     """
 
     def __init__(self, folder: Path, trained: bool, max_tokens: int) -> None:
@@ -136,7 +142,7 @@ class SentenceEncoder(nn.Module):
             network.pooler = None  # nobody reads it, and several processes would wait for its gradient
         self.network = network
         self.dim: int = network.config.hidden_size
-        self.trained, self.max_tokens = trained, max_tokens
+        self.trained, self.max_tokens = trained, _n_tokens(max_tokens, self.tokenizer, network)
         if not trained:
             self.requires_grad_(False)
 
@@ -175,10 +181,21 @@ def load_wave_network(folder: Path) -> Any:
 
 
 def _normalises(folder: Path) -> bool:
-    path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        raise MalformedSource(folder, "lacks preprocessor_config.json, which says how sound is prepared")
-    return bool(json.loads(path.read_text(encoding="utf-8")).get("do_normalize", False))
+    files = "preprocessor_config.json, which says how sound is prepared"
+    preprocessor = load_preprocessor("AutoFeatureExtractor", folder, files)
+    if preprocessor.sampling_rate != RATE_HZ:
+        raise MalformedSource(folder, f"hears at {preprocessor.sampling_rate} Hz, but waves have {RATE_HZ} Hz")
+    return bool(preprocessor.do_normalize)
+
+
+def _n_tokens(asked: int, tokenizer: Any, network: Any) -> int:
+    """How many tokens a text may have: no more than asked for, than the tokenizer gives, than there are positions for.
+    RoBERTa and its kin count positions from the number after the padding token's."""
+    limits = [asked, tokenizer.model_max_length]
+    for name, table in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
+    return min(limits)
 
 
 def _reach(kernels: Sequence[int], strides: Sequence[int]) -> int:

@@ -98,7 +98,7 @@ class MultiLevelStudent(Network):
                 teacher = batch.arrays["teacher_logits"]
                 found["response"] = losses.response_distillation(logits, teacher, self.student.temperature)
             if "label" in terms:
-                found["label"] = losses.cross_entropy(logits, batch.labels)
+                found["label"] = self.label_loss(logits, batch.labels)
         return {term: found[term] for term in terms}
 
     def _hidden(self, batch: Batch) -> tuple[list[Tensor], Tensor]:

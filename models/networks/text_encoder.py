@@ -92,7 +92,7 @@ class TextNetwork(Network):
             problem = f"is '{self.student.task}', whose one term is '{own}', but the objective has: {', '.join(terms)}"
             raise InvalidField("student 'text_encoder'", "task", problem)
         if own == "label":
-            return {"label": losses.cross_entropy(self(batch), batch.labels)}
+            return {"label": self.label_loss(self(batch), batch.labels)}
         tokens = self._tokens(batch)
         shown, wanted = self._masked(batch.ids, tokens["input_ids"], tokens["special_tokens_mask"].bool())
         logits = self.model(input_ids=shown, attention_mask=tokens["attention_mask"]).logits

@@ -18,7 +18,8 @@ class CrossAttention:
     """Audio: encoder -> 2 convolutions -> BiLSTM -> attention over the text. Text: encoder -> linear -> attention over
     the audio. Mean and deviation over time of both -> one linear layer.
 
-    What the paper leaves open and we chose: residual sums around attention and feed-forward, as in Vaswani et al. 2017;
+    The paper lets the learning rate decay by the loss of the test part; here the schedule 'plateau' looks at dev.
+    What it leaves open and we chose: residual sums around attention and feed-forward, as in Vaswani et al. 2017;
     one modality alone has no attention; dropout inside attention too.
 
     Args:
@@ -51,6 +52,8 @@ class CrossAttention:
 
     def __post_init__(self) -> None:
         where = "student 'cross_attention'"
+        if self.max_tokens < 1:
+            raise InvalidField(where, "max_tokens", f"is {self.max_tokens}, but must be at least 1")
         if self.channels % self.heads:
             problem = f"are {self.channels}, but must be a multiple of heads ({self.heads})"
             raise InvalidField(where, "channels", problem)

@@ -111,6 +111,17 @@ def test_each_term_is_one_number_with_a_gradient(lake: TinyLake, name: str) -> N
         assert any(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_its_label_loss_is_weighed_as_the_fit_says(lake: TinyLake, name: str, checkpoint: Artifact) -> None:
+    if "label" not in _student(name).terms:
+        return
+    _, network = load(checkpoint.folder)
+    batch = batch_of(lake, _student(name).inputs)
+    with torch.inference_mode():
+        plain = network.losses(batch, ["label"])["label"]
+        network.class_weights = torch.full((len(CLASSES),), 2.0)
+        torch.testing.assert_close(network.losses(batch, ["label"])["label"], 2 * plain, msg="not Network.label_loss")
+
+
 def test_it_learns_what_its_input_carries(lake: TinyLake, name: str) -> None:
     artifact = fitted(lake, order(lake, name, fit={"epochs": 20, "learning_rate": 0.01, "batch_frames": 60}))
     fields = FIELDS.get(name, {})

@@ -106,6 +106,7 @@ def left_behind(folder: Path) -> list[str]:
     """What is half-written below a folder that holds a lake: scratch folders, and files beside those they replace."""
     lake = folder / "lake"
     found = [*(lake / ".scratch").glob("*"), *folder.glob(".*.writing-*"), *lake.glob(".*.json.*")]
+    found += (lake / ".resume").glob("*")
     found += [*(lake / "refs").rglob(".*"), *(lake / "artifacts").rglob(".*")]
     found += [path for path in (lake / "artifacts").glob("*/*") if not (path / "manifest.json").exists()]
     return [str(path.relative_to(folder)) for path in found]

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.batch import collate
 from warehouse.errors import ShapeDiffers
@@ -26,6 +28,24 @@ def test_steps_are_padded_along_the_second_to_last_axis() -> None:
     assert batch.arrays["frames"][0, 2].tolist() == [0.0] * 4
     assert batch.texts == {"text": ("x", "y")}
     assert len(batch) == 2
+
+
+def test_sound_is_scaled_where_it_is_stored_as_int16_and_nothing_else_is() -> None:
+    stored = [np.array([[-32768], [16384]], np.int16), np.array([[0.5]], np.float16)]
+    frames = [np.array([[-32768]], np.int16), np.array([[7]], np.int16)]
+    batch = collate(["a", "b"], {"wave": stored, "frames": frames}, {}, [0, 0], waves=("wave",))
+    assert batch.arrays["wave"].tolist() == [[[-1.0], [0.5]], [[0.5], [0.0]]]
+    assert batch.arrays["frames"].tolist() == [[[-32768.0]], [[7.0]]]
+
+
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=5), st.sampled_from([(), (2,), (2, 3)]), st.integers(1, 4))
+def test_padding_is_zeros_behind_what_was_there(lengths: list[int], before: tuple[int, ...], dim: int) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(*before, n, dim)).astype(np.float16) for n in lengths]
+    found = collate([str(n) for n in range(len(lengths))], {"x": arrays}, {}, [0] * len(lengths)).arrays["x"].numpy()
+    for row, array in zip(found, arrays, strict=True):
+        behind = ((0, 0),) * len(before) + ((0, max(lengths) - array.shape[-2]), (0, 0))
+        np.testing.assert_array_equal(row, np.pad(array, behind).astype(np.float32), strict=True)
 
 
 def test_an_utterance_without_steps_is_padding_only() -> None:

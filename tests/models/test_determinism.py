@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from models.determinism import reproducible
+from models.determinism import chance, reproducible, set_chance
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,33 @@ def test_afterwards_everything_is_as_it_was_when_something_failed() -> None:
     with pytest.raises(KeyError), reproducible(0):
         raise KeyError
     assert torch.get_num_threads() == 2 and not torch.are_deterministic_algorithms_enabled()
+
+
+def _drawn() -> list[float]:
+    return [*torch.randn(2).tolist(), float(np.random.normal()), random.gauss(0, 1), random.random()]
+
+
+def test_libraries_that_draw_elsewhere_draw_from_the_seed_too() -> None:
+    random.seed(8), np.random.seed(8), torch.manual_seed(8)
+    expected = _drawn()
+    random.seed(8), np.random.seed(8), torch.manual_seed(8)
+    inside = []
+    for seed in (3, 3, 4, 2**40):
+        with reproducible(seed):
+            inside.append(_drawn())
+    assert inside[0] == inside[1] and len({tuple(draws) for draws in inside}) == 3
+    assert _drawn() == expected
+
+
+def test_chance_goes_on_where_it_was() -> None:
+    """Gaussians come in pairs, of which one is kept: before and after one was drawn."""
+    for _ in range(3):
+        state = chance()
+        expected = _drawn()
+        torch.randn(5), np.random.normal(size=700), random.gauss(0, 1)
+        set_chance(state)
+        assert torch.equal(chance(), state) or torch.isnan(state).any()
+        assert _drawn() == expected
 
 
 def test_one_inside_another() -> None:

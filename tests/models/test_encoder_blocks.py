@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 
-from models.encoders import describe
+from models.encoders import PlacedEncoder, describe
 from models.networks.encoder_blocks import SentenceEncoder, SpeechEncoder, SpeechFrontEnd
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import ARCHITECTURES, write_speech_encoder
@@ -84,7 +85,7 @@ def test_what_hears_no_waves_is_refused(tmp_path: Path) -> None:
         SpeechEncoder(whisper, "all")
     sound = write_speech_encoder(tmp_path / "sound", "hubert")
     (sound / "preprocessor_config.json").unlink()
-    with pytest.raises(MalformedSource, match=r"lacks preprocessor_config\.json, which says how sound is prepared"):
+    with pytest.raises(MalformedSource, match=r"needs preprocessor_config\.json, which says how sound is prepared"):
         SpeechEncoder(sound, "all")
 
 
@@ -120,6 +121,39 @@ def test_without_weights_they_are_built_as_described(tmp_path: Path) -> None:
         (write_speech_encoder(tmp_path / "sound", "wav2vec2"), lambda folder: SpeechEncoder(folder, "context")),
     ):
         described = tmp_path / f"{source.name}-described"
-        describe(source, described)
+        describe(PlacedEncoder(source, tuple(path.name for path in source.iterdir())), described)
         one, other = build(source), build(described)
         other.load_state_dict(one.state_dict())
+
+
+def test_sound_is_prepared_as_the_library_reads_it(tmp_path: Path) -> None:
+    folder = write_speech_encoder(tmp_path / "checkpoint", "wav2vec2")
+    path = folder / "preprocessor_config.json"
+    said = json.loads(path.read_text())
+    assert not SpeechFrontEnd(folder).normalises
+    path.write_text(json.dumps({name: value for name, value in said.items() if name != "do_normalize"}))
+    assert SpeechFrontEnd(folder).normalises, "what it does where nothing is said"
+    path.write_text(json.dumps(said | {"sampling_rate": 8000}))
+    with pytest.raises(MalformedSource, match="hears at 8000 Hz, but waves have 16000 Hz"):
+        SpeechFrontEnd(folder)
+
+
+@pytest.mark.parametrize("architecture", ["bert", *OF_TEXT])
+def test_a_text_longer_than_the_positions_loses_its_end(tmp_path: Path, architecture: str) -> None:
+    folder = tmp_path / "checkpoint"
+    if architecture == "bert":
+        write_bert(folder, "BertModel")
+    else:
+        write_text_encoder(folder, architecture, "Model")
+    encoder = SentenceEncoder(folder, trained=False, max_tokens=100_000)
+    with torch.inference_mode():
+        hidden, _ = encoder(["happy sad angry " * 900])
+    assert hidden.shape[1] == encoder.max_tokens if encoder.max_tokens < 2000 else hidden.isfinite().all()
+
+
+def test_a_conformer_learns_from_clips_of_one_frame(tmp_path: Path) -> None:
+    encoder = SpeechEncoder(write_speech_encoder(tmp_path / "checkpoint", "conformer"), "context").train()
+    waves, lengths = _waves()
+    before = {name: value.clone() for name, value in encoder.named_buffers() if "running" in name}
+    encoder(waves, lengths)[0].sum().backward()
+    assert before and all(value.equal(before[name]) for name, value in encoder.named_buffers() if name in before)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from features.placed import record
-from models.encoders import describe, load_encoder, load_tokenizer, placed_folder
+from models.encoders import PlacedEncoder, describe, load_encoder, load_tokenizer, placed_encoder
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
 from warehouse import Warehouse
@@ -22,11 +22,12 @@ def text(tmp_path: Path) -> Path:
 def test_a_placed_checkpoint_is_found_by_the_digest_of_its_record(tmp_path: Path, text: Path) -> None:
     lake = Warehouse(tmp_path / "lake", create=True)
     digest = record(lake, text).digest
-    assert placed_folder(lake, digest, {digest: text}) == text
+    found = placed_encoder(lake, digest, {digest: text})
+    assert found.folder == text and {"config.json", "model.safetensors", "tokenizer.json"} <= {*found.files}
     with pytest.raises(ArtifactNotFound, match="f00"):
-        placed_folder(lake, "f00", {"f00": text})
+        placed_encoder(lake, "f00", {"f00": text})
     with pytest.raises(MissingFolder, match=rf"start the job with --weights {digest}=FOLDER"):
-        placed_folder(lake, digest, {})
+        placed_encoder(lake, digest, {})
 
 
 @pytest.mark.parametrize("change", ["other", "longer", "gone"])
@@ -40,7 +41,7 @@ def test_other_weights_than_the_recorded_ones_are_never_loaded(tmp_path: Path, t
     else:
         path.write_bytes(content + b" " if change == "longer" else content[:-2] + b" }")
     with pytest.raises(WeightsChanged, match=r"config\.json"):
-        placed_folder(lake, digest, {digest: text})
+        placed_encoder(lake, digest, {digest: text})
 
 
 def test_a_network_is_read_whole_or_not_at_all(tmp_path: Path, text: Path) -> None:
@@ -55,8 +56,14 @@ def test_a_network_is_read_whole_or_not_at_all(tmp_path: Path, text: Path) -> No
 
 
 def test_what_is_described_without_weights_takes_those_of_the_student(tmp_path: Path, text: Path) -> None:
-    describe(text, tmp_path / "described")
-    assert not list((tmp_path / "described").glob("*.safetensors"))
+    (text / "trainer_state.json").write_text("{}")  # whatever else lies there is no part of it
+    lake = Warehouse(tmp_path / "lake", create=True)
+    digest = record(lake, text).digest
+    placed = placed_encoder(lake, digest, {digest: text})
+    describe(placed, tmp_path / "described")
+    copied = {path.name for path in (tmp_path / "described").iterdir()}
+    assert copied == {name for name in placed.files if not name.endswith(".safetensors")}
+    assert "trainer_state.json" not in copied
     given, empty = load_encoder(text, unneeded=("pooler.",)), load_encoder(tmp_path / "described")
     empty.load_state_dict(given.state_dict())
     words = "leave me alone"
@@ -71,3 +78,32 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
     sound = write_speech_encoder(tmp_path / "sound", "wav2vec2")
     with pytest.raises(MalformedSource, match="needs its tokenizer's files"):
         load_tokenizer(sound)
+
+
+def test_a_network_that_was_published_in_half_precision_is_built_in_full(tmp_path: Path, text: Path) -> None:
+    load_encoder(text, unneeded=("pooler.",)).half().save_pretrained(tmp_path / "half")
+    described = tmp_path / "described"
+    describe(PlacedEncoder(tmp_path / "half", ("config.json",)), described)
+    assert json.loads((described / "config.json").read_text())["dtype"] == "float16"
+    for folder in (tmp_path / "half", described):
+        network = load_encoder(folder, unneeded=("pooler.",))
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_a_tokenizer_that_knows_no_word_is_refused(text: Path) -> None:
+    for path in text.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(MalformedSource, match=r"best a tokenizer\.json \(without, no word is known\)"):
+        load_tokenizer(text)
+
+
+def test_what_is_no_network(tmp_path: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    vectors = tmp_path / "glove"
+    vectors.mkdir()
+    (vectors / "glove.txt").write_text("word 0.1 0.2\n")
+    digest = record(lake, vectors).digest
+    with pytest.raises(MalformedSource, match=r"is no encoder: it has no config\.json beside its weights"):
+        placed_encoder(lake, digest, {digest: vectors})
+    with pytest.raises(MalformedSource, match=r"has no config\.json that describes a network known here"):
+        load_encoder(vectors)

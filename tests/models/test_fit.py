@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from models import fit
+from models.batch import collate
 from models.checkpoint import load
 from models.determinism import reproducible
 from models.networks.mced import MaskedConvolution
-from models.orders import predict_request
+from models.orders import Fit, predict_request
+from models.students.pooled import Pooled
 from tests.models.tiny_lake import FIT, TinyLake, batch_of, fitted, order, predictions, silent, tiny_lake
 from warehouse import Artifact
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty, RowsMissing
@@ -127,10 +130,57 @@ def test_the_rate_drops_where_the_dev_loss_makes_a_plateau(lake: TinyLake, monke
     assert [row["learning_rate"] for row in history] == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-5])
 
 
+def test_a_plateau_needs_a_dev_part(tmp_path: Path) -> None:
+    lake = tiny_lake(tmp_path / "lake", n_utterances=4, parts=("train",))
+    with pytest.raises(InvalidField, match="field 'schedule' is 'plateau', but the split has no dev part to have one"):
+        fitted(lake, order(lake, "mced", fit={"schedule": "plateau"}))
+
+
 def test_another_optimizer_is_another_fit(lake: TinyLake) -> None:
     one, other = (order(lake, "mced", fit={"optimizer": name, "weight_decay": 0.1}) for name in ("adam", "adamw"))
     assert one.key != other.key
     assert fitted(lake, one).digest != fitted(lake, other).digest
+
+
+@pytest.mark.parametrize("changes", [{"label_smoothing": 0.2}, {"class_weights": "balanced"}])
+def test_what_is_minimised_decides_on_the_dev_part_too(lake: TinyLake, changes: dict[str, Any]) -> None:
+    plain = fitted(lake, order(lake, "mced"))
+    artifact = fitted(lake, order(lake, "mced", fit=changes))
+    assert artifact.digest != plain.digest and artifact.files.keys() == plain.files.keys()
+    history = _history(artifact)
+    best = min(history, key=lambda row: row["dev_loss"])
+    assert [row["epoch"] for row in history if row["kept"]] == [best["epoch"]]
+    card, network = load(artifact.folder)
+    settings = Fit(**FIT | changes)
+    network.set_label_loss(settings, batch_of(lake, ["speech"]).labels.tolist(), len(card.classes))
+    with torch.inference_mode():
+        loss = network.losses(batch_of(lake, ["speech"], "dev"), ["label"])["label"].item()
+    assert loss == pytest.approx(best["dev_loss"], rel=1e-3)
+
+
+def test_balanced_weights_let_a_rare_class_be_heard() -> None:
+    """Nine in ten are of one class, and frames tell little: without weights nothing else is ever said."""
+    common, rare = _recalls("none"), _recalls("balanced")
+    assert common[1] < 0.2 and rare[1] > common[1] + 0.3 and rare[0] < common[0]
+
+
+def _recalls(weights: str) -> list[float]:
+    """Of both classes, by a probe of noisy vectors that were taught with these class weights."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(400) % 10 == 0).astype(int)
+    arrays = [rng.normal(loc=(label, 0), size=(1, 2)).astype(np.float32) for label in labels]
+    batch = collate([f"u{i}" for i in range(400)], {"audio_states": arrays}, {}, labels.tolist())
+    with reproducible(0):
+        network = Pooled(modalities="audio").module({"audio_states": (1, 2)}, ("common", "rare"), None)
+        network.prepare([batch])
+        network.set_label_loss(Fit(1, 1.0, 1, class_weights=weights), labels.tolist(), 2)  # type: ignore[arg-type]
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+        for _ in range(100):
+            optimizer.zero_grad()
+            network.losses(batch, ["label"])["label"].backward()
+            optimizer.step()
+        predicted = network(batch).argmax(dim=-1)
+    return [float((predicted[batch.labels == c] == c).double().mean()) for c in (0, 1)]
 
 
 def test_accumulated_batches_make_one_step_of_their_mean(tmp_path: Path) -> None:

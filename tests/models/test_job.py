@@ -111,7 +111,7 @@ def test_a_mistake_in_the_request_too(lake: TinyLake, tmp_path: Path, capsys: py
     assert job.main([str(lake.warehouse.root), str(path)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == "no student 'mcedd'; did you mean 'mced'? (there are: linear, mced, text_encoder)\n"
+    assert printed.err.startswith("no student 'mcedd'; did you mean 'mced'? (there are: ")
 
 
 def test_a_folder_that_is_no_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

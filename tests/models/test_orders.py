@@ -110,12 +110,30 @@ def test_mistakes_in_an_order() -> None:
     ("learning_rate", -1.0, "is -1.0, but must be above 0"),
     ("warmup_fraction", 1.0, r"is 1.0, but must be in \[0, 1\)"),
     ("plateau", 0, "is 0, but must be at least 1"),
+    ("label_smoothing", 1.0, r"is 1.0, but must be in \[0, 1\)"),
+    ("label_smoothing", -0.1, r"is -0.1, but must be in \[0, 1\)"),
+    ("class_weights", "equal", "is 'equal': input should be 'none' or 'balanced'"),
     ("schedule", "cosine", "is 'cosine': input should be 'linear', 'constant', 'exponential' or 'plateau'"),
     ("optimizer", "sgd", "is 'sgd': input should be 'adamw' or 'adam'"),
 ])  # fmt: skip
 def test_fit_settings_that_cannot_be(name: str, value: Any, problem: str) -> None:
     with pytest.raises(InvalidField, match=f"fit: field '{name}' {problem}"):
         _request(fit={"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100} | {name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("label_smoothing", 0.1), ("class_weights", "balanced")])
+def test_settings_of_the_label_loss_need_a_label_loss(name: str, value: Any) -> None:
+    settings = {"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100, name: value}
+    assert getattr(read_fit(_request(fit=settings)).fit, name) == value
+    with pytest.raises(InvalidField, match=f"fit: field '{name}' is {value!r}, but the objective has no term 'label'"):
+        _request(fit=settings, objective={"response": 1})
+
+
+def test_a_request_made_before_there_were_these_settings_is_read_as_it_was_meant() -> None:
+    request = _request()
+    before = dict(request.params["fit"])
+    del before["label_smoothing"], before["class_weights"]
+    assert read_fit(replace(request, params=request.params | {"fit": before})) == read_fit(request)
 
 
 def test_another_version_is_not_this_one() -> None:

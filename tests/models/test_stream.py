@@ -70,7 +70,8 @@ def test_arrays_texts_and_labels_belong_together(lake: TinyLake) -> None:
         role: [lake.warehouse.resolve(digest).folder for digest in digests] for role, digests in lake.shards.items()
     }
     labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))["train"]
-    stream = Stream({"text": folders["text"]} | folders, "train", labels, CLASSES, 40)
+    waves = [role for role in folders if "wave" in role]
+    stream = Stream({"text": folders["text"]} | folders, "train", labels, CLASSES, 40, waves)
     assert set(stream.shapes) == set(lake.shards)
     assert stream.shapes["text"] == ()
     for batch in stream.batches(stream.shuffled(0, 1)):
@@ -121,6 +122,15 @@ def test_a_wave_is_steps_of_one_dimension_whatever_it_is_stored_as(tmp_path: Pat
     assert batch.arrays["wave"].dtype.is_floating_point
     assert batch.arrays["wave"].squeeze(-1).tolist() == [[0, 0.5, -1, 0.25], [-0.5, 0.125, 0, 0]]
     assert batch.lengths["wave"].tolist() == [4, 2]
+
+
+def test_the_pace_is_told_in_seconds_of_sound_or_in_steps(tmp_path: Path) -> None:
+    stream = _stream(tmp_path / "frames", [30, 10, 20], 100)
+    assert stream.n_steps([["u000"], ["u001", "u002"]]) == 60
+    assert stream.pace([["u000"], ["u002"]], 0.5) == "100 steps of 'speech' per second"
+    write_shard(tmp_path, "wave", [("u0", "x", np.zeros(48_000, np.int16)), ("u1", "x", np.zeros(16_000, np.int16))])
+    heard = Stream({"wave": [tmp_path]}, "train", {"u0": None, "u1": None}, (), 10**6, waves=("wave",))
+    assert heard.pace([["u0", "u1"]], 0.1) == "40 s of sound per second"
 
 
 def test_frames_are_no_wave(tmp_path: Path) -> None:

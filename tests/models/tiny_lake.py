@@ -30,7 +30,7 @@ WORDS = {
     "sad": ["i", "lost", "my", "home", "and", "nobody", "came", "to", "say", "goodbye"],
 }
 TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM, STATE_DIM = 3, 12, 6, 5, 10
-DTYPES = {"teacher_hidden": "float16", "wave": "int16"}
+DTYPES = {"teacher_hidden": "float16", "wave": "int16", "augmented_wave": "int16"}
 SPECIAL = "[PAD] [UNK] [CLS] [SEP] [MASK]"
 
 
@@ -71,6 +71,8 @@ def tiny_lake(
             "teacher_logits": 3 * one_hot + rng.normal(size=len(CLASSES)) * 0.3,
         }
         values |= heard_and_read(number, position)
+        values |= told_again(number, position)
+        values |= layers_of_segments(number, position)
         values |= told_by_teachers(number, position, len(values["wave"]), len(words))
         for role, value in values.items():
             kept = value if isinstance(value, str) else value.astype(DTYPES.get(role, "float32"))
@@ -108,6 +110,27 @@ def heard_and_read(number: int, position: int) -> dict[str, np.ndarray]:
     }
 
 
+def layers_of_segments(number: int, position: int) -> dict[str, np.ndarray]:
+    """Two layers of frames, their means over segments, and of tokens: the class decides the mean of the second."""
+    rng = np.random.default_rng([number, position, 2])
+    frames = rng.normal(size=(2, rng.integers(6, 20), STATE_DIM)) + 3
+    frames[1] += np.eye(STATE_DIM)[position] * 2
+    roles = {"phones": 3, "syllables": 2, "words": 1}
+    means = {
+        role: np.stack([part.mean(axis=1) for part in np.array_split(frames, n, axis=1)], axis=1)
+        for role, n in roles.items()
+    }
+    tokens = rng.normal(size=(2, rng.integers(2, 8), STATE_DIM))
+    tokens[1] += np.eye(STATE_DIM)[position] * 2
+    return {"frames": frames, **means, "tokens": tokens}
+
+
+def told_again(number: int, position: int) -> dict[str, np.ndarray]:
+    """The same of what another voice says in other words: the class is the utterance's own."""
+    own = heard_and_read(number + 1_000_000, position)
+    return {"augmented_wave": own["wave"], "augmented_states": own["text_states"]}
+
+
 def told_by_teachers(number: int, position: int, n_samples: int, n_words: int) -> dict[str, np.ndarray]:
     """Last layers of the two placed encoders' kind, as many steps as theirs: the class decides the means."""
     rng = np.random.default_rng([number, position, 1])
@@ -124,7 +147,13 @@ FIELDS: dict[str, dict] = {
     "text_encoder": {
         "task": "classify", "vocabulary_size": 150, "layers": 1, "width": 16, "heads": 2, "max_tokens": 12,
     },
+    "multilevel": {
+        "granularities": ["frame", "phone"], "fusion": "early", "hidden": 8, "width": 8, "layers": 1, "heads": 2,
+        "feed_forward": 8,
+    },
     "cmd": {"channels": 8, "feed_forward": 16, "blocks": 2, "latent": 8, "hidden": 8, "max_tokens": 12},
+    "mmer": {"width": 8, "heads": 2, "feed_forward": 16},
+    "mult": {"channels": 8, "blocks": 1, "feed_forward": 16},
     "cross_attention": {"channels": 8, "lstm": 4, "heads": 2, "feed_forward": 8, "max_tokens": 12},
 }  # fmt: skip
 """Small settings of the students that need them."""
@@ -172,7 +201,7 @@ def predictions(lake: TinyLake, request: Request) -> list[dict[str, Any]]:
 def batch_of(lake: TinyLake, roles: Sequence[str], part: str = "train", ids: Sequence[str] | None = None) -> Batch:
     """One part of the lake, or some of it, as one batch."""
     folders = {role: [lake.warehouse.resolve(digest).folder for digest in lake.shards[role]] for role in roles}
-    waves = ("wave",)
+    waves = ("wave", "augmented_wave")
     labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))[part]
     stream = Stream(folders, part, labels, CLASSES, 10**9, waves)
     return next(stream.batches([stream.ids if ids is None else ids]))

@@ -1,0 +1,190 @@
+"""What it costs to bring shards into padded batches, against touching every byte of the same tars through a map.
+
+Run as `PYTHONPATH=. python benchmarks/stream.py [N_UTTERANCES [FOLDER]]`. Everything is read once before it is timed;
+numbers are processor seconds, the least of several rounds in turns. The second floor also makes the float32 numbers:
+each array is copied by itself, not padded, not batched. webdataset reads the same tars, decodes and does not batch.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+import webdataset
+
+from models.ahead import ahead
+from models.batch import FULL_SCALE
+from models.stream import RATE_HZ, Stream
+from warehouse.shards import TAR, ShardReader, write_shard
+
+N = 1000
+ROUNDS = 5
+PER_SHARD = 250
+BUDGETS = (320_000, 640_000, 1_280_000)
+FRAMES_HZ, DIM = 100, 130
+MANY = 5531
+WAIT_S = 0.005
+
+
+def main() -> None:
+    """Prints one table for each form of input, then padding and random access."""
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else N
+    torch.set_num_threads(1)
+    memory = np.zeros(34 * FRAMES_HZ * DIM * PER_SHARD, dtype=np.float32)
+    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
+        for role, budget in (("frames", 40_000), ("wave", 640_000)):
+            folders = write(Path(name), role, n)
+            waves = ("wave",) if role == "wave" else ()
+            ids = ids_of(folders)
+            maps = [mapped(folder) for folder in folders]
+            opened = [ShardReader(folder) for folder in folders]
+            stream = Stream({role: folders}, "train", dict.fromkeys(ids), (), budget, waves)
+            groups = stream.shuffled(0, 1)
+            ways: dict[str, Callable[[], object]] = {
+                "every byte through a map": lambda m=maps: touch(m),  # type: ignore[misc]
+                "each array as float32, not batched": lambda o=opened: copy(o, memory),  # type: ignore[misc]
+                "this, padded batches": lambda s=stream, g=groups: consume(s.batches(g)),  # type: ignore[misc]
+                "this, one batch ahead in a thread": lambda s=stream, g=groups: consume(ahead(s.batches(g))),  # type: ignore[misc]
+                "webdataset .decode(), no batches": lambda f=folders: decode(f),  # type: ignore[misc]
+            }
+            size_mb = sum((folder / TAR).stat().st_size for folder in folders) / 1e6
+            spent = least(ways)
+            print(f"\n{role}: {n} utterances, {size_mb:.0f} MB, {seconds(stream, role):.0f} s of sound")
+            floor, other, *_ = spent.values()
+            for what, least_s in spent.items():
+                ratios = f"{least_s / floor:7.2f} {least_s / other:7.2f}"
+                speed = seconds(stream, role) / least_s
+                print(f"{what:36} {least_s * 1e3:8.1f} ms {ratios} {speed:12.0f} × real time")
+            print(f"random access: {access_us(opened, ids):.1f} µs an array")
+            one_by_one = beside(lambda s=stream, g=groups: s.batches(g))  # type: ignore[misc]
+            one_ahead = beside(lambda s=stream, g=groups: ahead(s.batches(g)))  # type: ignore[misc]
+            print(f"a device that takes {1e3 * WAIT_S:.0f} ms a batch: {one_by_one:.2f} × its time, "
+                  f"one batch ahead {one_ahead:.2f} ×")  # fmt: skip
+        for n_padded in (n, MANY):
+            folders = write(Path(name) / str(n_padded), "empty", n_padded)
+            for budget in BUDGETS:
+                stream = Stream({"empty": folders}, "train", dict.fromkeys(ids_of(folders)), (), budget)
+                print(f"padding of {budget} samples, {n_padded} utterances: {100 * padding(stream):.1f} %")
+
+
+def ids_of(folders: Iterable[Path]) -> list[str]:
+    """Of all utterances, in the order of the shards."""
+    return [utterance_id for folder in folders for utterance_id in ShardReader(folder)]
+
+
+def write(folder: Path, role: str, n: int) -> list[Path]:
+    """Utterances as long as in acted dialogues: median 3.5 s, from 0.6 to 34 s."""
+    rng = np.random.default_rng(0)
+    lasts_s = np.clip(np.exp(rng.normal(np.log(3.5), 0.7, size=n)), 0.6, 34)
+    folders = []
+    for start in range(0, n, PER_SHARD):
+        folders.append(folder / role / str(start))
+        folders[-1].mkdir(parents=True)
+        members = []
+        for number in range(start, min(n, start + PER_SHARD)):
+            value: np.ndarray
+            if role == "wave":
+                value = rng.integers(-9000, 9000, size=int(lasts_s[number] * RATE_HZ), dtype=np.int16)
+            elif role == "empty":
+                value = np.zeros((int(lasts_s[number] * RATE_HZ), 0), dtype=np.float32)  # a length and no bytes
+            else:
+                value = rng.standard_normal((int(lasts_s[number] * FRAMES_HZ), DIM), dtype=np.float32)
+            members.append((f"u{number:06d}", f"i{number}", value))
+        write_shard(folders[-1], role, members)
+    return folders
+
+
+def touch(maps: Iterable[mmap.mmap]) -> int:
+    """The sum of all bytes of the tars, eight at a time."""
+    return sum(int(np.frombuffer(mapped, dtype=np.uint64).sum()) for mapped in maps)
+
+
+def mapped(folder: Path) -> mmap.mmap:
+    """The tar of a folder, which stays open as it does in a fit."""
+    with open(folder / TAR, "rb") as stream:
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def copy(readers: Iterable[ShardReader], memory: np.ndarray) -> None:
+    """Each array as float32, scaled where it is sound, one after the other into memory that is there."""
+    for reader in readers:
+        at = 0
+        for utterance_id in reader:
+            array = reader.array(utterance_id)
+            memory[at : at + array.size] = array.ravel()
+            if array.dtype == np.int16:
+                memory[at : at + array.size] *= np.float32(1 / FULL_SCALE)
+            at += array.size
+
+
+def consume(batches: Iterable[object]) -> int:
+    """Takes one batch after the other."""
+    return sum(1 for _ in batches)
+
+
+def beside(batches: Callable[[], Iterable[object]]) -> float:
+    """Seconds on the clock for each second of a device that needs WAIT_S for a batch, and no processor; the least of
+    the rounds."""
+    found = []
+    for _ in range(ROUNDS):
+        began_s, n_batches = time.perf_counter(), 0
+        for _ in batches():
+            time.sleep(WAIT_S)
+            n_batches += 1
+        found.append((time.perf_counter() - began_s) / (n_batches * WAIT_S))
+    return min(found)
+
+
+def decode(folders: Iterable[Path]) -> int:
+    """What webdataset makes of the same tars."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paths = [str(folder / TAR) for folder in folders]
+        return sum(1 for _ in webdataset.WebDataset(paths, shardshuffle=False).decode())
+
+
+def least(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Processor seconds of each, the least of the rounds; the first round only warms the cache."""
+    found = dict.fromkeys(ways, float("inf"))
+    for number in range(ROUNDS + 1):
+        for what, call in ways.items():
+            began = time.process_time()
+            call()
+            if number:
+                found[what] = min(found[what], time.process_time() - began)
+    return found
+
+
+def access_us(readers: Iterable[ShardReader], ids: list[str]) -> float:
+    """Microseconds to an array at random, as a view of the map."""
+    where = {utterance_id: reader for reader in readers for utterance_id in reader}
+    chosen = np.random.default_rng(1).choice(ids, size=4000).tolist()
+    began = time.process_time()
+    for utterance_id in chosen:
+        where[utterance_id].array(utterance_id)
+    return (time.process_time() - began) / len(chosen) * 1e6
+
+
+def seconds(stream: Stream, role: str) -> float:
+    """Of sound in a stream."""
+    return stream.n_steps(stream.in_order()) / (RATE_HZ if role == "wave" else FRAMES_HZ)
+
+
+def padding(stream: Stream) -> float:
+    """The share of padding in what an epoch's batches hold."""
+    held, full = 0, 0
+    for group in stream.shuffled(0, 1):
+        lengths = [stream.n_steps([[utterance_id]]) for utterance_id in group]
+        held, full = held + len(group) * max(lengths), full + sum(lengths)
+    return 1 - full / held
+
+
+if __name__ == "__main__":
+    main()
