@@ -37,6 +37,7 @@ from warehouse.errors import (
     UnreadableAudio,
 )
 from warehouse.hashing import digest
+from warehouse.refs import corpus_root
 from warehouse.schema import FAILURES, INTERVALS, UTTERANCES
 from warehouse.tables import array_cells, array_columns, read_table, vector_columns, write_rows
 
@@ -144,7 +145,7 @@ def extract(
         if ref is None:
             raise ArtifactNotFound(f"corpora/{corpus}")
         artifacts += [warehouse.with_digest(d)[0] for d in ref["utterances"]]
-        roots[corpus] = Path(ref["root"])
+        roots[corpus] = corpus_root(warehouse.root, ref)
     step = f"extractors.{extractor}"
     canary = warehouse.perform(canary_work(warehouse, step, plugin, device, checkpoint))
     if verdict_of(canary).sentence:

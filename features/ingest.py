@@ -118,7 +118,7 @@ def ingest(warehouse: Warehouse, corpus: str, step: str, reader: Any, root: Path
     reading = warehouse.root, corpus, step, reader, root, recorded
     work = survey_work(*reading)
     made = [warehouse.perform(one) for one in unit_works(*reading, warehouse.perform(work) if work else None)]
-    ref = corpus_ref(step, root, [artifact for _, artifact in recorded.values()], made)
+    ref = corpus_ref(step, root.absolute(), [artifact for _, artifact in recorded.values()], made)
     warehouse.set_ref(f"corpora/{corpus}", ref)
     return made
 
@@ -189,6 +189,7 @@ def write_labels(folder: Path, **reading: Any) -> None:
 
 
 def corpus_ref(reader_step: str, root: Path, raw_artifacts: Sequence[Artifact], artifacts: Sequence[Artifact]) -> dict:
-    """What `refs/corpora/<name>` holds: the current reading of a corpus and where its files are."""
+    """What `refs/corpora/<name>` holds: the current reading of a corpus and where its files are. A `root` that is not
+    absolute is relative to the lake (`warehouse.refs.corpus_root`)."""
     by_kind = {kind: [a.digest for a in artifacts if a.request.kind == kind] for kind in ("utterances", "labels")}
     return {"reader": reader_step, "root": str(root), "raw": [a.digest for a in raw_artifacts], **by_kind}

@@ -1,8 +1,8 @@
 """A corpus told again: the same utterances with other words or another sound, out of the rows of an extractor.
 
 What is told again is a corpus like any other: aligners, extractors and models are given its name. Each of its
-utterances has an id of its own and says in `attributes['source']` whose place it takes. Who speaks, in which dialogue,
-session and part, is as in the source, so a protocol of the source splits both alike.
+utterances has an id of its own and says in `attributes['source']` whose place it takes. Who speaks, in which dialogue
+and session, is as in the source, and a protocol puts it where its source is (`flows.stand_ins`).
 
 It has the units of its source, and one step for each: a unit that changes tells itself again and no other.
 """

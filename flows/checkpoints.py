@@ -10,6 +10,7 @@ from features.placed import Placed, placed_folder, record_work, weights_ref
 from features.raw import RawDigests
 from flows.protocol import folds_of
 from flows.recipe import Recipe
+from flows.retelling import read_for
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField, MissingFolder
 
@@ -53,7 +54,7 @@ def only_checkpoint(line: Line, model: str) -> Artifact:
         InvalidField: it has several.
     """
     entry = line.recipe.models[model]
-    folds = folds_of(line.recipe.protocol(model), line.corpora_of(model).utterances)
+    folds = folds_of(line.recipe.protocol(model), read_for(line, model)[0].utterances)
     n_fits = len(folds) * len(entry.seeds)
     if n_fits != 1:  # said before anything is fitted
         problem = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from flows.app import Json, Lake, command, print_json, print_rows, warehouse_of
 from flows.leakage import protocol_leakage
 from flows.leaks import sentences
 from flows.protocol_tables import count_rows, empty_rows, list_protocols, split_table
+from flows.stand_ins import StandIns
 from flows.teacher_texts import TrainedOn, teacher_texts
 from warehouse import Artifact, Warehouse
 from warehouse.catalog import build
@@ -108,8 +109,8 @@ def protocols_(as_json: Json = False) -> None:
 def split(protocol: ProtocolName, corpus: CorpusNames = None, lake: Lake = None, as_json: Json = False) -> None:
     """Print a protocol's counts per fold, part, class and speaker, and how they differ from the expected."""
     rules = protocols.read_protocol(protocol)
-    asked, utterances, labels = _read(warehouse_of(lake), rules, corpus)
-    table, counts = split_table(rules, utterances, labels), count_rows(rules, utterances, labels)
+    asked, utterances, labels, told = _read(warehouse_of(lake), rules, corpus)
+    table, counts = split_table(rules, utterances, labels, told), count_rows(rules, utterances, labels)
     empty = empty_rows(rules, utterances, table)
     if as_json:
         print_json({"corpora": asked, "split": table, "counts": counts, "empty": empty})
@@ -134,14 +135,14 @@ def leakage(
     """Report what train, dev and test share: speakers, dialogues, texts, sound, time, and what a teacher has read."""
     warehouse = warehouse_of(lake)
     rules = protocols.read_protocol(protocol)
-    asked, utterances, labels = _read(warehouse, rules, corpus)
+    asked, utterances, labels, told = _read(warehouse, rules, corpus)
     read: dict[str, TrainedOn] = {}
     silent = []
     for name in teacher or []:
         own = teacher_texts(warehouse, warehouse.resolve(name))
         read |= own
         silent += [] if own else [name]
-    found = protocol_leakage(rules, utterances, labels, read)
+    found = protocol_leakage(rules, utterances, labels, read, told)
     if as_json:
         print_json([one.as_json() for one in found])
         return
@@ -164,8 +165,9 @@ def _print_asked(rules: protocols.Protocol, corpora: list[str]) -> None:
 
 def _read(
     warehouse: Warehouse, rules: protocols.Protocol, corpora: list[str] | None
-) -> tuple[list[str], list[Artifact], list[Artifact]]:
-    """The corpora a protocol is asked of, their utterances and labels."""
+) -> tuple[list[str], list[Artifact], list[Artifact], StandIns | None]:
+    """The corpora a protocol is asked of; the utterances and labels they were read with; and what is split in their
+    place, where one is told again."""
     refs = warehouse.refs("corpora")
     fitting = {name: ref["reader"].rpartition(".")[2] for name, ref in sorted(refs.items())}
     fitting = {name: reader for name, reader in fitting.items() if reader in rules.readers}
@@ -173,7 +175,6 @@ def _read(
     if not corpora and (not read or len(set(read.values())) < len(read)):
         known = ", ".join(fitting) or "none: ingest one, as in `emolake ingest RECIPE`"
         raise InvalidField("emolake", "--corpus", f"must be given: corpora of this protocol's reader are {known}")
-    utterances, labels = [], []
     asked = list(dict.fromkeys(corpora or read))
     for name in asked:
         if name not in refs:
@@ -182,6 +183,20 @@ def _read(
             readers = " or ".join(f"'{reader}'" for reader in rules.readers)
             problem = f"is '{name}', but protocol '{rules.id}' is for the reader {readers}"
             raise InvalidField("emolake", "--corpus", problem)
-        utterances += [warehouse.with_digest(digest)[0] for digest in refs[name]["utterances"]]
-        labels += [warehouse.with_digest(digest)[0] for digest in refs[name]["labels"]]
-    return asked, utterances, labels
+    told = {name: _read_as(refs, name) for name in asked if "told" in refs[name]}
+    whole = list(dict.fromkeys(told.get(name, name) for name in asked))
+
+    def of(names: Sequence[str], kind: str) -> list[Artifact]:
+        return [warehouse.with_digest(digest)[0] for name in names for digest in refs[name][kind]]
+
+    stand_ins = StandIns(told, of(asked, "utterances")) if told else None
+    return asked, of(whole, "utterances"), of(whole, "labels"), stand_ins
+
+
+def _read_as(refs: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """The corpus that was read, of one that is told again."""
+    while "told" in refs[name]:
+        name = refs[name]["source"]
+        if name not in refs:
+            raise ArtifactNotFound(f"corpora/{name}")
+    return name

@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 from flows.leaks import Leak, Leakage
 from flows.protocol import WHOLE, Protocol, folds_of, split_of
 from flows.similarity import LEAST_WORDS, Nearest, Repeats, Texts, Words, words_of
+from flows.stand_ins import StandIns
 from warehouse.artifact import Artifact
 from warehouse.hashing import canonical_json, digest_of_pieces
 from warehouse.schema import UTTERANCES
@@ -57,18 +58,21 @@ def protocol_leakage(
     utterances: Sequence[Artifact],
     labels: Sequence[Artifact],
     teachers: Teachers | None = None,
+    told: StandIns | None = None,
 ) -> list[Leakage]:
     """The leakage of every fold of a protocol over a corpus.
 
     Args:
+        told: as `flows.protocol.split_work` takes it: what shares something is then what is told.
         teachers: as `flows.teacher_texts` gives it.
 
     Raises:
         InvalidField: as `flows.protocol.split_of`.
     """
     folds = folds_of(protocol, utterances)
-    splits = {fold: split_of(protocol, fold, folds, utterances, labels)[0] for fold in folds}
-    rows = rows_of([artifact.path("utterances.parquet") for artifact in utterances], UTTERANCES)
+    splits = {fold: split_of(protocol, fold, folds, utterances, labels, told=told)[0] for fold in folds}
+    own = told.utterances if told else utterances
+    rows = rows_of([artifact.path("utterances.parquet") for artifact in own], UTTERANCES)
     return leakages(rows, splits, protocol.id, teachers)
 
 

@@ -6,7 +6,7 @@ Every product is asked for by name and made of what it needs, so the order of st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
 from flows.readings import Reading, corpus_reading
 from flows.recipe import Recipe, plugin_of, step_of
 from flows.reporting import report_of
-from flows.retelling import refuse_voices_of_other_parts, retold_reading, retold_roots, told_rows
+from flows.retelling import read_for, refuse_voices_of_other_parts, retold_reading, retold_roots, told_rows
 from flows.score import Fitted
 from flows.select import selection_work
 from flows.sources import TEXT, aligner_of, read_source, told_source
@@ -274,11 +274,13 @@ class Line:
         """Fold -> its split."""
         entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
-        folds = protocol.folds_of(rules, corpus.utterances)
+        read, told = read_for(self, model)
+        folds = protocol.folds_of(rules, read.utterances)
         refuse_voices_of_other_parts(self, model, folds)
         without = self._unpacked(model, corpus, chosen)
         works = [
-            protocol.split_work(rules, fold, folds, corpus.utterances, corpus.labels, chosen, without) for fold in folds
+            protocol.split_work(rules, fold, folds, read.utterances, read.labels, chosen, without, told)
+            for fold in folds
         ]
         return dict(zip(folds, self.doer.step(f"split for {model}", works), strict=True))
 
@@ -355,13 +357,20 @@ class Line:
         packed = [_utterance_ids(artifacts, "index.parquet") for artifacts in self.shards(model).values()]
         return sorted({utterance_id for ids in packed for utterance_id in wanted - ids})
 
-    def count_failures(self, artifacts: Sequence[Artifact], wanted: set[str] | None = None) -> None:
+    def count_failures(
+        self, artifacts: Sequence[Artifact], wanted: set[str] | None = None, counted: Container[str] = ()
+    ) -> None:
         """Adds the failures rows of a step, and stops when they are more than the recipe allows. Two extractors of one
-        file that both fail on an utterance are two failures."""
+        file that both fail on an utterance are two failures.
+
+        Args:
+            wanted: input ids; no others count.
+            counted: input ids whose failures were counted where they happened, and are only quoted here.
+        """
         for artifact, row in failures_of(artifacts):
             params = artifact.request.params
             whose = digest(params.get("plugin", params.get("source", artifact.request.step)))
-            if wanted is None or row["input_id"] in wanted:
+            if (wanted is None or row["input_id"] in wanted) and row["input_id"] not in counted:
                 self.failures[(whose, row["utterance_id"])] = row
         if len(self.failures) > self.recipe.failures.allowed:
             first = next(iter(self.failures.values()))

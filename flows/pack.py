@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from features.inventory import input_id, row_identity
 from features.plugin import FeatureSpec
+from features.retell import STEP as RETOLD
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.hashing import digest
 from warehouse.schema import UTTERANCES
@@ -66,11 +67,12 @@ def pack_works(
         table = pq.read_table(artifact.path("features.parquet"), columns=["input_id"])
         place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
     works = []
-    for members in chunks(utterances, [(plugin.needs, place.keys())], keep, told):
+    by_digest = {a.digest: a for a in features}
+    for artifact, members in chunks(utterances, [(plugin.needs, place.keys())], keep, told):
         sources = sorted({place[row_id].digest for _, row_id in members})
-        by_digest = {a.digest: a for a in features}
         params = {"source": {"plugin": row_identity(step, plugin), "output": output}, "members": digest(members)}
-        request = Request("shards", "flows.pack", VERSION, params, {"features": tuple(sources)})
+        inputs = {"features": tuple(sources)} | retold_inputs(artifact, members, told)
+        request = Request("shards", "flows.pack", VERSION, params, inputs)
         arguments = {
             "field": f"{step.rpartition('.')[2]}-{output}", "members": members, "output": output,
             "names": spec.names if spec.level == "utterance" else None,
@@ -91,7 +93,7 @@ def pack_text_works(
         rows = read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist()
         rows = [told.rows[row["utterance_id"]] for row in rows if row["utterance_id"] in told.rows] if told else rows
         texts = {row["text_id"]: row["text"] for row in rows if row["text"]}
-        for members in chunks([artifact], [("text", texts.keys())], keep, told):
+        for _, members in chunks([artifact], [("text", texts.keys())], keep, told):
             read = {told.place[name].digest for name, _ in members} if told else {artifact.digest}
             params = {"source": source, "members": digest(members)}
             request = Request("shards", "flows.pack", VERSION, params, {"utterances": tuple(sorted(read))})
@@ -132,8 +134,8 @@ def write_text_shard(folder: Path, members: Sequence[tuple[str, str]], texts: Ma
 def chunks(
     utterances: Sequence[Artifact], present: Sequence[tuple[str, Container[str]]], keep: set[str] | None,
     told: Told | None = None,
-) -> Iterator[list[tuple[str, ...]]]:  # fmt: skip
-    """The utterances of each shard with their input ids.
+) -> Iterator[tuple[Artifact, list[tuple[str, ...]]]]:  # fmt: skip
+    """The utterances of each shard with their input ids, and the artifact that they are of.
 
     Chunks are cut before failed rows are dropped, so that every field has the same utterances in the same shard.
 
@@ -154,4 +156,18 @@ def chunks(
                 if said and all(own in there for own, (_, there) in zip(ids, present, strict=True)):
                     members.append((row["utterance_id"], *ids))
             if members:
-                yield members
+                yield artifact, members
+
+
+def retold_inputs(
+    artifact: Artifact, members: Sequence[tuple[str, ...]], told: Told | None
+) -> dict[str, tuple[str, ...]]:
+    """What a shard's request cites beside its rows where the members are told again, here or in a corpus that stands
+    for theirs: their utterances. Rows alone do not tell: those of a voice were made for whom it is the own.
+
+    Args:
+        artifact: with the members.
+    """
+    if told:
+        return {"utterances": tuple(sorted({told.place[member[0]].digest for member in members}))}
+    return {"utterances": (artifact.digest,)} if artifact.request.step == RETOLD else {}

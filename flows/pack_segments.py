@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from features.inventory import row_identity
 from features.rows import failure_row
-from flows.pack import Told, chunks
+from flows.pack import Told, chunks, retold_inputs
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import IntervalOutside
 from warehouse.hashing import digest
@@ -72,7 +72,7 @@ def pack_means_works(
     """
     own, aligned = _places(frames.artifacts, "features.parquet"), _aligned(tier)
     works = []
-    for members in chunks(utterances, [(frames.plugin.needs, own), (tier.plugin.needs, aligned)], keep, told):
+    for artifact, members in chunks(utterances, [(frames.plugin.needs, own), (tier.plugin.needs, aligned)], keep, told):
         source = {"plugin": row_identity(frames.step, frames.plugin), "output": frames.output} | tier.identity()
         rows, intervals = _cited(own, members, 1), _cited(aligned, members, 2)
         arguments = {
@@ -81,7 +81,8 @@ def pack_means_works(
             "files": [a.path("features.parquet") for a in rows],
             "aligned": [a.path("intervals.parquet") for a in intervals],
         }  # fmt: skip
-        request = _request(source, members, {"features": rows, "intervals": intervals})
+        cited = {"features": rows, "intervals": intervals}
+        request = _request(source, members, cited, retold_inputs(artifact, members, told))
         works.append(Work(request, write_means_shard, arguments, n_rows=len(members)))
     return works
 
@@ -93,13 +94,14 @@ def pack_spans_works(
     the utterance, in the order of `pack_means_works`."""
     aligned = _aligned(tier)
     works = []
-    for members in chunks(utterances, [(tier.plugin.needs, aligned)], keep, told):
+    for artifact, members in chunks(utterances, [(tier.plugin.needs, aligned)], keep, told):
         intervals = _cited(aligned, members, 1)
         arguments = {
             "field": f"times-{tier.name}", "members": members, "tier": tier.name,
             "aligned": [a.path("intervals.parquet") for a in intervals],
         }  # fmt: skip
-        request = _request(tier.identity(), members, {"intervals": intervals})
+        more = retold_inputs(artifact, members, told)
+        request = _request(tier.identity(), members, {"intervals": intervals}, more)
         works.append(Work(request, write_spans_shard, arguments, n_rows=len(members)))
     return works
 
@@ -137,9 +139,12 @@ def write_spans_shard(
     write_shard(folder, field, times)
 
 
-def _request(source: Mapping[str, Any], members: Sequence[Member], cited: Mapping[str, Sequence[Artifact]]) -> Request:
+def _request(
+    source: Mapping[str, Any], members: Sequence[Member], cited: Mapping[str, Sequence[Artifact]],
+    more: Mapping[str, tuple[str, ...]],
+) -> Request:  # fmt: skip
     inputs = {role: tuple(sorted(a.digest for a in artifacts)) for role, artifacts in cited.items()}
-    return Request("shards", STEP, VERSION, {"source": source, "members": digest(members)}, inputs)
+    return Request("shards", STEP, VERSION, {"source": source, "members": digest(members)}, {**inputs, **more})
 
 
 def _places(artifacts: Sequence[Artifact], file: str, tier: str | None = None) -> dict[str, Artifact]:

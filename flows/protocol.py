@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
 from flows.counts import as_json, compared, counts_table, empty_parts
+from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
@@ -210,12 +211,16 @@ def split_work(
     labels: Sequence[Artifact],
     selection: Artifact | None = None,
     without: Sequence[str] = (),
+    told: StandIns | None = None,
 ) -> Work:
     """The work that writes one fold's `split.parquet`.
 
     Args:
+        utterances, labels: of the corpora as they were read.
         selection: keep these utterances only, with the teacher's class as label.
         without: utterances that a needed step could not treat; they are left out, and that is part of identity.
+        told: what is split in the place of `utterances`, for corpora that are told again. The ids of `selection` and
+            `without` are then theirs.
     """
     after = _after(fold, folds)
     rules = rules_of(protocol)
@@ -223,16 +228,19 @@ def split_work(
     inputs = {"utterances": tuple(a.digest for a in utterances), "labels": tuple(a.digest for a in labels)}
     if selection is not None:
         inputs["selection"] = (selection.digest,)
+    if told is not None:
+        params["told"] = dict(told.corpora)
+        inputs["told"] = tuple(a.digest for a in told.utterances)
     arguments = {
         "protocol": protocol, "fold": fold, "after": after, "utterances": utterances, "labels": labels,
-        "selection": selection, "without": without,
+        "selection": selection, "without": without, "told": told,
     }  # fmt: skip
     return Work(Request("split", "flows.protocol", VERSION, params, inputs), write_split, arguments)
 
 
 def write_split(
     folder: Path, protocol: Protocol, fold: str, after: str, utterances: Sequence[Artifact],
-    labels: Sequence[Artifact], selection: Artifact | None, without: Sequence[str],
+    labels: Sequence[Artifact], selection: Artifact | None, without: Sequence[str], told: StandIns | None = None,
 ) -> None:  # fmt: skip
     """Writes `split.parquet`, one row per utterance of the protocol in this fold.
 
@@ -241,7 +249,7 @@ def write_split(
         NoneInPart: nothing is dev although the protocol has a rule for it: the last epoch would be kept for the best.
         InvalidField: an utterance has several labels of the wanted rater and scheme, or a predicate is no SQL.
     """
-    table, counts = _split(protocol, fold, after, utterances, labels, selection)
+    table, counts = _split(protocol, fold, after, utterances, labels, selection, told)
     if protocol.counts_must == "hold" and any(count.difference for count in counts):
         raise CountsDiffer(protocol.id, counts_table(counts))
     if protocol.counts_must == "warn":
@@ -249,30 +257,35 @@ def write_split(
         (folder / "counts.json").write_text(text + "\n", encoding="utf-8")
     kept = pc.invert(pc.is_in(table.column("utterance_id"), pa.array(list(without), pa.string())))
     table = table.filter(kept)
-    for told in empty_parts(protocol, fold, Counter(table.column("part").to_pylist()), ["dev"]):
-        raise told
+    for none in empty_parts(protocol, fold, Counter(table.column("part").to_pylist()), ["dev"]):
+        raise none
     write_table(folder / "split.parquet", table, SPLIT)
 
 
 def split_of(
-    protocol: Protocol, fold: str, folds: Sequence[str], utterances: Sequence[Artifact], labels: Sequence[Artifact]
-) -> tuple[pa.Table, list[Count]]:
-    """One fold as a table of SPLIT, and the counts expected and found, whatever they are.
+    protocol: Protocol, fold: str, folds: Sequence[str], utterances: Sequence[Artifact], labels: Sequence[Artifact],
+    selection: Artifact | None = None, told: StandIns | None = None,
+) -> tuple[pa.Table, list[Count]]:  # fmt: skip
+    """One fold as a table of SPLIT, and the counts expected and found, whatever they are. The arguments are those of
+    `split_work`; counts are of what was read.
 
     Raises:
         InvalidField: as `write_split`.
     """
-    return _split(protocol, fold, _after(fold, folds), utterances, labels, None)
+    return _split(protocol, fold, _after(fold, folds), utterances, labels, selection, told)
 
 
 def _split(
     protocol: Protocol, fold: str, after: str, utterances: Sequence[Artifact], labels: Sequence[Artifact],
-    selection: Artifact | None,
+    selection: Artifact | None, told: StandIns | None,
 ) -> tuple[pa.Table, list[Count]]:  # fmt: skip
     connection = _connection(utterances)
+    ids, selected = read_ids(told, utterances) if told else None, None
     _register(connection, "labels", [read_table(a.path("labels.parquet"), LABELS) for a in labels], LABELS)
     if selection is not None:
-        connection.register("selection", read_table(selection.path("selection.parquet"), SELECTION))
+        chosen = read_table(selection.path("selection.parquet"), SELECTION)
+        selected = chosen.column("utterance_id").to_pylist()
+        connection.register("selection", as_read(chosen, ids) if ids is not None else chosen)
     values = {"fold": fold, "next": after, "seed": str(protocol.seed)}
     literals = {name: "'" + value.replace("'", "''") + "'" for name, value in values.items()}
     kept, test, dev = (_filled(sql, literals) for sql in (protocol.filter, protocol.test, protocol.dev))
@@ -295,9 +308,10 @@ def _split(
         problem = f"is no SQL over utterances: {error}"
         raise InvalidField(f"protocol '{protocol.id}'", "value, filter, dev or test", problem) from error
     table = connection.sql("SELECT utterance_id, part, label FROM split ORDER BY utterance_id").to_arrow_table()
-    ids = table.column("utterance_id").to_pylist()
-    if len(set(ids)) != len(ids):
-        _refuse_second_label(protocol, next(i for i, n in Counter(ids).items() if n > 1))
+    names = table.column("utterance_id").to_pylist()
+    if len(set(names)) != len(names):
+        _refuse_second_label(protocol, next(i for i, n in Counter(names).items() if n > 1))
+    table = as_told(table, ids, selected) if ids is not None else table
     return table, compared(protocol, connection) if selection is None else []
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from features.check import Count
 from flows.counts import PARTS, as_json, empty_parts
 from flows.protocol import Protocol, folds_of, protocol_names, read_protocol, split_of
+from flows.stand_ins import StandIns
 from warehouse.artifact import Artifact
 from warehouse.schema import UTTERANCES
 from warehouse.tables import read_table
@@ -35,18 +36,23 @@ def _row(protocol: Protocol) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def split_table(protocol: Protocol, utterances: Sequence[Artifact], labels: Sequence[Artifact]) -> list[dict[str, Any]]:
+def split_table(
+    protocol: Protocol, utterances: Sequence[Artifact], labels: Sequence[Artifact], told: StandIns | None = None
+) -> list[dict[str, Any]]:
     """How many utterances each part of each fold has: rows of `fold`, `part`, `by` ('class' or 'speaker'), `value`,
     `n_utterances`, in this order. Counts that differ from the expected stop nothing here: see `count_rows`.
+
+    Args:
+        told: as `flows.protocol.split_work` takes it; these are then counted.
 
     Raises:
         InvalidField: as `flows.protocol.split_of`.
     """
-    speaker_of = _speakers(utterances)
+    speaker_of = _speakers(told.utterances if told else utterances)
     folds = folds_of(protocol, utterances)
     rows = []
     for fold in folds:
-        split, _ = split_of(protocol, fold, folds, utterances, labels)
+        split, _ = split_of(protocol, fold, folds, utterances, labels, told=told)
         counts: Counter[tuple[str, str, str]] = Counter()
         for row in split.to_pylist():
             counts[row["part"], "class", row["label"] or UNLABELLED] += 1

@@ -41,7 +41,7 @@ def corpus_reading(line: Line, name: str) -> Reading:
     work = ingest.survey_work(*reading)
     survey = doer.step(f"survey {name}", [work])[0] if work else None
     read = doer.step(f"ingest {name}", ingest.unit_works(*reading, survey))
-    doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root, recorded, read))
+    doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root.absolute(), recorded, read))
     line.count_failures(read)
     kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
     whole = {

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.ingest import corpus_ref
+from features.inventory import failed
 from features.retell import Answers, Units, is_text, is_wave, label_works, own_id, sound_works, text_works, wave_works
 from flows.pack import Told
 from flows.protocol import read_protocol, split_of
 from flows.readings import Reading
 from flows.recipe import Recipe, step_of
 from flows.sources import told_source
+from flows.stand_ins import StandIns
 from flows.voices import voice_works
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField, VoiceElsewhere
@@ -25,15 +28,21 @@ if TYPE_CHECKING:
     from flows.line import Line
 
 
+MADE_HERE = Path("artifacts")
+"""The root of a corpus whose sound was made here, relative to the lake, which may be moved."""
+
+
 def retold_roots(recipe: Recipe, roots: Mapping[str, Path], lake: Path) -> dict[str, Path]:
     """Retold corpus -> the folder that its paths are relative to: that of the corpus whose sound it has, or the lake's
     own artifacts where the sound was made here."""
-    found = {}
-    for name in recipe.retold:
-        *told, read = [name, *recipe.told_from(name)]
-        is_made_here = any(recipe.retold[one].sound for one in told)
-        found[name] = lake / "artifacts" if is_made_here else roots[read]
-    return found
+    return {
+        name: lake / MADE_HERE if _is_made_here(recipe, name) else roots[recipe.told_from(name)[-1]]
+        for name in recipe.retold
+    }
+
+
+def _is_made_here(recipe: Recipe, name: str) -> bool:
+    return any(recipe.retold[one].sound for one in [name, *recipe.told_from(name)] if one in recipe.retold)
 
 
 def retold_reading(line: Line, name: str) -> Reading:
@@ -42,8 +51,10 @@ def retold_reading(line: Line, name: str) -> Reading:
     source = line.corpus(entry.corpus)
     units = {unit: (recorded, utterances) for unit, (_, recorded, utterances) in source.units.items()}
     recorded = {unit: artifact for unit, (artifact, _) in units.items()}
+    answers = None
     if entry.text:
-        works = text_works(name, units, _answers(line, name, "text", entry.text), entry.language or "")
+        answers = _answers(line, name, "text", entry.text)
+        works = text_works(name, units, answers, entry.language or "")
     elif entry.sound:
         answers = _answers(line, name, "sound", entry.sound)
         waves = wave_works(name, units, answers)
@@ -56,9 +67,11 @@ def retold_reading(line: Line, name: str) -> Reading:
     both = {unit: (own[unit], labels) for unit, labels in zip(units, source.labels, strict=True)}
     labels = doer.step(f"label {name}", label_works(name, both))
     reader = step_of("corpora", recipe.corpora[recipe.told_from(name)[-1]])
-    ref = corpus_ref(reader, line.roots[name], list(recorded.values()), [*utterances, *labels])
-    doer.remember(f"corpora/{name}", ref | {"source": entry.corpus, "told": entry.told})
-    line.count_failures(utterances)
+    root = MADE_HERE if _is_made_here(recipe, name) else line.roots[name].absolute()
+    ref = corpus_ref(reader, root, list(recorded.values()), [*utterances, *labels])
+    needs = {"needs": answers.plugin.needs} if answers else {}
+    doer.remember(f"corpora/{name}", ref | {"source": entry.corpus, "told": entry.told} | needs)
+    line.count_failures(utterances, counted={row["input_id"] for row in failed(answers.artifacts)} if answers else ())
     return Reading(utterances, labels, {unit: ((), recorded[unit], own[unit]) for unit in units})
 
 
@@ -96,41 +109,57 @@ def told_rows(line: Line, retold: str, corpus: str) -> Told:
     return Told(retold, rows, place)
 
 
+def read_for(line: Line, model: str) -> tuple[Reading, StandIns | None]:
+    """The corpora that a model's were read as, all as one; and what is split in their place, if any is told again."""
+    own = line.recipe.models[model].corpora
+    told = {name: line.recipe.told_from(name)[-1] for name in own if name in line.recipe.retold}
+    several = [line.corpus(name) for name in dict.fromkeys(told.get(name, name) for name in own)]
+    read = Reading([a for one in several for a in one.utterances], [a for one in several for a in one.labels])
+    return read, StandIns(told, line.corpora_of(model).utterances) if told else None
+
+
 def refuse_voices_of_other_parts(line: Line, model: str, folds: Sequence[str]) -> None:
-    """Stops where a fold would learn from an utterance with the voice of one that it does not learn from.
+    """Stops where a fold would learn from an utterance with the voice of one that it does not learn from. The part of
+    a voice that the model does not have (lost on the way, or not selected) is the one its protocol gives it.
 
     Raises:
         VoiceElsewhere: names both.
     """
     recipe = line.recipe
-    entry, rules, corpus = recipe.models[model], recipe.protocol(model), line.corpora_of(model)
+    entry, rules = recipe.models[model], recipe.protocol(model)
     retold = {told for told, _ in map(told_source, entry.inputs.values()) if told}
     retold |= {name for name in entry.corpora if name in recipe.retold}
     voiced = {name: by for name in sorted(retold) if (by := _voiced_by(recipe, name))}
     if not voiced:
         return
-    parts = {
-        fold: dict(zip(*(table.column(c).to_pylist() for c in ("utterance_id", "part")), strict=True))
-        for fold in folds
-        for table in [split_of(rules, fold, folds, corpus.utterances, corpus.labels)[0]]
-    }
+    (read, told), chosen = read_for(line, model), line.selection(entry.selection) if entry.selection else None
+    corpus = read.utterances, read.labels
+    whole = {fold: _parts(split_of(rules, fold, folds, *corpus)[0]) for fold in folds}
+    own, redrawn = whole, str(entry.selection) if chosen and "drawn" in f"{rules.test} {rules.dev}" else ""
+    if told or chosen:
+        own = {fold: _parts(split_of(rules, fold, folds, *corpus, chosen, told)[0]) for fold in folds}
     for name, by in voiced.items():
         for learned in (one for one in [name, *recipe.told_from(name)] if one in entry.corpora):
-            for told, voice in _voices(line, name, by, learned):
-                for fold, own in parts.items():
-                    if own.get(told) == "train" and own.get(voice) != "train":
-                        raise VoiceElsewhere(model, fold, told, voice, own.get(voice), by)
+            for utterance, voice, voice_read in _voices(line, name, by, learned):
+                for fold in folds:
+                    part = own[fold].get(voice) or whole[fold].get(voice_read)
+                    if own[fold].get(utterance) == "train" and part != "train":
+                        raise VoiceElsewhere(model, fold, utterance, voice, part, by, redrawn)
 
 
-def _voices(line: Line, name: str, by: str, learned: str) -> Iterator[tuple[str, str]]:
-    """The utterances of a corpus and those whose voices they have, both under the ids of the corpus it is learned as;
-    a voice that is not in that has the id that it has."""
-    ids = _by_own_id(line.corpus(learned))
+def _parts(split: pa.Table) -> dict[str, str]:
+    """Utterance id -> its part."""
+    return dict(zip(split.column("utterance_id").to_pylist(), split.column("part").to_pylist(), strict=True))
+
+
+def _voices(line: Line, name: str, by: str, learned: str) -> Iterator[tuple[str, str, str]]:
+    """Each utterance of a corpus and the one whose voice it has, both under the ids of the corpus it is learned as, and
+    the id that the voice was read with. A voice that was lost before it could be learned has that id twice."""
+    ids, read = (_by_own_id(line.corpus(one)) for one in (learned, line.recipe.told_from(name)[-1]))
     for artifact in line.corpus(name).utterances:
         for row in read_table(artifact.path("utterances.parquet"), UTTERANCES).to_pylist():
-            voice = str(dict(row["attributes"])["voice"])
-            told = ids[own_id(row["utterance_id"], name)]
-            yield told, ids.get(own_id(voice, line.recipe.retold[by].corpus), voice)
+            voice = own_id(str(dict(row["attributes"])["voice"]), line.recipe.retold[by].corpus)
+            yield ids[own_id(row["utterance_id"], name)], ids.get(voice, read[voice]), read[voice]
 
 
 def _voiced_by(recipe: Recipe, name: str) -> str:

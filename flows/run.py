@@ -21,6 +21,7 @@ from flows.server import prefect_server
 from warehouse import Warehouse, lineage
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField
+from warehouse.refs import corpus_root
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def roots_of(
         if name in given:
             roots[name] = given[name].absolute()
         elif ref is not None:
-            roots[name] = Path(ref["root"])
+            roots[name] = corpus_root(warehouse.root, ref)
         else:
             problem = f"was not ingested into this lake before: say where it is with --root {name}=FOLDER"
             raise InvalidField(f"recipe '{recipe.name}'", f"corpora.{name}", problem)
@@ -165,7 +166,7 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
 
     Without an utterance it starts from the first test metric and the first utterance under it.
     """
-    roots = {name: ref["root"] for name, ref in warehouse.refs("corpora").items()}
+    roots = {name: str(corpus_root(warehouse.root, ref)) for name, ref in warehouse.refs("corpora").items()}
     if artifact.request.kind == "predictions":
         return Number("prediction", float("nan"), lineage.trace(warehouse, artifact, utterance, roots))
     if artifact.request.kind == "report":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jiwer
@@ -45,7 +45,8 @@ def error_rates(spoken: Sequence[str], heard: Sequence[str]) -> dict[str, Any]:
 def transcript_rates(warehouse: Warehouse, feature: str) -> list[dict[str, Any]]:
     """One row per corpus that has transcripts of this feature, in order of name.
 
-    Corpora told again with other words, or with others' voices, are left out: nobody said these words there.
+    Corpora told again with other words, or with others' voices, are left out, and so is their sound where an extractor
+    that only hears made it anew: nobody said these words there.
 
     Raises:
         UnknownName: no feature of this name has transcripts.
@@ -60,12 +61,20 @@ def transcript_rates(warehouse: Warehouse, feature: str) -> list[dict[str, Any]]
             FROM utterances JOIN "features_{feature}" AS own ON own.input_id = audio_id
         ) GROUP BY corpus ORDER BY corpus
     """).to_pylist()
-    told = {name: ref.get("told", "sound") for name, ref in warehouse.refs("corpora").items()}
+    refs = warehouse.refs("corpora")
     return [
         {"corpus": row["corpus"]} | error_rates(row["spoken"], row["heard"])
         for row in rows
-        if told[row["corpus"]] == "sound"
+        if says_its_words(refs, row["corpus"])
     ]
+
+
+def says_its_words(refs: Mapping[str, Mapping[str, Any]], corpus: str) -> bool:
+    """Whether a corpus' words are those that were spoken in its sound, or that its sound was made of."""
+    told = refs[corpus].get("told")
+    if told == "sound" and refs[corpus].get("needs") == "audio":
+        return says_its_words(refs, refs[corpus]["source"])
+    return told in (None, "sound")
 
 
 def _is_transcript(warehouse: Warehouse, feature: str) -> bool:

@@ -26,6 +26,9 @@ from warehouse.errors import WorkerDied
 MOST_DIED = 10
 """Clips of one work that may kill processes; if more do, the library is held to be at fault and not they."""
 
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of processes that did not die of themselves: memory ran out, or somebody ended them."""
+
 _OF_CLIPS = ("features", "intervals")
 """Kinds of works that can record what became of each clip."""
 
@@ -37,8 +40,9 @@ class Workers:
 
     A process that dies breaks the pool and every work in flight with it. None of them is guilty yet: each is done
     again, in a process of its own while nothing else is begun. A work that kills this one too is done clip by clip, in
-    a new process after each death, which begins with the clips at which those before it died. At the second death of
-    one clip, or of one recording that is decoded, it is left out as a failure.
+    a new process after each death, which begins with the clips at which those before it died. At the second crash at
+    one clip, or at one recording that is decoded, it is left out as a failure. A process that is killed from outside
+    says nothing of the clip: its work is done again too, but a second kill at one clip stops the run.
 
     Args:
         n_workers: processes of the pool.
@@ -99,21 +103,25 @@ class Workers:
         """Does a work whose process died, and leaves out the clips that processes die of.
 
         Raises:
-            WorkerDied: they die at no clip, or at too many of them, or the work has no clips.
+            WorkerDied: they die at no clip, or at too many of them, or the work has no clips; or two were killed at one
+                clip.
         """
-        deaths, died = Counter[str](), dict[str, int]()
+        crashes, kills, died = Counter[str](), Counter[str](), dict[str, int]()
         how = None
         while True:
             answer = self._attempt(work, how)
             if isinstance(answer, Artifact):
                 return answer
             place, exit_code = answer
+            deaths = kills if exit_code in _FROM_OUTSIDE else crashes
             deaths[place] += 1
             if deaths[place] == 2:
+                if deaths is kills:
+                    raise WorkerDied(work.request.step, _utterance_at(place, work))
                 died[place] = exit_code
-            if work.request.kind not in _OF_CLIPS or "" in died or len(died) > MOST_DIED:
+            if work.request.kind not in _OF_CLIPS or "" in died or max(len(died), len(kills)) > MOST_DIED:
                 raise WorkerDied(work.request.step)
-            how = Apart(_note, frozenset(deaths), dict(died))
+            how = Apart(_note, frozenset(crashes + kills), dict(died))
 
     def _attempt(self, work: Work, how: Apart | None) -> Artifact | tuple[str, int]:
         """Does a work in a process of its own, or says at which clip or recording it died ('' at none) and how."""
@@ -182,6 +190,12 @@ def _start_tracker() -> None:
 def _members(pool: ProcessPoolExecutor) -> list[Any]:
     """The processes of a pool; none of one that was shut down."""
     return list((pool._processes or {}).values())
+
+
+def _utterance_at(place: str, work: Work) -> str:
+    """The utterance of a clip, or the first of a recording; '' where no clip is known."""
+    rows = work.arguments.get("rows", ()) if place else ()
+    return next((row["utterance_id"] for row in rows if place in (row["input_id"], row["recording_id"])), place)
 
 
 def _perform(lake: Path, work: Work, how: Apart | None) -> Artifact:

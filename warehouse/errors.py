@@ -163,11 +163,11 @@ class RowsMissing(EmolakeError):
 
 
 class WorkerDied(EmolakeError):
-    def __init__(self, step: str) -> None:
-        super().__init__(
-            f"a worker process died while it did '{step}' (killed, out of memory, or a crash in a native library): "
-            "what was finished is kept; run the same command again"
-        )
+    def __init__(self, step: str, clip: str = "") -> None:
+        died = f"a worker process died while it did '{step}' (killed, out of memory, or a crash in a native library)"
+        killed = f"two worker processes were killed while they did '{step}' of '{clip}' (perhaps for lack of memory)"
+        todo = "take fewer workers or more memory, or cut the recording, and " if clip else ""
+        super().__init__(f"{killed if clip else died}: what was finished is kept; {todo}run the same command again")
 
 
 class QueryFailed(EmolakeError):
@@ -360,8 +360,7 @@ class ProcessDied(EmolakeError):
         if exit_code < 0:
             names = {one.value: one.name for one in signal.Signals}
             how = f"died (signal {-exit_code}, {names.get(-exit_code, 'unnamed')})"
-        perhaps = ": perhaps memory did not suffice" if exit_code == -signal.SIGKILL else ""
-        super().__init__(f"the process {how} while it was treated{perhaps}")
+        super().__init__(f"the process {how} while it was treated")
 
 
 class NoOtherVoice(EmolakeError):
@@ -373,11 +372,14 @@ class NoOtherVoice(EmolakeError):
 
 
 class VoiceElsewhere(EmolakeError):
-    def __init__(self, model: str, fold: str, utterance: str, voice: str, part: str | None, retold: str) -> None:
+    def __init__(
+        self, model: str, fold: str, utterance: str, voice: str, part: str | None, retold: str, selection: str = ""
+    ) -> None:
         where = f"is {part}" if part else "is in no part"
+        drawn = f" (one that draws nothing: among what '{selection}' selects it draws anew)" if selection else ""
         super().__init__(
             f"model '{model}', fold '{fold}': utterance '{utterance}' is learned from with the voice of '{voice}', "
-            f"which {where} there: let retold.{retold}.voices name the protocol of the model"
+            f"which {where} there: let retold.{retold}.voices name the protocol of the model{drawn}"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from warehouse.artifact import MANIFEST, Artifact, Request, content_digest, read_artifact
 from warehouse.errors import ArtifactNotFound, EmolakeError
 from warehouse.hashing import canonical_json, file_digest
-from warehouse.refs import ref_faults
+from warehouse.refs import corpus_root, ref_faults
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 
@@ -49,7 +50,7 @@ def up(warehouse: Warehouse, artifact: Artifact) -> Node:
     """Everything an artifact was made from, down to the records of raw files.
 
     Two requests may have given the same bytes; an input is a digest, so each of them is shown, unless one is of the
-    very unit of a corpus that asks.
+    very unit that asks: of its corpus or, where that is told again, of any.
     """
     by_digest = _by_digest(warehouse.artifacts())
     return _tree(artifact, lambda a: _sources(a, by_digest))
@@ -78,18 +79,19 @@ def _by_digest(artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
 
 def _sources(artifact: Artifact, by_digest: Mapping[str, Sequence[Artifact]]) -> Iterator[tuple[str, Artifact]]:
     """The inputs of an artifact with their roles. Pieces of one file are recorded once per unit, in the same bytes: a
-    piece then stands on the record of its own unit."""
+    piece then stands on the record of its own unit, also where its corpus, which is told again, has another name."""
     for role, digests in sorted(artifact.request.inputs.items()):
         for digest in dict.fromkeys(digests):
             found = by_digest.get(digest, [])
-            unit = _unit(artifact)
-            own = [source for source in found if unit and _unit(source) == unit]
-            yield from ((role, source) for source in own or found)
+            yield from ((role, source) for source in _of_unit(found, artifact.request.params))
 
 
-def _unit(artifact: Artifact) -> tuple[Any, Any] | None:
-    params = artifact.request.params
-    return (params.get("corpus"), params["unit"]) if "unit" in params else None
+def _of_unit(found: Sequence[Artifact], asking: Mapping[str, Any]) -> Sequence[Artifact]:
+    """Those of the same corpus and unit, or of the same unit, or all."""
+    if "unit" not in asking:
+        return found
+    same = [source for source in found if source.request.params.get("unit") == asking["unit"]]
+    return [one for one in same if one.request.params.get("corpus") == asking.get("corpus")] or same or found
 
 
 def _tree(root: Artifact, edges: Any) -> Node:
@@ -155,20 +157,24 @@ def trace(
 def _trace_row(
     warehouse: Warehouse, shard: Artifact, input_id: str, utterance_id: str, roots: Mapping[str, str]
 ) -> list[Hop]:
+    """The way from an utterance's row in a shard: to the utterance, or the one told from it, that has this row's input;
+    else to another with the same sound or text, which the row was made for. The readings that the shard itself cites
+    come first, for the rows of a voice were made for an utterance of the same id with another sound."""
     hops: list[Hop] = []
     sources = [_one(warehouse, d) for d in shard.request.inputs.get("features", ())]
     aligned = [_one(warehouse, d) for d in shard.request.inputs.get("intervals", ())]
-    readings = list(shard.request.inputs.get("utterances", ()))
+    digests = list(shard.request.inputs.get("utterances", ()))
     for features in sources:
         table = pq.read_table(features.path("features.parquet"), columns=["input_id"])
         if input_id in table.column(0).to_pylist():
             hops.append(Hop("feature row", features.key, f"{features.request.step}, input {input_id}"))
-            readings += features.request.inputs["utterances"]
-    readings += [digest for intervals in aligned for digest in intervals.request.inputs["utterances"]]
-    for digest in readings:
-        reading = _one(warehouse, digest)
-        row = _row_where(reading.path("utterances.parquet"), "utterance_id", utterance_id)
-        row = row or _row_of_input(reading, input_id)
+            digests += features.request.inputs["utterances"]
+    digests += [digest for intervals in aligned for digest in intervals.request.inputs["utterances"]]
+    readings = [_one(warehouse, digest) for digest in dict.fromkeys(digests)]
+    own = ((reading, _row_for(warehouse, reading, utterance_id)) for reading in readings)
+    fitting = ((reading, row) for reading, row in own if row and input_id in _ids_of(row))
+    others = ((reading, _row_of_input(reading, input_id)) for reading in readings)
+    for reading, row in chain(fitting, others):
         if row is None:
             continue
         pair = pair_id(row["audio_id"], row["text_id"])
@@ -222,6 +228,20 @@ def _place(row: Mapping[str, Any]) -> str:
     return f"{span if row['audio_id'] else ' '.join(places) or 'text only'}, sha256 {row['recording_id']}"
 
 
+def _row_for(warehouse: Warehouse, reading: Artifact, utterance_id: str) -> dict[str, Any] | None:
+    """The utterance of this id in a reading or, where that is told again, the one told from it, near or far."""
+    path = reading.path("utterances.parquet")
+    row = _row_where(path, "utterance_id", utterance_id)
+    if row or "source" not in reading.request.inputs:
+        return row
+    source = _row_for(warehouse, _one(warehouse, reading.request.inputs["source"][0]), utterance_id)
+    if source is None:
+        return None
+    told = pq.read_table(path, columns=["utterance_id", "attributes"]).to_pylist()
+    names = [one["utterance_id"] for one in told if dict(one["attributes"])["source"] == source["utterance_id"]]
+    return _row_where(path, "utterance_id", names[0]) if names else None
+
+
 def _row_of_input(reading: Artifact, input_id: str) -> dict[str, Any] | None:
     """The utterance that a row was made from: another one, where two share a sound or a text."""
     columns = ["audio_id", "text_id", "utterance_id"]
@@ -242,8 +262,9 @@ def uses(warehouse: Warehouse, utterance_id: str) -> list[Hop]:
     if row is None:
         raise ArtifactNotFound(utterance_id)
     ids = {utterance_id} | _ids_of(row)
-    ref = warehouse.ref(f"corpora/{row['corpus']}") or {"root": ""}
-    hops = [Hop("raw file", "", f"{ref['root']}/{row['path']}, {_place(row)}")]
+    ref = warehouse.ref(f"corpora/{row['corpus']}")
+    root = corpus_root(warehouse.root, ref) if ref else ""
+    hops = [Hop("raw file", "", f"{root}/{row['path']}, {_place(row)}")]
     for artifact in warehouse.artifacts():
         for name in sorted(n for n in artifact.files if n.endswith(".parquet")):
             path = artifact.path(name)

@@ -43,6 +43,17 @@ def read_ref(path: Path) -> dict[str, Any]:
     return found
 
 
+def corpus_root(lake: Path, ref: Mapping[str, Any]) -> Path:
+    """The folder that a corpus' paths are relative to. A root that is not absolute lies in the lake, which may be
+    moved: that of sound which was made here.
+
+    Example:
+        >>> corpus_root(Path("/lake"), {"root": "artifacts"}), corpus_root(Path("/lake"), {"root": "/corpora/meld"})
+        (PosixPath('/lake/artifacts'), PosixPath('/corpora/meld'))
+    """
+    return lake / ref["root"]
+
+
 def ref_faults(root: Path, digests: Collection[str], keys: Collection[str]) -> Iterator[tuple[str, str]]:
     """(name, what is wrong with it and what to do) of every name that cannot be read or points at nothing.
 

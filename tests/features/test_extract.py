@@ -544,7 +544,6 @@ def test_what_processes_died_of_is_not_touched_and_is_a_failure(
     ("exit_code", "sentence"),
     [
         (-11, "the process died (signal 11, SIGSEGV) while it was treated"),
-        (-9, "the process died (signal 9, SIGKILL) while it was treated: perhaps memory did not suffice"),
         (-40, "the process died (signal 40, unnamed) while it was treated"),
         (3, "the process ended (status 3) while it was treated"),
     ],

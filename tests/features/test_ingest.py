@@ -250,6 +250,14 @@ def test_a_file_that_changes_while_units_are_surveyed_is_refused(lake: Warehouse
     assert lake.artifacts("survey") == [] and len(lake.artifacts("raw")) == 2, "only the survey is lost"
 
 
+def test_the_root_of_a_corpus_is_known_from_everywhere(
+    lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    ingest.ingest(lake, "pairs", STEP, New(), Path(root.name))
+    assert lake.ref("corpora/pairs")["root"] == str(root)
+
+
 def test_the_ref_of_a_corpus_cites_its_current_reading(lake: Warehouse, root: Path) -> None:
     made = read_in(lake, root)
     raw = [a for (kind, _), a in made.items() if kind == "raw"]

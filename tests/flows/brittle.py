@@ -23,6 +23,9 @@ ONCE = "EMOLAKE_TEST_ONCE"
 """Environment variable: a file. Who begins with a text that says 'outside' while it is not there is killed from
 outside."""
 
+THEN = "EMOLAKE_TEST_THEN"
+"""The same, of who begins with a text that says 'then': it crashes, after it was killed."""
+
 
 def treat(text: str) -> None:
     """What a text asks for."""
@@ -34,15 +37,19 @@ def treat(text: str) -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "full" in text:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "end" in text:
+        os.kill(os.getpid(), signal.SIGTERM)
     if "exit" in text:
         os._exit(3)
     if "outside" in text:
         once(signal.SIGKILL)
+    if "then" in text:
+        once(signal.SIGSEGV, THEN)
 
 
-def once(number: int) -> None:
+def once(number: int, variable: str = ONCE) -> None:
     """Kills this process, but only the first time."""
-    mark = Path(os.environ[ONCE])
+    mark = Path(os.environ[variable])
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), number)

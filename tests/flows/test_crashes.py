@@ -34,7 +34,6 @@ QUIET = lambda done, total, note: None  # noqa: E731
 ABORT = "the process died (signal 6, SIGABRT) while it was treated"
 FAULT = "the process died (signal 11, SIGSEGV) while it was treated"
 ENDED = "the process ended (status 3) while it was treated"
-FULL = "the process died (signal 9, SIGKILL) while it was treated: perhaps memory did not suffice"
 
 
 @pytest.fixture
@@ -98,8 +97,8 @@ def test_one_clip_dies_and_the_others_have_the_bytes_of_an_undisturbed_run(
 
 
 def test_two_clips_of_one_batch_die_each_in_its_way(lake: Warehouse) -> None:
-    (made,) = done(lake, ["one", "full", "three", "exit"])
-    assert reasons([made]) == {"clips-1": FULL, "clips-3": ENDED} and len(rows([made])) == 2
+    (made,) = done(lake, ["one", "fault", "three", "exit"])
+    assert reasons([made]) == {"clips-1": FAULT, "clips-3": ENDED} and len(rows([made])) == 2
 
 
 def test_a_clip_of_each_of_two_batches_in_flight_dies(lake: Warehouse) -> None:
@@ -114,6 +113,33 @@ def test_who_is_killed_from_outside_is_no_failure(
     monkeypatch.setenv(brittle.ONCE, str(tmp_path / "once"))
     found = done(lake, ["one", "outside", "three", "seven"], batch_s=0.25)
     assert (tmp_path / "once").exists() and failed(found) == [] and len(rows(found)) == 4
+
+
+@pytest.mark.parametrize("text", ["full", "end"])
+def test_a_clip_at_which_processes_are_killed_is_no_failure_and_stops_the_run(lake: Warehouse, text: str) -> None:
+    """Too little memory is the machine's trouble: with more of it, the same clip has a row."""
+    complaint = (
+        r"two worker processes were killed while they did 'extractors\.brittle' of 'clips-1' \(perhaps for lack of "
+        r"memory\): what was finished is kept; take fewer workers or more memory, or cut the recording, and run the"
+    )
+    with pytest.raises(WorkerDied, match=complaint):
+        done(lake, ["one", text, "three"])
+    assert lake.artifacts("features") == []
+
+
+def test_a_clip_that_is_killed_once_and_crashes_once_has_a_row(
+    lake: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in (brittle.ONCE, brittle.THEN):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    (made,) = done(lake, ["one", "outside then", "three"])
+    assert (tmp_path / brittle.THEN).exists() and failed([made]) == [] and len(rows([made])) == 3
+
+
+def test_too_many_kills_stop_the_run(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "MOST_DIED", 0)
+    with pytest.raises(WorkerDied, match="a worker process died while it did"):
+        done(lake, ["full", "one"])
 
 
 def test_a_recording_that_kills_what_decodes_it_takes_its_clips(lake: Warehouse) -> None:

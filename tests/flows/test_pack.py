@@ -10,10 +10,10 @@ import pytest
 from flows import pack
 from flows.pack import Told, pack_text_works, pack_works
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
-from warehouse import Artifact, Warehouse
+from warehouse import Artifact, Request, Warehouse
 from warehouse.schema import UTTERANCES, text_id
 from warehouse.shards import ShardReader
-from warehouse.tables import read_table
+from warehouse.tables import read_table, write_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,18 @@ def test_what_is_told_again_is_packed_under_the_ids_it_is_told_from(lake: Wareho
         "a": "new a", "d": "new d"
     }  # fmt: skip
     assert {a.request.inputs["utterances"] for a in texts} == {(told.digest,)}
+    assert frames[0].request.inputs == {"features": (made[0].digest,), "utterances": (told.digest,)}
     assert pack_text_works(rows)[0].request.params["source"] == {"table": "utterances", "column": "text"}
+
+
+def test_a_shard_of_a_corpus_that_is_told_again_cites_its_utterances(lake: Warehouse) -> None:
+    """Its rows may have been made for another corpus, with the same sound under other ids."""
+    made = features(lake, {text_id("a"): (0, 0)})
+    request = Request("utterances", "features.retell", 1, {"unit": "u"})
+    row = utterance("told-a", text="a", corpus="told")
+    told = lake.materialize(request, lambda f: write_rows(f / "utterances.parquet", [row], UTTERANCES))
+    (shard,) = packed(lake, [told], [made], "frames")
+    assert shard.request.inputs == {"features": (made.digest,), "utterances": (told.digest,)}
 
 
 def read_rows(artifact: Artifact) -> list[dict[str, Any]]:

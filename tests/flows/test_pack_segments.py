@@ -212,9 +212,12 @@ def test_segments_of_what_is_told_again_are_packed_under_the_ids_it_is_told_from
     """'a' has the sound and the words of 'b', 'c' has nothing there."""
     own, words = frames(lake), tier(lake, {name: WORDS[: n + 1] for n, name in enumerate(NAMES)})
     told = Told("told", {"a": ROWS["b"], "b": ROWS["b"]}, dict.fromkeys("ab", read[0]))
-    packed = by_name(means(lake, read, own, words, told=told))
-    plain = by_name(means(lake, read, own, words))
+    shards, plain_shards = means(lake, read, own, words, told=told), means(lake, read, own, words)
+    packed, plain = by_name(shards), by_name(plain_shards)
     assert packed.keys() == {"a", "b"} and plain["b"].shape != plain["a"].shape
     assert packed["a"].tobytes() == packed["b"].tobytes() == plain["b"].tobytes()
-    times = by_name([lake.perform(work) for work in pack_spans_works(read, words, told=told)])
+    spans = [lake.perform(work) for work in pack_spans_works(read, words, told=told)]
+    assert {a.request.inputs["utterances"] for a in (*shards, *spans)} == {(read[0].digest,)}
+    assert not any("utterances" in a.request.inputs for a in plain_shards)
+    times = by_name(spans)
     assert times.keys() == {"a", "b"} and times["a"].tolist() == [[0.0, 0.1], [0.1, 0.105]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,28 @@ from typer.testing import CliRunner
 
 from features.extract import extract
 from features.inventory import column
+from features.retell import retold_row
 from flows.cli import app
 from flows.line import Line
 from flows.plan import is_done, plan
+from flows.protocol import Protocol, folds_of
+from flows.readings import Reading
 from flows.recipe import Recipe, read_recipe
+from flows.retelling import refuse_voices_of_other_parts
+from flows.run import trace_number
 from flows.transcripts import error_rates, transcript_rates
+from flows.voices import voice_works
 from tests.features.tiny_recogniser import write_recogniser
+from tests.flows.made import labels as made_labels
+from tests.flows.made import utterances as made_utterances
 from tests.flows.partly import Partly, contents, new
+from tests.flows.test_stand_ins import selected
+from tests.flows.test_voices import labels_of, protocol_of, recorded
+from tests.flows.test_voices import rows_of as made_rows
 from warehouse import Artifact, Request, Warehouse
-from warehouse.errors import InvalidField, TooManyFailures, VoiceElsewhere
+from warehouse.errors import ArtifactNotFound, InvalidField, TooManyFailures, VoiceElsewhere
 from warehouse.lineage import trace, up, uses, verify
-from warehouse.schema import PREDICTIONS, SPLIT, text_id
+from warehouse.schema import PREDICTIONS, SPLIT, UTTERANCES, text_id
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table, write_rows
 
@@ -58,6 +70,11 @@ dtype = "float32"
 extractor = "mfcc"
 corpora = ["clips_spoken"]
 n_mfcc = 13
+
+[features.lld]
+extractor = "mfcc"
+corpora = ["clips", "clips_voiced"]
+n_mfcc = 12
 
 [retold.clips_spoken]
 corpus = "clips_voiced"
@@ -95,6 +112,22 @@ student = "mced"
 corpus = "clips"
 protocol = "two.toml"
 inputs = { speech = "clips_spoken:loud" }
+objective = { label = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 64 }
+
+[models.parrot]
+student = "mced"
+corpus = "clips"
+protocol = "two.toml"
+inputs = { speech = "clips_voiced:lld" }
+objective = { label = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 64 }
+
+[models.mimic]
+student = "mced"
+corpus = "clips_voiced"
+protocol = "two.toml"
+inputs = { speech = "lld" }
 objective = { label = 1.0 }
 fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 64 }
 """
@@ -237,18 +270,26 @@ def test_the_lake_knows_them_as_corpora(warehouse: Warehouse, built: Path) -> No
     }  # fmt: skip
     assert {ref["reader"] for ref in refs.values()} == {"corpora.table"}
     assert refs["clips_heard"]["root"] == str(built / "clips")
-    assert refs["clips_spoken"]["root"] == str(warehouse.root / "artifacts")
+    assert refs["clips_spoken"]["root"] == "artifacts", "wherever the lake is moved to"
+    needs = {name: ref.get("needs") for name, ref in refs.items()}
+    assert needs == {"clips": None, "clips_heard": "audio", "clips_voiced": None, "clips_spoken": "audio"}
     assert verify(warehouse) == []
     name = rows_of(warehouse, "clips_spoken")["ann0"]["utterance_id"]
     assert uses(warehouse, name)[0].note.startswith(f"{warehouse.root}/artifacts/raw/")
 
 
-def test_a_library_call_hears_the_sound_that_was_made_here(warehouse: Warehouse, tmp_path: Path) -> None:
-    copy = Warehouse(Path(shutil.copytree(warehouse.root, tmp_path / "lake")))
-    for name, ref in copy.refs("corpora").items():
-        copy.set_ref(f"corpora/{name}", ref | {"root": ref["root"].replace(str(warehouse.root), str(copy.root))})
-    made = extract(copy, "mfcc", ["clips_spoken"], n_mfcc=20)
+def test_a_lake_with_sound_that_was_made_here_can_be_moved(built: Path, warehouse: Warehouse, tmp_path: Path) -> None:
+    listener = line_of(built, read_recipe(built / "again.toml")).shards("listener")
+    first = Path(shutil.copytree(warehouse.root, tmp_path / "first"))
+    moved = Warehouse(first.rename(tmp_path / "moved"))
+    assert verify(moved) == []
+    made = extract(moved, "mfcc", ["clips_spoken"], n_mfcc=20)
     assert sum(len(column(a.path("features.parquet"), "input_id")) for a in made) > 0
+    number = trace_number(moved, predictions_of(moved, listener, "clips-ann0"), "clips-ann0")
+    files = [hop.note.partition(",")[0] for hop in number.hops if hop.what == "raw file"]
+    assert files[0].startswith(f"{moved.root}/artifacts/raw/") and all(Path(path).is_file() for path in files)
+    name = rows_of(moved, "clips_spoken")["ann0"]["utterance_id"]
+    assert uses(moved, name)[0].note.startswith(f"{moved.root}/artifacts/raw/")
 
 
 def test_transcripts_are_held_against_what_was_said(warehouse: Warehouse) -> None:
@@ -267,6 +308,14 @@ def test_a_protocol_is_asked_of_the_corpus_that_was_read_where_none_is_named(bui
     assert asked("--corpus", "clips_heard") == ["clips_heard"]
 
 
+def test_a_protocol_is_not_asked_of_what_stands_for_a_corpus_that_is_gone(built: Path, tmp_path: Path) -> None:
+    lake = Path(shutil.copytree(built / "lake", tmp_path / "lake"))
+    (lake / "refs" / "corpora" / "clips.json").unlink()
+    arguments = ["split", str(built / "two.toml"), "--lake", str(lake), "--corpus", "clips_spoken"]
+    with pytest.raises(ArtifactNotFound, match="no artifact has the key, digest or name 'corpora/clips'"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
 # -- what is made again, and what stops ------------------------------------------------------------------------------
 
 
@@ -278,7 +327,7 @@ def test_nothing_is_told_twice(built: Path, warehouse: Warehouse) -> None:
     assert contents(warehouse.root) == before
 
 
-MODELS = ("reader", "hearer_reader", "listener")
+MODELS = ("reader", "hearer_reader", "listener", "parrot", "mimic")
 
 
 def test_a_plan_of_an_empty_lake_says_what_waits(built: Path, tmp_path: Path) -> None:
@@ -366,6 +415,125 @@ def test_rows_of_another_kind_tell_nothing(built: Path, tmp_path: Path, old: str
         line_of(folder, recipe, *STEPS).extract()
 
 
+def test_what_an_extractor_failed_on_is_one_failure(tmp_path: Path) -> None:
+    """Though every utterance that would be told with it is a row that says so."""
+    root = write_clips(tmp_path / "clips")
+    soundfile.write(root / "ann0.wav", np.full(8_000, np.nan, np.float32), 16_000, subtype="FLOAT")
+    (tmp_path / "recogniser").mkdir()
+    write_recogniser(tmp_path / "recogniser")
+    warehouse = Warehouse(tmp_path / "lake", create=True)
+    text = RECIPE[: RECIPE.index("[features.wave]")] + RETOLD_HEARD
+    line = line_of(tmp_path, recipe_of(tmp_path, text=text + "[failures]\nallowed = 1\n"), *STEPS)
+    line.run()
+    assert len(line.failures) == 1
+    reasons = dict(warehouse.sql("SELECT step, reason FROM failures").fetchall())
+    assert reasons.keys() == {"extractors.asr", "features.retell"}
+    assert reasons["features.retell"].endswith(f"'clips_heard': {reasons['extractors.asr']}")
+    none = recipe_of(tmp_path, text=text)
+    with pytest.raises(TooManyFailures, match="could not treat 1 utterances"):
+        line_of(tmp_path, none, *STEPS).run()
+
+
+RETOLD_HEARD = """
+[retold.clips_heard]
+corpus = "clips"
+text = "heard"
+language = "de"
+"""
+
+
+# -- whose voice may be learned from ---------------------------------------------------------------------------------
+
+
+def told_line(
+    lake: Warehouse, protocol: Protocol, model: SimpleNamespace, told: Mapping[str, tuple[str, bool]],
+    readings: Mapping[str, Reading], chosen: Artifact | None = None,
+) -> Any:  # fmt: skip
+    """A line as far as `refuse_voices_of_other_parts` asks it.
+
+    Args:
+        told: corpus that is told again -> what it is told from, and whether with others' voices.
+    """
+    retold = {name: SimpleNamespace(corpus=of, voices="mine" if has else None) for name, (of, has) in told.items()}
+
+    def told_from(name: str) -> list[str]:
+        return [told[name][0], *told_from(told[name][0])] if name in told else []
+
+    def corpora_of(model: str) -> Reading:
+        own = [readings[name] for name in recipe.models["m"].corpora]
+        return Reading([a for one in own for a in one.utterances], [a for one in own for a in one.labels])
+
+    model.selection = "sure" if chosen else None
+    recipe = SimpleNamespace(models={"m": model}, retold=retold, told_from=told_from, protocol=lambda name: protocol)
+    return SimpleNamespace(
+        recipe=recipe, corpus=readings.__getitem__, corpora_of=corpora_of, selection=lambda name: chosen
+    )
+
+
+def voiced_rows(
+    lake: Warehouse, protocol: Protocol, read: Reading, units: Artifact
+) -> tuple[Artifact, list[dict[str, Any]]]:
+    [work] = voice_works("voiced", {"u": (recorded(lake), units)}, protocol, read.utterances, read.labels)
+    made = lake.perform(work)
+    return made, read_table(made.path("utterances.parquet"), UTTERANCES).to_pylist()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "voices", create=True)
+
+
+@pytest.mark.parametrize("protocol", ["drawn", "sessions", "official parts"])
+def test_voices_of_the_models_own_protocol_are_never_refused_whatever_was_lost(lake: Warehouse, protocol: str) -> None:
+    """Not of what is read with other words, nor where a voice's own utterance was lost between it and the model."""
+    rows, rules = made_rows(), protocol_of(protocol)
+    here = Reading([made_utterances(lake, rows)], [made_labels(lake, labels_of(rows))])
+    heard = made_utterances(lake, [retold_row(row, "heard", {}) for row in rows[3:]])
+    voiced, told = voiced_rows(lake, rules, here, heard)
+    voices = {dict(row["attributes"])["voice"] for row in told}
+    lost = next(row for row in told if row["utterance_id"].replace("voiced", "heard") in voices)
+    spoken = [retold_row(row, "spoken", {}) for row in told if row is not lost]
+    readings = {
+        "here": here, "heard": Reading([heard], []), "voiced": Reading([voiced], []),
+        "spoken": Reading([made_utterances(lake, spoken)], []),
+    }  # fmt: skip
+    again = {"heard": ("here", False), "voiced": ("heard", True), "spoken": ("voiced", False)}
+    folds = folds_of(rules, here.utterances)
+    for inputs, corpora in (
+        ({"speech": "lld"}, ["spoken"]), ({"speech": "lld"}, ["here", "voiced"]), ({"speech": "voiced:lld"}, ["here"]),
+        ({"speech": "spoken:lld"}, ["heard"]),
+    ):  # fmt: skip
+        model = SimpleNamespace(inputs=inputs, corpora=corpora)
+        refuse_voices_of_other_parts(told_line(lake, rules, model, again, readings), "m", folds)
+    other = protocol_of("drawn", seed=7)
+    with pytest.raises(VoiceElsewhere, match=r"let retold\.voiced\.voices name the protocol of the model$"):
+        model = SimpleNamespace(inputs={"speech": "lld"}, corpora=["spoken"])
+        refuse_voices_of_other_parts(told_line(lake, other, model, again, readings), "m", ["all"])
+
+
+def test_what_a_selection_trains_on_is_what_is_looked_at(lake: Warehouse) -> None:
+    """What is drawn is drawn among those that are selected, with or without a label of the protocol."""
+    rows, rules = made_rows(), protocol_of("drawn")
+    here = Reading([made_utterances(lake, rows)], [made_labels(lake, labels_of(rows))])
+    readings = {"here": here, "voiced": Reading([voiced_rows(lake, rules, here, here.utterances[0])[0]], [])}
+    model = SimpleNamespace(inputs={"speech": "voiced:lld"}, corpora=["here"])
+
+    def look(names: Collection[str], protocol: Protocol) -> None:
+        chosen = selected(lake, sorted(names))
+        line = told_line(lake, protocol, model, {"voiced": ("here", True)}, readings, chosen)
+        refuse_voices_of_other_parts(line, "m", folds_of(protocol, here.utterances))
+
+    every_other = {row["utterance_id"] for row in rows[::2]}
+    sentence = "name the protocol of the model (one that draws nothing: among what 'sure' selects it draws anew)"
+    with pytest.raises(VoiceElsewhere, match=re.escape(sentence)):
+        look(every_other, rules)
+    readings["voiced"] = Reading([voiced_rows(lake, protocol_of(), here, here.utterances[0])[0]], [])
+    look(every_other, protocol_of())
+    none = protocol_of(folds="", test="turn < 2", dev="turn = 2").model_copy(update={"labels": {"none": "none"}})
+    with pytest.raises(VoiceElsewhere, match=r"which is (test|dev) there.* name the protocol of the model$"):
+        look({row["utterance_id"] for row in rows}, none)
+
+
 # -- what is packed --------------------------------------------------------------------------------------------------
 
 
@@ -418,6 +586,27 @@ def test_the_way_from_a_prediction_leads_through_what_was_heard_to_raw_bytes(bui
     assert {"extractors.asr", "extractors.waveform", "corpora.table", "features.raw"} <= set(nodes)
 
 
+@pytest.mark.parametrize(("model", "corpus"), [("parrot", "clips"), ("mimic", "clips_voiced")])
+def test_a_voice_leads_to_the_recording_whose_sound_it_is(
+    built: Path, warehouse: Warehouse, model: str, corpus: str
+) -> None:
+    """Its rows were made for another utterance, under whose own id other sound lies."""
+    shards = line_of(built, read_recipe(built / "again.toml")).shards(model)
+    voiced, source = rows_of(warehouse, "clips_voiced"), rows_of(warehouse, "clips")
+    for own, row in voiced.items():
+        name = f"{corpus}-{own}"
+        told = trace(warehouse, predictions_of(warehouse, shards, name), name, {"clips_voiced": "ROOT"})
+        utterances = [hop.note.split(":")[0] for hop in told if hop.what == "utterance"]
+        assert utterances == [f"{one}-{own}" for one in ("clips_voiced", "clips_heard", "clips")]
+        voice = source[row["attributes"]["voice"].removeprefix("clips_heard-")]
+        heard = next(hop.note for hop in told if hop.what == "raw file")
+        assert heard.startswith(f"ROOT/{voice['path']}, ") and voice["recording_id"] in heard
+        assert voice["path"] != source[own]["path"]
+    requests = [node.artifact.request for node in up(warehouse, shards["speech"][0]).walk()]
+    assert any("voices" in request.params.get("source", {}) for request in requests)
+    assert any((request.kind, request.step) == ("labels", "corpora.table") for request in requests)
+
+
 def predictions_of(warehouse: Warehouse, shards: Mapping[str, list[Artifact]], utterance: str) -> Artifact:
     fitted = warehouse.materialize(
         Request("checkpoint", "made", 1, {"seed": 0}), lambda folder: (folder / "x").write_bytes(b"x")
@@ -427,5 +616,5 @@ def predictions_of(warehouse: Warehouse, shards: Mapping[str, list[Artifact]], u
         "utterance_id": utterance, "part": "test", "label": "calm", "predicted": "calm", "classes": ["calm"],
         "probabilities": [1.0],
     }  # fmt: skip
-    request = Request("predictions", "made", 1, {}, inputs)
+    request = Request("predictions", "made", 1, {"utterance": utterance}, inputs)
     return warehouse.materialize(request, lambda f: write_rows(f / "predictions.parquet", [row], PREDICTIONS))

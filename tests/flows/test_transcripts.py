@@ -12,7 +12,7 @@ from features.corpora.table import Table
 from features.extract import extract
 from features.ingest import ingest
 from features.inventory import row_key
-from flows.transcripts import error_rates, transcript_rates
+from flows.transcripts import error_rates, says_its_words, transcript_rates
 from tests.features.tiny_recogniser import write_recogniser
 from warehouse import Warehouse
 from warehouse.catalog import build
@@ -80,6 +80,31 @@ def test_transcripts_of_a_lake_are_held_against_its_corpora(heard: Warehouse) ->
     assert all(texts)
     assert row == {"corpus": "clips"} | error_rates(["A bad cab.", "Dab!"], texts)
     assert row["words"] == 4
+
+
+def test_sound_that_was_only_made_anew_does_not_say_the_words_beside_it(heard: Warehouse) -> None:
+    """Sound of a text, or of a text in a voice, says it; sound of sound says what that said."""
+    refs: dict[str, dict[str, str]] = {
+        "read": {}, "text": {"source": "read", "told": "text", "needs": "audio"},
+        "voiced": {"source": "text", "told": "voices"},
+        "louder": {"source": "read", "told": "sound", "needs": "audio"},
+        "louder_still": {"source": "louder", "told": "sound", "needs": "audio"},
+        "other_words": {"source": "text", "told": "sound", "needs": "audio"},
+        "other_voice": {"source": "voiced", "told": "sound", "needs": "audio"},
+        "spoken": {"source": "voiced", "told": "sound", "needs": "pair"},
+        "read_out": {"source": "text", "told": "sound", "needs": "text"},
+        "cleaned": {"source": "spoken", "told": "sound", "needs": "audio"},
+    }
+    said = {name for name in refs if says_its_words(refs, name)}
+    assert said == {"read", "louder", "louder_still", "spoken", "read_out", "cleaned"}
+    [row] = transcript_rates(heard, "asr")
+    before = heard.ref("corpora/clips")
+    for told, kept in (refs["other_voice"], False), (refs["spoken"], True):
+        heard.set_ref("corpora/clips", before | told)
+        heard.set_ref("corpora/voiced", before | refs["voiced"] | {"utterances": [], "labels": [], "raw": []})
+        assert transcript_rates(heard, "asr") == ([row] if kept else [])
+    heard.set_ref("corpora/clips", before)
+    (heard.root / "refs" / "corpora" / "voiced.json").unlink()
 
 
 def test_what_is_no_transcript_is_told(heard: Warehouse) -> None:

@@ -74,7 +74,10 @@ def test_a_piece_stands_on_the_record_of_its_own_unit(lake: Warehouse) -> None:
     ]
     assert sorted(units) == [("0", ["0"]), ("1", ["1"]), ("2", ["2"])]
     assert [node.artifact.key for node in down(lake, raws[1]).branches] == [pieces[1].key]
-    stranger = put(lake, "stranger", raws[0], corpus="other", unit="0")
+    retold = put(lake, "retold", raws[1], corpus="other", unit="1")
+    assert [branch.artifact.key for branch in up(lake, retold).branches] == [raws[1].key]
+    assert [node.artifact.key for node in down(lake, raws[1]).branches] == [pieces[1].key, retold.key]
+    stranger = put(lake, "stranger", raws[0], corpus="other", unit="another")
     assert len(up(lake, stranger).branches) == 3
 
 

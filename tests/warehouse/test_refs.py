@@ -13,7 +13,7 @@ import pytest
 from tests.warehouse.small_lake import SmallLake, small_lake
 from warehouse.errors import UnreadableRef
 from warehouse.lineage import verify
-from warehouse.refs import read_ref, ref_faults
+from warehouse.refs import corpus_root, read_ref, ref_faults
 from warehouse.store import Warehouse
 
 
@@ -132,6 +132,12 @@ def test_each_damaged_name_is_named(small: SmallLake) -> None:
     names = {path.relative_to(small.lake.root).with_suffix("").as_posix()
              for path in (small.lake.root / "refs").rglob("*.json")}  # fmt: skip
     assert {name for name, _ in ref_faults(small.lake.root, (), ())} == names
+
+
+def test_the_root_of_what_was_made_in_a_lake_moves_with_it(tmp_path: Path) -> None:
+    for lake in (tmp_path, tmp_path / "moved"):
+        assert corpus_root(lake, {"root": "artifacts"}) == lake / "artifacts"
+        assert corpus_root(lake, {"root": "/corpora/meld"}) == Path("/corpora/meld")
 
 
 def test_what_is_being_written_is_no_name_yet(small: SmallLake) -> None:
