@@ -24,6 +24,8 @@ from warehouse.lineage import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 id = "three"
 title = "A session to learn from, one to choose on, one to test on"

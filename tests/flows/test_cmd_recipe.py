@@ -20,6 +20,8 @@ from warehouse.lineage import up, verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 id = "one"
 title = "A random split, as the paper's"

@@ -79,7 +79,9 @@ def rows(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     return [row for a in artifacts for row in pq.read_table(a.path(f"{a.request.kind}.parquet")).to_pylist()]
 
 
-@pytest.mark.parametrize(("place", "plugin"), [(0, Brittle()), (1, BrittleAligner()), (2, Brittle())])
+@pytest.mark.parametrize(("place", "plugin"), [
+    pytest.param(0, Brittle(), marks=pytest.mark.slow), (1, BrittleAligner()), (2, Brittle()),
+])  # fmt: skip
 def test_one_clip_dies_and_the_others_have_the_bytes_of_an_undisturbed_run(
     place: int, plugin: Any, tmp_path: Path, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,7 @@ def test_one_clip_dies_and_the_others_have_the_bytes_of_an_undisturbed_run(
     assert made.files[name] == expected.files[name]
 
 
+@pytest.mark.slow
 def test_two_clips_of_one_batch_die_each_in_its_way(lake: Warehouse) -> None:
     (made,) = done(lake, ["one", "fault", "three", "exit"])
     assert reasons([made]) == {"clips-1": FAULT, "clips-3": ENDED} and len(rows([made])) == 2
@@ -115,7 +118,7 @@ def test_who_is_killed_from_outside_is_no_failure(
     assert (tmp_path / "once").exists() and failed(found) == [] and len(rows(found)) == 4
 
 
-@pytest.mark.parametrize("text", ["full", "end"])
+@pytest.mark.parametrize("text", ["full", pytest.param("end", marks=pytest.mark.slow)])
 def test_a_clip_at_which_processes_are_killed_is_no_failure_and_stops_the_run(lake: Warehouse, text: str) -> None:
     """Too little memory is the machine's trouble: with more of it, the same clip has a row."""
     complaint = (
@@ -127,6 +130,7 @@ def test_a_clip_at_which_processes_are_killed_is_no_failure_and_stops_the_run(la
     assert lake.artifacts("features") == []
 
 
+@pytest.mark.slow
 def test_a_clip_that_is_killed_once_and_crashes_once_has_a_row(
     lake: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,12 +140,14 @@ def test_a_clip_that_is_killed_once_and_crashes_once_has_a_row(
     assert (tmp_path / brittle.THEN).exists() and failed([made]) == [] and len(rows([made])) == 3
 
 
+@pytest.mark.slow
 def test_too_many_kills_stop_the_run(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "MOST_DIED", 0)
     with pytest.raises(WorkerDied, match="a worker process died while it did"):
         done(lake, ["full", "one"])
 
 
+@pytest.mark.slow
 def test_a_recording_that_kills_what_decodes_it_takes_its_clips(lake: Warehouse) -> None:
     (made,) = done(lake, ["one", "three", "seven"], BrittleDecoder())
     assert list(reasons([made]).values()) == [ABORT] and len(rows([made])) == 2
@@ -153,6 +159,7 @@ def test_who_dies_before_any_clip_stops_the_run(lake: Warehouse) -> None:
     assert lake.artifacts("features") == []
 
 
+@pytest.mark.slow
 def test_clips_of_which_too_many_die_stop_the_run(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "MOST_DIED", 0)
     with pytest.raises(WorkerDied, match="a worker process died"):

@@ -26,6 +26,8 @@ from warehouse.lineage import up, verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 id = "one"
 title = "One session is tested, one chosen on, one learned from"

@@ -21,6 +21,8 @@ from warehouse.schema import PREDICTIONS
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table
 
+pytestmark = pytest.mark.slow
+
 PROTOCOL = """
 id = "three"
 title = "A session to learn from, one to choose on, one to test on"
