@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores: their threads would only wait for each other
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real files to try things on; tests that use them skip where they are absent."""

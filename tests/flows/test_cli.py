@@ -252,7 +252,7 @@ def is_one_sentence(said: Said, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("run dem", r"no recipe 'dem'; did you mean 'demo'\? \(there are: demo, emodb, .*\)"),
+        ("run dem", r"no recipe 'dem'; did you mean 'demo'\? \(there are: aligned, baselines, cmd, demo, emodb, .*\)"),
         ("run none.toml", r"the recipe is not at none\.toml: give the path of a TOML file"),
         ("plan small.toml --root iemcap=.", "no corpus 'iemcap'; did you mean 'iemocap'"),
         ("plan small.toml --lake {new}", "'corpora.iemocap' was not ingested into this lake before: say where it is "
