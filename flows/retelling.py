@@ -144,7 +144,7 @@ def refuse_voices_of_other_parts(line: Line, model: str, folds: Sequence[str]) -
                 for fold in folds:
                     part = own[fold].get(voice) or whole[fold].get(voice_read)
                     if own[fold].get(utterance) == "train" and part != "train":
-                        raise VoiceElsewhere(model, fold, utterance, voice, part, by, redrawn)
+                        raise VoiceElsewhere(model, fold, utterance, voice, part or "", by, redrawn)
 
 
 def _parts(split: pa.Table) -> dict[str, str]:

@@ -373,7 +373,7 @@ class NoOtherVoice(EmolakeError):
 
 class VoiceElsewhere(EmolakeError):
     def __init__(
-        self, model: str, fold: str, utterance: str, voice: str, part: str | None, retold: str, selection: str = ""
+        self, model: str, fold: str, utterance: str, voice: str, part: str, retold: str, selection: str = ""
     ) -> None:
         where = f"is {part}" if part else "is in no part"
         drawn = f" (one that draws nothing: among what '{selection}' selects it draws anew)" if selection else ""
