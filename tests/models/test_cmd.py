@@ -266,7 +266,7 @@ def _accuracy(network: Network, batch: Batch) -> float:
         return float((network(batch).argmax(dim=1) == batch.labels).float().mean())
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_where_the_answer_needs_both_streams_both_beat_either(placed: dict[str, Path], seed: int) -> None:
     rng = np.random.default_rng(seed)
     train, test = _xor(64, rng), _xor(64, rng)

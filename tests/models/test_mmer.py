@@ -293,6 +293,7 @@ def _remember_frames(network: Any) -> None:
     front._convolved = remembered
 
 
+@pytest.mark.slow
 def test_it_beats_either_modality_where_the_answer_needs_both(lake: TinyLake) -> None:
     """And so it beats the concatenation, a linear layer on both, which cannot tell either-or."""
     others: Sequence[dict[str, Any]] = ({"modalities": "audio"}, {"modalities": "text"}, {"fusion": "concatenation"})
