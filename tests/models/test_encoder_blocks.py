@@ -124,6 +124,7 @@ def test_without_weights_they_are_built_as_described(tmp_path: Path) -> None:
         describe(PlacedEncoder(source, tuple(path.name for path in source.iterdir())), described)
         one, other = build(source), build(described)
         other.load_state_dict(one.state_dict())
+        assert all(mine.equal(theirs) for mine, theirs in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_sound_is_prepared_as_the_library_reads_it(tmp_path: Path) -> None:
