@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import pytest
 
 from features.sandbox import iemocap
 from flows.line import Line
-from flows.plan import Planner
 from flows.recipe import read_recipe, recipe_path
-from models import checkpoint, fit, predict
+from models import checkpoint
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_glove import write_glove
 from tests.features.tiny_speech import write_speech_encoder
 from tests.features.tiny_text import write_text_encoder
-from tests.flows.partly import Partly
-from warehouse import Artifact, Request, Warehouse, Work
+from tests.flows.wholly import Wholly
+from warehouse import Warehouse
 from warehouse.lineage import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
@@ -35,22 +31,6 @@ dev = "session = '2'"
 metrics = ["uar", "accuracy"]
 labels = { ang = "angry", exc = "happy", hap = "happy", neu = "neutral", sad = "sad" }
 """
-
-
-class Everything(Partly):
-    """Makes all that is missing, jobs too, in this process."""
-
-    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        for work in works:
-            if work.function is None:
-                self.warehouse.materialize(work.request, partial(self._job, work.request))
-            else:
-                self.warehouse.perform(work)
-        return Planner.step(self, name, works, n_rows)
-
-    def _job(self, request: Request, folder: Path) -> None:
-        write = fit.write if request.kind == "checkpoint" else predict.write
-        write(self.warehouse, request, folder, lambda done, total, note: None)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +51,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     write_bert(folder / "bert", "BertModel")
     write_text_encoder(folder / "roberta", "roberta", "Model")
     warehouse = Warehouse(folder / "lake", create=True)
-    made = Line(recipe, warehouse, roots, Everything(warehouse, ""))
+    made = Line(recipe, warehouse, roots, Wholly(warehouse))
     made.run()
     return made
 

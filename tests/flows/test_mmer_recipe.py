@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from features.sandbox import iemocap
 from flows.line import Line
 from flows.recipe import RECIPES, read_recipe
-from models import fit, predict
 from tests.features.tiny_recogniser import write_recogniser
 from tests.features.tiny_speech import write_speech_encoder
 from tests.features.tiny_synthesis import write_speaker
 from tests.features.tiny_text import write_text_encoder
 from tests.features.tiny_translation import write_translator
-from tests.flows.partly import Partly
-from warehouse import Artifact, Request, Warehouse, Work
+from tests.flows.wholly import Wholly
+from warehouse import Warehouse
 from warehouse.lineage import up, verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
@@ -40,21 +34,6 @@ metrics = ["uar", "accuracy"]
 labels = { ang = "angry", exc = "happy", hap = "happy", neu = "neutral", sad = "sad" }
 """
 SMALL = {"width": 16, "heads": 2, "feed_forward": 32}
-
-
-class Everything(Partly):
-    """Makes all that is missing, jobs too, in this process."""
-
-    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        return super().step(name, [work if work.function else self._job(work) for work in works], n_rows)
-
-    def _job(self, work: Work) -> Work:
-        job = fit.write if work.request.kind == "checkpoint" else predict.write
-        return replace(work, function=partial(_do, job, self.warehouse, work.request))
-
-
-def _do(job: Callable[..., None], warehouse: Warehouse, request: Request, folder: Path, **arguments: Any) -> None:
-    job(warehouse, request, folder, lambda done, total, note: None, **arguments)
 
 
 def small(text: str) -> str:
@@ -85,7 +64,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     write_translator(folder / "de_en", decoder_ffn_dim=40)
     write_speaker(folder / "voice")
     warehouse = Warehouse(folder / "lake", create=True)
-    made = Line(recipe, warehouse, roots, Everything(warehouse, ""))
+    made = Line(recipe, warehouse, roots, Wholly(warehouse))
     made.run()
     return made
 
