@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from features.plugin import RawFile
 from warehouse.errors import DiskFull, MalformedSource, SourceChanged, UnreadableDigests
@@ -18,6 +20,8 @@ from warehouse.tables import write_rows
 VERSION = 1
 
 _LOOK_UP = 1000  # files whose digests are looked up at once
+_N_READERS = 4
+_GROUP_FILES, _GROUP_BYTES = 64, 2**23  # what a reader is given at once: one file that is large, or some small ones
 _KEEP_EVERY_S = 0.2
 """How much hashing a kill may cost. Keeping each digest by itself costs more than hashing a small file."""
 
@@ -65,28 +69,28 @@ class RawDigests:
         span = min(places.values()), max(places.values())
         with self._saying_what_is_wrong():
             known = {place: (stamp, sha256) for place, stamp, sha256 in self._database.execute(question, span)}
-        found: dict[str, RawFile] = {}
+        stamps = {path: _stamp(place) for path, place in places.items()}
+        unseen = {path: stamp for path, stamp in stamps.items() if known.get(places[path], ("", ""))[0] != stamp.text}
+        found = {
+            path: RawFile(path, stamp.n_bytes, known[places[path]][1])
+            for path, stamp in stamps.items() if path not in unseen
+        }  # fmt: skip
+        for file in found.values():
+            progress(file.n_bytes)
         new: list[tuple[str, str, str]] = []
         kept_at = time.monotonic()
-        try:
-            for path, place in places.items():
-                try:
-                    stat = os.stat(place)
-                except FileNotFoundError as error:
-                    raise SourceChanged(place) from error
-                stamp = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-                before, sha256 = known.get(place, ("", ""))
-                if before != stamp:
-                    sha256 = file_digest(place)
-                    new.append((place, stamp, sha256))
-                found[path] = RawFile(path, stat.st_size, sha256)
-                progress(stat.st_size)
-                if time.monotonic() - kept_at > _KEEP_EVERY_S:
-                    self._keep(new)
-                    kept_at = time.monotonic()
-        finally:
-            self._keep(new)
-        return found
+        with closing(_digests({path: places[path] for path in unseen}, unseen)) as digests:
+            try:
+                for path, sha256 in digests:
+                    new.append((places[path], unseen[path].text, sha256))
+                    found[path] = RawFile(path, unseen[path].n_bytes, sha256)
+                    progress(unseen[path].n_bytes)
+                    if time.monotonic() - kept_at > _KEEP_EVERY_S:
+                        self._keep(new)
+                        kept_at = time.monotonic()
+            finally:
+                self._keep(new)
+        return {path: found[path] for path in paths}
 
     def _keep(self, new: list[tuple[str, str, str]]) -> None:
         """Remembers digests, in one short transaction: another process may be waiting to write its own."""
@@ -109,6 +113,47 @@ class RawDigests:
             if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise UnreadableDigests(self._path, str(error)) from error
             raise
+
+
+class _Stamp(NamedTuple):
+    """What tells that a file is as it was, and its size."""
+
+    text: str
+    n_bytes: int
+
+
+def _stamp(place: str) -> _Stamp:
+    try:
+        stat = os.stat(place)
+    except FileNotFoundError as error:
+        raise SourceChanged(place) from error
+    return _Stamp(f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}", stat.st_size)
+
+
+def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Iterator[tuple[str, str]]:
+    """Path and digest of each file, in order. Several are read at once: the disk or the network is what takes long."""
+    groups: list[list[str]] = []
+    n_bytes = _GROUP_BYTES
+    for path in places:
+        if n_bytes >= _GROUP_BYTES or len(groups[-1]) == _GROUP_FILES:
+            groups.append([])
+            n_bytes = 0
+        groups[-1].append(path)
+        n_bytes += stamps[path].n_bytes
+
+    def hashed(group: list[str]) -> list[tuple[str, str]]:
+        return [(path, file_digest(places[path])) for path in group]
+
+    if len(groups) < 2:
+        for group in groups:
+            yield from hashed(group)
+        return
+    readers = ThreadPoolExecutor(_N_READERS)
+    try:
+        for done in readers.map(hashed, groups):
+            yield from done
+    finally:
+        readers.shutdown(cancel_futures=True)
 
 
 def _utf8(place: str) -> str:

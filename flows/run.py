@@ -14,6 +14,8 @@ from rich.console import Console
 
 from flows import show
 from flows.checkpoints import checkpoint_roots
+from flows.cost import COLUMNS as COST_COLUMNS
+from flows.cost import cost_list, readable
 from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import Recipe, read_recipe, recipe_path
@@ -80,20 +82,27 @@ def roots_of(
 
 
 def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
-    """Does a verb of a recipe. When the plan finds nothing to do, Prefect is not even imported."""
+    """Does a verb of a recipe. When the plan finds nothing to do, Prefect is not even imported.
+
+    A lake that knows no corpus yet has work for certain: its server, which takes longest the first time, is begun
+    before the plan and starts while raw files are hashed.
+    """
     began = time.monotonic()
     recipe = read_recipe(path)
     warehouse = Warehouse(setup.lake, create=True)
     roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
     terminal = show.Terminal(console)
-    steps = plan(
-        recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref,
-        device=setup.device,
-    )  # fmt: skip
-    if not is_done(steps):
-        with ExitStack() as stack:
+    with ExitStack() as stack:
+        home, wait_until_ready = warehouse.root / ".prefect", None
+        if not warehouse.refs("corpora"):
+            wait_until_ready = stack.enter_context(prefect_server(home))
+        steps = plan(
+            recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref,
+            device=setup.device,
+        )  # fmt: skip
+        if not is_done(steps):
             with terminal.status("starting Prefect"):  # some seconds; the first time in a lake, twice that
-                stack.enter_context(prefect_server(warehouse.root / ".prefect"))
+                (wait_until_ready or stack.enter_context(prefect_server(home)))()
             from flows.pipeline import WATCHER
             from flows.pipeline import run as run_flow
 
@@ -139,6 +148,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for table in terminal_tables(outcome.report.path("report.json")):
             console.print()
             console.print(table)
+        costs = [readable(row) for row in cost_list(outcome.warehouse, outcome.recipe.name)]
+        console.print()
+        console.print(show.rows_table(costs, COST_COLUMNS))
         console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
     console.print(f"lake:   {outcome.warehouse.root}", soft_wrap=True)
 

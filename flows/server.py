@@ -20,11 +20,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-START_S = 120.0  # a new database takes some hundred migrations: about 9 s on two cores, and more on a busy machine
+START_S = 120.0  # a new database may take some hundred migrations: about 9 s on two cores, and more on a busy machine
 HANDLE_S = 60.0  # for the server to write what it has received; as a rule it needs a tenth of a second
 STOP_S = HANDLE_S + 30.0
 LEAST_FREE = 2**24  # bytes: with less, what the server or a log could not do is the disk's fault
@@ -53,11 +53,12 @@ _NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[None]:
+def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
     """Within it, flows run against a Prefect server, and Prefect prints nothing on the terminal.
 
-    A server that the user has set (PREFECT_API_URL in the environment, a profile or prefect.toml) is respected and
-    none is started. On the way out, whatever events and log lines this process still holds are delivered first.
+    The server is only begun: call what is given before the first flow, to wait until it answers. A server that the
+    user has set (PREFECT_API_URL in the environment, a profile or prefect.toml) is respected and none is started. On
+    the way out, whatever events and log lines this process still holds are delivered first.
 
     Args:
         home: the folder for the server's database and for the logs; made when absent.
@@ -65,6 +66,9 @@ def prefect_server(home: Path) -> Iterator[None]:
     Raises:
         ServerNotStarted: with the path of its log.
         DiskFull: the server or the log could not write.
+
+    Example:
+        ``with prefect_server(lake / ".prefect") as wait_until_ready: …; wait_until_ready(); flow()``
     """
     home = home.absolute()
     home.mkdir(parents=True, exist_ok=True)
@@ -77,16 +81,20 @@ def prefect_server(home: Path) -> Iterator[None]:
         from prefect.settings import get_current_settings, temporary_settings
 
         stack.enter_context(_logging_to(home / "flows.log"))
-        settings = _QUIET
+        settings, wait_until_ready = _QUIET, _ready_already
         if not get_current_settings().api.url:
-            url = stack.enter_context(_running_server(home))
+            url, wait_until_ready = stack.enter_context(_server_begun(home))
             settings = _QUIET | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
             proxies = {name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))) for name in _NO_PROXY}
             stack.enter_context(_environment(settings | proxies))
         prefect_settings = {name: value for name, value in settings.items() if name.startswith("PREFECT_")}
         stack.enter_context(temporary_settings(prefect_settings))
         stack.callback(_deliver)
-        yield
+        yield wait_until_ready
+
+
+def _ready_already() -> None:
+    """What there is to wait for where the server is the user's."""
 
 
 @contextmanager
@@ -105,13 +113,18 @@ def _saying_disk_full(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _running_server(home: Path) -> Iterator[str]:
+def _server_begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The address of a server that is starting, and what waits until it answers."""
+    from flows import server_database  # here, because the server's process needs nothing of ours
+
     log = home / "server.log"
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # the port is ours from here on
         port = listener.getsockname()[1]
-        with _one_at_a_time(home), open(log, "ab") as words:
-            _forget_unfinished(home)
+        starting = stack.enter_context(ExitStack())
+        starting.enter_context(_one_at_a_time(home))
+        server_database.prepare(home)
+        with open(log, "ab") as words:
             server = subprocess.Popen(
                 [sys.executable, "-P", __file__, str(listener.fileno())],
                 stdin=subprocess.PIPE,
@@ -123,14 +136,18 @@ def _running_server(home: Path) -> Iterator[str]:
                     **os.environ,
                     **_SERVER,
                     "PREFECT_HOME": str(home),
-                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{server_database.path(home)}",
                 },
             )
-            stack.callback(_stop, server)
-            listener.close()
+        stack.callback(_stop, server)
+        listener.close()
+
+        def wait_until_ready() -> None:
             _wait_until_healthy(server, port, log)
-            (home / "prefect.db.complete").touch()
-        yield f"http://127.0.0.1:{port}/api"
+            server_database.complete(home)
+            starting.close()
+
+        yield f"http://127.0.0.1:{port}/api", wait_until_ready
 
 
 @contextmanager
@@ -139,13 +156,6 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
     with open(home / "server.lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _forget_unfinished(home: Path) -> None:
-    """Removes a database whose making was killed half-way: no later start could use it."""
-    if not (home / "prefect.db.complete").exists():
-        for path in home.glob("prefect.db*"):
-            path.unlink()
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,51 @@ def test_damaged_digests_are_told(tree: Path, tmp_path: Path, start: int) -> Non
     path.write_bytes(path.read_bytes()[:start] + b"\xff" * (path.stat().st_size - start))
     with pytest.raises(UnreadableDigests, match=r"raw\.sqlite cannot be read \(.+\): delete that file, and they are"):
         RawDigests(tmp_path).raw_files(tree, ["a.txt"])
+
+
+def test_many_files_are_read_at_once_and_told_in_order(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{number:03}.bin" for number in range(40)]
+    for number, name in enumerate(names):
+        (tree / name).write_bytes(name.encode() * (number + 1))
+    monkeypatch.setattr(raw, "_GROUP_FILES", 3)
+    monkeypatch.setattr(raw, "_GROUP_BYTES", 500)
+    threads: set[int] = set()
+    real = raw.file_digest
+
+    def noted(path: str) -> str:
+        threads.add(threading.get_ident())
+        return real(path)
+
+    monkeypatch.setattr(raw, "file_digest", noted)
+    told: list[int] = []
+    found = RawDigests(tmp_path).raw_files(tree, reversed(names), told.append)
+    assert list(found) == names
+    assert told == [(tree / name).stat().st_size for name in names]
+    assert all(file.sha256 == hashlib.sha256((tree / name).read_bytes()).hexdigest() for name, file in found.items())
+    assert threads and threading.get_ident() not in threads
+
+
+def test_an_interruption_stops_the_readers(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"{number:03}.bin" for number in range(200)]
+    for name in names:
+        (tree / name).write_text(name)
+    monkeypatch.setattr(raw, "_GROUP_FILES", 1)
+    hashed: list[str] = []
+
+    def slow(path: str) -> str:
+        hashed.append(path)
+        time.sleep(0.01)
+        return "0" * 64
+
+    def interrupt(n_bytes: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(raw, "file_digest", slow)
+    with pytest.raises(KeyboardInterrupt):
+        RawDigests(tmp_path).raw_files(tree, names, interrupt)
+    n_at_once = len(hashed)
+    assert n_at_once < len(names)
+    time.sleep(0.05)
+    assert len(hashed) == n_at_once

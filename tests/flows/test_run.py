@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from flows import pipeline
 from flows import run as runs
 from flows.doer import Step
 from flows.plan import is_done, plan
@@ -57,12 +60,49 @@ def test_a_second_run_makes_nothing_and_starts_no_prefect(small: Small) -> None:
     assert printed.stdout.splitlines()[-1] == "False"
 
 
+@pytest.mark.parametrize(
+    ("is_new", "has_work", "expected"),
+    [
+        (True, True, ["server begun", "planned", "waited for the server", "ran"]),
+        (False, True, ["planned", "server begun", "waited for the server", "ran"]),
+        (False, False, ["planned"]),
+    ],
+)
+def test_the_server_of_a_new_lake_starts_while_the_plan_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool, has_work: bool, expected: list[str]
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def server(home: Path) -> Iterator[Callable[[], None]]:
+        order.append("server begun")
+        yield lambda: order.append("waited for the server")
+
+    def planned(*_: object, **__: object) -> list[Step]:
+        order.append("planned")
+        return [Step("ingest iemocap", waits_for="record iemocap")] if has_work else []
+
+    def ran(*_: object) -> list[Step]:
+        order.append("ran")
+        return []
+
+    monkeypatch.setattr(runs, "prefect_server", server)
+    monkeypatch.setattr(runs, "plan", planned)
+    monkeypatch.setattr(pipeline, "run", ran)
+    if not is_new:
+        Warehouse(tmp_path / "lake", create=True).set_ref("corpora/iemocap", {"root": str(tmp_path)})
+    recipe = recipe_path("iemocap")
+    setup = runs.Setup(tmp_path / "lake", {"iemocap": tmp_path}, "cpu", 1)
+    runs.run(recipe, setup, "ingest", Console(file=io.StringIO()))
+    assert order == expected
+
+
 def test_the_number_is_traced_to_bytes_and_seconds(small: Small) -> None:
     warehouse = small.warehouse
     number = runs.trace_number(warehouse, warehouse.resolve("reports/small"))
     assert number is not None
     assert [hop.what for hop in number.hops] == [
-        "prediction", "checkpoint", "shard", "feature row", "utterance", "raw file",
+        "prediction", "truth", "labels", "checkpoint", "shard", "feature row", "utterance", "raw file",
     ]  # fmt: skip
     row = next(r for r in runs.metric_rows(warehouse, "small") if r["part"] == "test")
     assert number.value == row["value"]

@@ -26,7 +26,8 @@ import sys, time
 from pathlib import Path
 from flows.server import prefect_server
 try:
-    with prefect_server(Path(sys.argv[1])):
+    with prefect_server(Path(sys.argv[1])) as wait_until_ready:
+        wait_until_ready()
         from prefect import flow, get_run_logger, task
         import warnings
 
@@ -156,7 +157,8 @@ def test_a_server_of_the_users_own_is_respected(tmp_path: Path) -> None:
 import os, sys
 from pathlib import Path
 from flows.server import prefect_server
-with prefect_server(Path(sys.argv[1])):
+with prefect_server(Path(sys.argv[1])) as wait_until_ready:
+    wait_until_ready()  # for nothing: it is not ours
     from prefect.settings import get_current_settings
     print(get_current_settings().api.url)
 """
@@ -181,15 +183,15 @@ def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
     (tmp_path / "prefect.db").mkdir()
     (tmp_path / "prefect.db.complete").touch()
     sentence = r"did not start \(it ended with exit code \d+\).*server\.log"
-    with pytest.raises(ServerNotStarted, match=sentence), server._running_server(tmp_path):
-        pass
+    with pytest.raises(ServerNotStarted, match=sentence), server._server_begun(tmp_path) as (_, ready):
+        ready()
     assert (tmp_path / "server.log").stat().st_size > 0
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "START_S", 0.2)
-    with pytest.raises(ServerNotStarted, match=r"no answer within 0 s"), server._running_server(tmp_path):
-        pass
+    with pytest.raises(ServerNotStarted, match=r"no answer within 0 s"), server._server_begun(tmp_path) as (_, ready):
+        ready()
     assert not (tmp_path / "prefect.db.complete").exists()
 
 
