@@ -84,8 +84,8 @@ def roots_of(
 def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     """Does a verb of a recipe. When the plan finds nothing to do, Prefect is not even imported.
 
-    A lake that knows no corpus yet has work for certain: its server, which takes longest the first time, is begun
-    before the plan and starts while raw files are hashed.
+    A lake that knows no corpus yet has work for certain, if its folders are there: its server, which takes longest the
+    first time, is begun before the plan and starts while raw files are hashed.
     """
     began = time.monotonic()
     recipe = read_recipe(path)
@@ -94,7 +94,7 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     terminal = show.Terminal(console)
     with ExitStack() as stack:
         home, wait_until_ready = warehouse.root / ".prefect", None
-        if not warehouse.refs("corpora"):
+        if not warehouse.refs("corpora") and all(root.is_dir() for root in roots.values()):
             wait_until_ready = stack.enter_context(prefect_server(home))
         steps = plan(
             recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref,

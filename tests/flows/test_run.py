@@ -61,15 +61,16 @@ def test_a_second_run_makes_nothing_and_starts_no_prefect(small: Small) -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_new", "has_work", "expected"),
+    ("is_new", "folder", "has_work", "expected"),
     [
-        (True, True, ["server begun", "planned", "waited for the server", "ran"]),
-        (False, True, ["planned", "server begun", "waited for the server", "ran"]),
-        (False, False, ["planned"]),
+        (True, "", True, ["server begun", "planned", "waited for the server", "ran"]),
+        (False, "", True, ["planned", "server begun", "waited for the server", "ran"]),
+        (False, "", False, ["planned"]),
+        (True, "not-there", False, ["planned"]),
     ],
 )
 def test_the_server_of_a_new_lake_starts_while_the_plan_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool, has_work: bool, expected: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool, folder: str, has_work: bool, expected: list[str]
 ) -> None:
     order: list[str] = []
 
@@ -92,7 +93,7 @@ def test_the_server_of_a_new_lake_starts_while_the_plan_is_made(
     if not is_new:
         Warehouse(tmp_path / "lake", create=True).set_ref("corpora/iemocap", {"root": str(tmp_path)})
     recipe = recipe_path("iemocap")
-    setup = runs.Setup(tmp_path / "lake", {"iemocap": tmp_path}, "cpu", 1)
+    setup = runs.Setup(tmp_path / "lake", {"iemocap": tmp_path / folder}, "cpu", 1)
     runs.run(recipe, setup, "ingest", Console(file=io.StringIO()))
     assert order == expected
 
