@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -130,7 +130,7 @@ def _stamp(place: str) -> _Stamp:
     return _Stamp(f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}", stat.st_size)
 
 
-def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Iterator[tuple[str, str]]:
+def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Generator[tuple[str, str]]:
     """Path and digest of each file, in order. Several are read at once: the disk or the network is what takes long."""
     groups: list[list[str]] = []
     n_bytes = _GROUP_BYTES
