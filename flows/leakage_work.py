@@ -9,6 +9,7 @@ from pathlib import Path
 
 from features.check import Count
 from flows.counts import counts_sentences
+from flows.firewall import judged_by
 from flows.leakage import leakage
 from flows.leaks import Leak, Leakage, sentences
 from flows.similarity import CONTAINED, LEAST_WORDS, N
@@ -18,17 +19,18 @@ from warehouse.artifact import Artifact, Request, Work
 from warehouse.schema import SPLIT, UTTERANCES
 from warehouse.tables import read_table, rows_of
 
-VERSION = 2
+VERSION = 3
 
 
 def leakage_work(
-    warehouse: Warehouse, protocol: str, fold: str, split: Artifact, checkpoint: Artifact,
+    warehouse: Warehouse, protocol: str, fold: str, split: Artifact, truth: Artifact, checkpoint: Artifact,
     utterances: Sequence[Artifact],
 ) -> Work:  # fmt: skip
     """The work that writes `leakage.json` of one fit: what the parts of its split share with each other, and its test
     and dev texts with what the checkpoints it comes from were trained on, however far up the lineage.
 
     Args:
+        truth: of the split: whether what is shared has the same label is told too.
         utterances: of the corpora of the split.
     """
     teachers = teachers_of(warehouse, checkpoint)
@@ -38,11 +40,13 @@ def leakage_work(
     }  # fmt: skip
     inputs = {
         "split": (split.digest,),
+        "truth": (truth.digest,),
         "utterances": tuple(a.digest for a in utterances),
         "teachers": tuple(a.digest for a in teachers),
     }
     arguments = {
-        "lake": warehouse.root, "protocol": protocol, "fold": fold, "split": split, "checkpoint": checkpoint,
+        "lake": warehouse.root, "protocol": protocol, "fold": fold, "split": split, "truth": truth,
+        "checkpoint": checkpoint,
         "utterances": list(utterances),
     }  # fmt: skip
     return Work(Request("leakage", "flows.leakage", VERSION, params, inputs), write_leakage, arguments)
@@ -56,14 +60,15 @@ def teachers_of(warehouse: Warehouse, checkpoint: Artifact) -> list[Artifact]:
 
 
 def write_leakage(
-    folder: Path, lake: Path, protocol: str, fold: str, split: Artifact, checkpoint: Artifact,
+    folder: Path, lake: Path, protocol: str, fold: str, split: Artifact, truth: Artifact, checkpoint: Artifact,
     utterances: Sequence[Artifact],
 ) -> None:  # fmt: skip
     """Writes `leakage.json`: everything that was looked for, found or not."""
     read = teacher_texts(Warehouse(lake), checkpoint)
     read.pop(checkpoint.key, None)
     rows = rows_of([artifact.path("utterances.parquet") for artifact in utterances], UTTERANCES)
-    found = leakage(rows, read_table(split.path("split.parquet"), SPLIT), protocol, fold, read)
+    labelled = judged_by(read_table(split.path("split.parquet"), SPLIT), truth)
+    found = leakage(rows, labelled, protocol, fold, read)
     text = json.dumps(found.as_json(), ensure_ascii=False, indent=1)
     (folder / "leakage.json").write_text(text + "\n", encoding="utf-8")
 
@@ -85,16 +90,16 @@ def warned(leakages: Mapping[str, Sequence[Leakage]]) -> list[str]:
     return told({name: [_of_test(one) for one in own] for name, own in leakages.items()})
 
 
-def differing_counts(splits: Iterable[tuple[str, Artifact]]) -> list[str]:
+def differing_counts(truths: Iterable[tuple[str, Artifact]]) -> list[str]:
     """What must be said of protocols whose published counts a corpus does not give.
 
     Args:
-        splits: (protocol, one of its splits).
+        truths: (protocol, the truth of one of its splits).
     """
     found: dict[str, None] = {}
-    for protocol, split in splits:
-        if "counts.json" in split.files:
-            rows = json.loads(split.path("counts.json").read_text(encoding="utf-8"))
+    for protocol, truth in truths:
+        if "counts.json" in truth.files:
+            rows = json.loads(truth.path("counts.json").read_text(encoding="utf-8"))
             counts = [Count(row["what"], row["expected"], row["found"]) for row in rows]
             found |= dict.fromkeys(counts_sentences(protocol, counts))
     return list(found)

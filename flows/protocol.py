@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections import Counter
@@ -16,7 +15,8 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
-from flows.counts import as_json, compared, counts_table, empty_parts
+from flows.counts import compared, counts_table, empty_parts
+from flows.firewall import SelectOn, seen
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
@@ -24,15 +24,15 @@ from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
 from warehouse.tables import read_table, write_table
 
 PROTOCOLS = Path(__file__).parent / "protocols"
-VERSION = 1
+VERSION = 2
 WHOLE = "all"
 """The name of the only fold of a protocol without folds."""
 
-_SQL = ("value", "filter", "dev", "test")
+_SQL = ("value", "filter", "dev", "test", "train")
 """The fields in which an option's `$name` stands for the chosen alternative."""
 
 _RULES = {"scheme", "rater", "labels", "counts", "dev", "test"}
-_LATER_RULES = {"value", "filter", "seed", "total", "counts_by", "counts_must", "may_lack"}
+_LATER_RULES = {"value", "filter", "train", "seed", "total", "counts_by", "counts_must", "may_lack"}
 """Part of identity only where given: splits made before there were these fields stay what they are."""
 
 
@@ -46,19 +46,23 @@ class Protocol(BaseModel):
             rater's schemes, their values the numbers. NULL: it does not belong to the protocol.
         labels: verbatim value -> class; an utterance whose value is not named does not belong to it.
         filter: an SQL predicate over utterances; what does not fulfil it does not belong to the protocol.
+        voters, votes: whose labels are votes where a fit has soft labels, as a glob over raters' names (the rater above
+            is none), and what they say -> class where they use other words than `labels`.
         folds: an SQL expression over utterances; one fold per distinct value, in order. Empty: one fold.
         dev, test: SQL predicates over utterances. $fold is the fold's value and $next the one after it, in a circle.
             What is neither is train. bucket(id, n) is a number from 0 to n - 1 that depends on the id alone. `drawn` is
             a number in [0, 1): the utterance's place in an order of its corpus that $seed and the corpus's own ids
             decide, divided by how many there are; in `test` among all of the protocol, in `dev` among those that are
             not test. So `drawn < 0.2` is exactly a fifth.
+        train: an SQL predicate over what is neither dev nor test, among which `drawn` counts here; the rest of it is in
+            no part.
         options: name -> alternative -> SQL, for what may be chosen; `$name` in the predicates stands for the chosen
             one, and the first is the default. A choice is part of the protocol's name (`read_protocol`).
         seed: of what is drawn.
         total: how many utterances the corpus must give, where nobody published how many of each class.
         counts: class -> utterances that the corpus must give.
         counts_by: column of utterances, or 'part' -> its value -> class -> utterances.
-        counts_must: 'hold', or 'warn' where published counts cannot be reproduced: the split then has a `counts.json`.
+        counts_must: 'hold', or 'warn' where published counts cannot be reproduced: the truth then has a `counts.json`.
         may_lack: own id of an utterance that published copies lack -> its `class`, and its value of each column of
             `counts_by`. Where it is absent, it is not expected.
         metrics: the names of `models.metrics`, the first being the one the tables lead with.
@@ -74,10 +78,13 @@ class Protocol(BaseModel):
     rater: str = "summary"
     value: str = ""
     labels: dict[str, str] = {}
+    voters: str = "*"
+    votes: dict[str, str] = {}
     filter: str = "true"
     folds: str = ""
     dev: str = "false"
     test: str = "false"
+    train: str = "true"
     options: dict[str, dict[str, str]] = {}
     seed: int = 0
     total: int | None = None
@@ -212,6 +219,7 @@ def split_work(
     selection: Artifact | None = None,
     without: Sequence[str] = (),
     told: StandIns | None = None,
+    select_on: SelectOn = "dev",
 ) -> Work:
     """The work that writes one fold's `split.parquet`.
 
@@ -221,6 +229,7 @@ def split_work(
         without: utterances that a needed step could not treat; they are left out, and that is part of identity.
         told: what is split in the place of `utterances`, for corpora that are told again. The ids of `selection` and
             `without` are then theirs.
+        select_on: 'test' makes the test part the dev part too (`flows.firewall.seen`), and is part of identity.
     """
     after = _after(fold, folds)
     rules = rules_of(protocol)
@@ -231,9 +240,11 @@ def split_work(
     if told is not None:
         params["told"] = dict(told.corpora)
         inputs["told"] = tuple(a.digest for a in told.utterances)
+    if select_on == "test":
+        params["select_on"] = select_on
     arguments = {
         "protocol": protocol, "fold": fold, "after": after, "utterances": utterances, "labels": labels,
-        "selection": selection, "without": without, "told": told,
+        "selection": selection, "without": without, "told": told, "select_on": select_on,
     }  # fmt: skip
     return Work(Request("split", "flows.protocol", VERSION, params, inputs), write_split, arguments)
 
@@ -241,25 +252,24 @@ def split_work(
 def write_split(
     folder: Path, protocol: Protocol, fold: str, after: str, utterances: Sequence[Artifact],
     labels: Sequence[Artifact], selection: Artifact | None, without: Sequence[str], told: StandIns | None = None,
+    select_on: SelectOn = "dev",
 ) -> None:  # fmt: skip
-    """Writes `split.parquet`, one row per utterance of the protocol in this fold.
+    """Writes `split.parquet`: every utterance of the protocol in this fold, as fits may see it (`flows.firewall.seen`).
 
     Raises:
         CountsDiffer: the corpus does not give the counts that the protocol must reproduce.
-        NoneInPart: nothing is dev although the protocol has a rule for it: the last epoch would be kept for the best.
+        NoneInPart: nothing is in the part to select on although the protocol has a rule for it: the last epoch would be
+            kept for the best.
         InvalidField: an utterance has several labels of the wanted rater and scheme, or a predicate is no SQL.
     """
     table, counts = _split(protocol, fold, after, utterances, labels, selection, told)
     if protocol.counts_must == "hold" and any(count.difference for count in counts):
         raise CountsDiffer(protocol.id, counts_table(counts))
-    if protocol.counts_must == "warn":
-        text = json.dumps(as_json(counts), ensure_ascii=False, indent=1)
-        (folder / "counts.json").write_text(text + "\n", encoding="utf-8")
     kept = pc.invert(pc.is_in(table.column("utterance_id"), pa.array(list(without), pa.string())))
     table = table.filter(kept)
-    for none in empty_parts(protocol, fold, Counter(table.column("part").to_pylist()), ["dev"]):
+    for none in empty_parts(protocol, fold, Counter(table.column("part").to_pylist()), [select_on]):
         raise none
-    write_table(folder / "split.parquet", table, SPLIT)
+    write_table(folder / "split.parquet", seen(table, select_on), SPLIT)
 
 
 def split_of(
@@ -288,7 +298,7 @@ def _split(
         connection.register("selection", as_read(chosen, ids) if ids is not None else chosen)
     values = {"fold": fold, "next": after, "seed": str(protocol.seed)}
     literals = {name: "'" + value.replace("'", "''") + "'" for name, value in values.items()}
-    kept, test, dev = (_filled(sql, literals) for sql in (protocol.filter, protocol.test, protocol.dev))
+    kept, test, dev, train = (_filled(getattr(protocol, name), literals) for name in ("filter", "test", "dev", "train"))
     try:
         connection.execute(f"""
             CREATE TEMP TABLE split AS
@@ -298,16 +308,18 @@ def _split(
                 FROM utterances JOIN own USING (utterance_id) WHERE ({kept})
             ),
             tested AS (SELECT *, coalesce(({test}), false) AS is_test FROM members),
-            redrawn AS (SELECT * REPLACE ({_drawn(protocol.seed, "corpus, is_test")} AS drawn) FROM tested)
-            SELECT utterance_id, own_id,
-                   CASE WHEN is_test THEN 'test' WHEN ({dev}) THEN 'dev' ELSE 'train' END AS part,
-                   class AS label
-            FROM redrawn ORDER BY utterance_id
+            redrawn AS (SELECT * REPLACE ({_drawn(protocol.seed, "corpus, is_test")} AS drawn) FROM tested),
+            chosen AS (SELECT *, NOT is_test AND coalesce(({dev}), false) AS is_dev FROM redrawn),
+            rest AS (SELECT * REPLACE ({_drawn(protocol.seed, "corpus, is_test, is_dev")} AS drawn) FROM chosen)
+            SELECT utterance_id, own_id, class AS label,
+                   CASE WHEN is_test THEN 'test' WHEN is_dev THEN 'dev' WHEN ({train}) THEN 'train' END AS part
+            FROM rest ORDER BY utterance_id
         """)
     except duckdb.Error as error:
         problem = f"is no SQL over utterances: {error}"
-        raise InvalidField(f"protocol '{protocol.id}'", "value, filter, dev or test", problem) from error
-    table = connection.sql("SELECT utterance_id, part, label FROM split ORDER BY utterance_id").to_arrow_table()
+        raise InvalidField(f"protocol '{protocol.id}'", "value, filter, dev, test or train", problem) from error
+    query = "SELECT utterance_id, part, label FROM split WHERE part IS NOT NULL ORDER BY utterance_id"
+    table = connection.sql(query).to_arrow_table()
     names = table.column("utterance_id").to_pylist()
     if len(set(names)) != len(names):
         _refuse_second_label(protocol, next(i for i, n in Counter(names).items() if n > 1))
@@ -382,4 +394,4 @@ def _filled(sql: str, values: Mapping[str, str]) -> str:
 def describe(protocol: Protocol) -> Mapping[str, Any]:
     """What the report says of a protocol."""
     told = protocol.model_dump(include={"id", "title", "citation", "classes", "dev", "test", "folds", "metrics"})
-    return told | protocol.model_dump(include={"value", "filter", "seed"}, exclude_defaults=True)
+    return told | protocol.model_dump(include={"value", "filter", "train", "seed"}, exclude_defaults=True)

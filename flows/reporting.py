@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flows.explained import explanations_of
+from flows.firewall import selected_on
 from flows.leakage_work import leakage_work
-from flows.score import Fitted, metrics_work, report_work
+from flows.score import Fitted, Judgement, Predicted, metrics_work, report_work
+from flows.truth import truth_work
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField
 
@@ -23,33 +26,49 @@ def report_of(line: Line) -> Artifact:
     recipe = line.recipe
     if recipe.report is None:
         raise InvalidField(f"recipe '{recipe.name}'", "report", "must be given to report")
-    predictions = [pair for name in recipe.report.models for pair in line.predictions(name)]
-    rules = {name: recipe.protocol(name) for name in recipe.report.models}
+    predictions = [pair for name in recipe.report.names for pair in line.predictions(name)]
+    rules = {name: recipe.protocol(name) for name in recipe.report.names}
     corpora = [*recipe.corpora, *recipe.retold]
     utterances = [artifact for name in corpora for artifact in line.corpus(name).utterances]
     labels = [artifact for name in corpora for artifact in line.corpus(name).labels]
-    metrics = line.doer.step("score", [metrics_work(predictions, rules)])[0]
-    leakages = _leakages(line, [fit for fit, _ in predictions])
+    firsts = {fit.model: artifact for fit, artifact in reversed(predictions)}
+    selected = {name: selected_on(line.warehouse, artifact) for name, artifact in firsts.items()}
+    judgement = Judgement(rules, truths_of(line, predictions), selected)
+    metrics = line.doer.step("score", [metrics_work(predictions, judgement)])[0]
+    leakages = _leakages(line, [fit for fit, _ in predictions], judgement)
     failures = list(line.failures.values())
     selections = {
         name: (line.selection(name), line.corpus(entry.corpus).utterances) for name, entry in recipe.selections.items()
     }
+    members = [one for name in recipe.report.names for one in (name, *recipe.report.averages.get(name, ()))]
+    choices = [line.choice(name) for name in dict.fromkeys(members) if name in recipe.grids]
     work = report_work(
-        recipe, metrics, predictions, rules, utterances, labels, failures, leakages, selections, line.warehouse.root
+        recipe, metrics, predictions, judgement, utterances, labels, failures, leakages, selections,
+        line.warehouse.root, [(choice.table, choice.metrics) for choice in choices], explanations_of(line),
     )  # fmt: skip
     made = line.doer.step("report", [work])[0]
     line.doer.remember(f"reports/{recipe.name}", {"artifact": made.key, "metrics": metrics.key})
     return made
 
 
-def _leakages(line: Line, fitted: Sequence[Fitted]) -> dict[str, list[Artifact]]:
+def truths_of(line: Line, predicted: Predicted, step: str = "truth") -> dict[str, Artifact]:
+    """The key of each split -> its truth."""
+    splits = {fit.split.key: fit.split for fit, _ in predicted}
+    works = [truth_work(line.split_works[key], split) for key, split in splits.items()]
+    return dict(zip(splits, line.doer.step(step, works), strict=True))
+
+
+def _leakages(line: Line, fitted: Sequence[Fitted], judgement: Judgement) -> dict[str, list[Artifact]]:
     """Model -> the leakage of each of its folds; the seeds of a fold share its split and its teachers."""
-    firsts = {(fit.model, fit.fold): fit for fit in reversed(fitted)}
-    fits = [fit for fit in fitted if firsts[fit.model, fit.fold] is fit]
+    firsts: dict[tuple[str, str], Fitted] = {}
+    for fit in fitted:
+        for one in fit.members or (fit,):
+            firsts.setdefault((one.model, one.fold), one)
+    fits = list(firsts.values())
     works = [
         leakage_work(
-            line.warehouse, line.recipe.protocol(fit.model).id, fit.fold, fit.split, fit.checkpoint,
-            line.corpora_of(fit.model).utterances,
+            line.warehouse, line.recipe.protocol(fit.model).id, fit.fold, fit.split, judgement.truths[fit.split.key],
+            fit.checkpoint, line.corpora_of(line.recipe.behind(fit.model)[0]).utterances,
         )
         for fit in fits
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.costs import sizes_of
+from flows.explained import told_of
+from flows.firewall import SelectOn, judged_by
 from flows.leakage_work import differing_counts, read_leakage
+from flows.papers import printed_for
 from flows.protocol import Protocol, describe
 from flows.recipe import Recipe
 from flows.report import html_report, report_content
@@ -24,38 +28,60 @@ from warehouse.hashing import digest
 from warehouse.schema import LABELS, METRICS, PREDICTIONS, SELECTION, UTTERANCES
 from warehouse.tables import read_table, write_rows
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One fit of a model: its fold, seed, split and checkpoint."""
+    """One fit of a model: its fold, seed, split and checkpoint. Where the predictions are the mean of several models',
+    `members` are the fits of these; the checkpoint is that of the first."""
 
     model: str
     fold: str
     seed: int
     split: Artifact
     checkpoint: Artifact
+    members: tuple[Fitted, ...] = ()
+
+    @property
+    def checkpoints(self) -> tuple[Artifact, ...]:
+        """All whose networks make the predictions."""
+        return tuple(fit.checkpoint for fit in self.members) or (self.checkpoint,)
 
 
 Predicted = Sequence[tuple[Fitted, Artifact]]
 """Fits with their predictions."""
 
 
-def metrics_work(predicted: Predicted, rules: Mapping[str, Protocol]) -> Work:
+@dataclass(frozen=True)
+class Judgement:
+    """What predictions are judged by: model -> its protocol, the part it was selected on ('dev' where it is not named),
+    and the key of each split -> its truth."""
+
+    rules: Mapping[str, Protocol]
+    truths: Mapping[str, Artifact]
+    selected_on: Mapping[str, SelectOn] = field(default_factory=dict)
+
+    def truths_of(self, predicted: Predicted) -> list[Artifact]:
+        """One per fit, in their order."""
+        return [self.truths[fit.split.key] for fit, _ in predicted]
+
+
+def metrics_work(predicted: Predicted, judgement: Judgement) -> Work:
     """The work that scores every fit on its dev and test parts."""
-    runs = _runs(predicted, rules)
-    request = Request(
-        "metrics", "flows.score", VERSION, {"runs": runs}, {"predictions": tuple(a.digest for _, a in predicted)}
-    )
-    return Work(request, write_metrics, {"runs": runs, "predictions": [a for _, a in predicted]})
+    runs, truths = _runs(predicted, judgement), judgement.truths_of(predicted)
+    inputs = {"predictions": tuple(a.digest for _, a in predicted), "truths": tuple(a.digest for a in truths)}
+    request = Request("metrics", "flows.score", VERSION, {"runs": runs}, inputs)
+    return Work(request, write_metrics, {"runs": runs, "predictions": [a for _, a in predicted], "truths": truths})
 
 
-def write_metrics(folder: Path, runs: Sequence[Mapping[str, Any]], predictions: Sequence[Artifact]) -> None:
+def write_metrics(
+    folder: Path, runs: Sequence[Mapping[str, Any]], predictions: Sequence[Artifact], truths: Sequence[Artifact]
+) -> None:
     """Writes `metrics.parquet`: one row per fit, part and metric; parts without labels have none."""
     rows = []
-    for run, artifact in zip(runs, predictions, strict=True):
-        table = read_table(artifact.path("predictions.parquet"), PREDICTIONS)
+    for run, artifact, truth in zip(runs, predictions, truths, strict=True):
+        table = judged_by(read_table(artifact.path("predictions.parquet"), PREDICTIONS), truth)
         for part in ("dev", "test"):
             own = table.filter((pc.field("part") == part) & pc.field("label").is_valid())
             if not own.num_rows:
@@ -66,7 +92,7 @@ def write_metrics(folder: Path, runs: Sequence[Mapping[str, Any]], predictions: 
                 {
                     "protocol": run["protocol"], "variant": run["model"], "fold": run["fold"], "seed": run["seed"],
                     "part": part, "metric": metric, "value": found[metric], "n_utterances": own.num_rows,
-                    "predictions": artifact.digest,
+                    "predictions": artifact.digest, "selected_on": run["selected_on"],
                 }
                 for metric in run["metrics"]
             ]  # fmt: skip
@@ -77,73 +103,92 @@ def report_work(
     recipe: Recipe,
     metrics: Artifact,
     predicted: Predicted,
-    rules: Mapping[str, Protocol],
+    judgement: Judgement,
     utterances: Sequence[Artifact],
     labels: Sequence[Artifact],
     failures: Sequence[Mapping[str, Any]],
     leakages: Mapping[str, Sequence[Artifact]],
     selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]],
     lake: Path,
+    chosen: Sequence[tuple[Mapping[str, Any], Artifact]] = (),
+    explanations: Mapping[str, Sequence[Artifact]] | None = None,
 ) -> Work:
     """The work that writes `report.html` and `report.json`. Where and when change no byte.
 
     Args:
         leakages: model -> the leakage of each of its folds.
         selections: name -> a selection and the utterances it was chosen from.
+        chosen: the points of each grid (`flows.points.point_table`), and the metrics that one was chosen by.
+        explanations: model -> those of each of its fits.
     """
-    runs = _runs(predicted, rules)
+    runs, truths, rules = _runs(predicted, judgement), judgement.truths_of(predicted), judgement.rules
     described = {name: dict(describe(protocol)) for name, protocol in rules.items()}
-    remarks = [*differing_sources(recipe, rules), *(recipe.report.remarks if recipe.report else [])]
+    for name, part in judgement.selected_on.items():
+        described[name]["selected_on"] = part
+    remarks = [*differing_sources(recipe, rules), *(recipe.report.sentences if recipe.report else [])]
     params = {
         "title": recipe.title, "recipe": recipe.text, "protocols": described, "runs": runs, "caveats": remarks,
         "failures": digest(list(failures)), "selections": list(selections),
+        "sizes": sizes_of(fit for fit, _ in predicted),
     }  # fmt: skip
     inputs = {
         "metrics": (metrics.digest,),
         "predictions": tuple(a.digest for _, a in predicted),
-        "checkpoints": tuple(fit.checkpoint.digest for fit, _ in predicted),
+        "checkpoints": tuple(a.digest for fit, _ in predicted for a in fit.checkpoints),
         "utterances": tuple(a.digest for a in utterances),
         "labels": tuple(a.digest for a in labels),
         "leakage": tuple(a.digest for own in leakages.values() for a in own),
-        "splits": tuple(fit.split.digest for fit, _ in predicted),
+        "truths": tuple(a.digest for a in truths),
         "selections": tuple(selection.digest for selection, _ in selections.values()),
     }
+    papers = printed_for(recipe.name, list(rules))
+    params |= {"papers": papers} if papers["rows"] else {}
+    if chosen:
+        params["points"] = [dict(table) for table, _ in chosen]
+        inputs["points"] = tuple(metrics.digest for _, metrics in chosen)
+    if explanations:
+        params["explained"] = {name: len(own) for name, own in explanations.items()}
+        inputs["explanations"] = tuple(a.digest for own in explanations.values() for a in own)
     arguments = params | {
-        "predictions": [a for _, a in predicted], "checkpoints": [fit.checkpoint for fit, _ in predicted],
+        "predictions": [a for _, a in predicted], "checkpoints": [fit.checkpoints for fit, _ in predicted],
         "utterances": utterances, "labels": labels, "failures": failures, "leakages": leakages,
-        "splits": [(rules[fit.model].id, fit.split) for fit, _ in predicted], "selections": selections,
-        "lake": lake,
-    }  # fmt: skip
+        "truths": truths, "selections": selections, "lake": lake,
+    } | ({"explained": explanations} if explanations else {})  # fmt: skip
     return Work(Request("report", "flows.report", VERSION, params, inputs), write_report, arguments)
 
 
 def write_report(
     folder: Path, title: str, recipe: str, protocols: Mapping[str, Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]], caveats: Sequence[str], failures: Sequence[Mapping[str, Any]],
-    predictions: Sequence[Artifact], checkpoints: Sequence[Artifact], utterances: Sequence[Artifact],
-    labels: Sequence[Artifact], leakages: Mapping[str, Sequence[Artifact]], splits: Sequence[tuple[str, Artifact]],
-    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]], lake: Path,
+    predictions: Sequence[Artifact], checkpoints: Sequence[Sequence[Artifact]], utterances: Sequence[Artifact],
+    labels: Sequence[Artifact], leakages: Mapping[str, Sequence[Artifact]], truths: Sequence[Artifact],
+    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]], sizes: Mapping[str, Mapping[str, int]], lake: Path,
+    points: Sequence[Mapping[str, Any]] = (), papers: Mapping[str, Any] | None = None,
+    explained: Mapping[str, Sequence[Artifact]] | None = None,
 ) -> None:  # fmt: skip
     """Writes the page and the same content as JSON."""
     histories: dict[str, dict[str, str]] = {}
-    for run, checkpoint in zip(runs, checkpoints, strict=True):
-        if "history.csv" in checkpoint.files:
+    for run, own in zip(runs, checkpoints, strict=True):
+        if len(own) == 1 and "history.csv" in own[0].files:
             place = f"fold {run['fold']}, seed {run['seed']}"
-            histories.setdefault(run["model"], {})[place] = checkpoint.path("history.csv").read_text()
+            histories.setdefault(run["model"], {})[place] = own[0].path("history.csv").read_text()
     tested = read_table(predictions[0].path("predictions.parquet"), PREDICTIONS).filter(pc.field("part") == "test")
     first = tested.column("utterance_id").to_pylist()[:1]
-    hops = lineage.trace(Warehouse(lake), predictions[0], first[0]) if first else []
+    hops = lineage.trace(Warehouse(lake), predictions[0], first[0], truth=truths[0]) if first else []
     content = report_content(
-        title=title, recipe=recipe, predictions=_together(runs, predictions), protocols=protocols,
+        title=title, recipe=recipe, predictions=_together(runs, predictions, truths), protocols=protocols,
         utterances=_uttered(utterances),
         labels=_classes(labels), failures=failures, trace=[vars(hop) for hop in hops],
-        caveats=[*differing_counts(splits), *caveats],
+        caveats=[*differing_counts(zip((run["protocol"] for run in runs), truths, strict=True)), *caveats],
         histories=histories, leakages={name: [read_leakage(a) for a in own] for name, own in leakages.items()},
         selections=[
             selection_table(name, read_table(chosen.path("selection.parquet"), SELECTION), _uttered(own))
             for name, (chosen, own) in selections.items()
         ],
+        sizes=sizes, points=points, papers=papers,
     )  # fmt: skip
+    if explained:
+        content["explanations"] = [told_of(name, fits) for name, fits in explained.items()]
     (folder / "report.html").write_text(html_report(content), encoding="utf-8")
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / "report.json").write_text(text + "\n", encoding="utf-8")
@@ -158,7 +203,7 @@ def differing_sources(recipe: Recipe, rules: Mapping[str, Protocol]) -> list[str
     """
     asked: dict[str, dict[str, list[str]]] = {}
     for name, protocol in rules.items():
-        entry = recipe.models[name]
+        entry = recipe.models[recipe.behind(name)[0]]
         source = " and ".join(sorted(entry.corpora))
         source += f" as '{entry.selection}' selects" if entry.selection else ""
         asked.setdefault(protocol.id, {}).setdefault(source, []).append(name)
@@ -175,21 +220,24 @@ def _uttered(utterances: Sequence[Artifact]) -> pa.Table:
     return pa.concat_tables(read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances)
 
 
-def _runs(predicted: Predicted, rules: Mapping[str, Protocol]) -> list[dict[str, Any]]:
+def _runs(predicted: Predicted, judgement: Judgement) -> list[dict[str, Any]]:
+    rules, selected_on = judgement.rules, judgement.selected_on
     return [
         {
             "model": fit.model, "protocol": rules[fit.model].id, "fold": fit.fold, "seed": fit.seed,
-            "metrics": rules[fit.model].metrics,
+            "metrics": rules[fit.model].metrics, "selected_on": selected_on.get(fit.model, "dev"),
         }
         for fit, _ in predicted
     ]  # fmt: skip
 
 
-def _together(runs: Sequence[Mapping[str, Any]], predictions: Sequence[Artifact]) -> pa.Table:
-    """All predictions in one table, each row with its variant, fold and seed."""
+def _together(
+    runs: Sequence[Mapping[str, Any]], predictions: Sequence[Artifact], truths: Sequence[Artifact]
+) -> pa.Table:
+    """All predictions in one table, each row with the label of its truth, its variant, fold and seed."""
     tables = []
-    for run, artifact in zip(runs, predictions, strict=True):
-        table = read_table(artifact.path("predictions.parquet"), PREDICTIONS)
+    for run, artifact, truth in zip(runs, predictions, truths, strict=True):
+        table = judged_by(read_table(artifact.path("predictions.parquet"), PREDICTIONS), truth)
         for column, value in (("variant", run["model"]), ("fold", run["fold"]), ("seed", run["seed"])):
             table = table.append_column(column, pa.array([value] * table.num_rows))
         tables.append(table)

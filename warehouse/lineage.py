@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from warehouse.hashing import canonical_json, file_digest
 from warehouse.refs import corpus_root, ref_faults
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
+from warehouse.truths import label_of, truth_of
 
 
 @dataclass(frozen=True)
@@ -116,18 +117,17 @@ class Hop:
 
 
 def trace(
-    warehouse: Warehouse,
-    predictions: Artifact,
-    utterance_id: str | None = None,
-    roots: Mapping[str, str] | None = None,
-) -> list[Hop]:
-    """The way from one prediction to the bytes and seconds it rests on: predictions, checkpoint, shards, feature
-    rows, utterance, raw file.
+    warehouse: Warehouse, predictions: Artifact, utterance_id: str | None = None,
+    roots: Mapping[str, str] | None = None, truth: Artifact | None = None,
+) -> list[Hop]:  # fmt: skip
+    """The way from one prediction to the bytes and seconds it rests on: predictions, what judges it, checkpoint,
+    shards, feature rows, utterance, raw file.
 
     Args:
         predictions: an artifact of kind 'predictions'.
         utterance_id: one of its rows; without one, the first.
         roots: corpus -> where its raw files are; without it, paths are relative to the corpus.
+        truth: without one, that of `warehouse.truths`.
 
     Raises:
         ArtifactNotFound: it has no such utterance, or something between is missing from the lake.
@@ -136,21 +136,23 @@ def trace(
     if row is None:
         raise ArtifactNotFound(str(utterance_id))
     utterance = row["utterance_id"]
-    hops = [Hop("prediction", predictions.key, f"{utterance}: labelled {row['label']}, predicted {row['predicted']}")]
-    checkpoint = _one(warehouse, predictions.request.inputs["checkpoint"][0])
-    seed = checkpoint.request.params["seed"]
-    hops.append(Hop("checkpoint", checkpoint.key, f"{checkpoint.request.step}, seed {seed}"))
-    for role, digests in sorted(predictions.request.inputs.items()):
-        if not role.startswith("shards:"):
-            continue
-        for digest in digests:
-            shard = _one(warehouse, digest)
-            member = _row_where(shard.path("index.parquet"), "utterance_id", utterance)
+    label, judging = label_of(warehouse, truth or truth_of(warehouse, predictions), utterance)
+    note = f"{utterance}: labelled {label}, predicted {row['predicted']}"
+    hops = [Hop("prediction", predictions.key, note), *starmap(Hop, judging)]
+    inputs = sorted(one for one in predictions.request.inputs.items() if one[0] != "split")
+    for role, source in ((role, _one(warehouse, digest)) for role, digests in inputs for digest in digests):
+        if role == "predictions":  # whose mean they are
+            hops += trace(warehouse, source, utterance, roots, truth)
+        elif role == "checkpoint":
+            seed = source.request.params["seed"]
+            hops.append(Hop("checkpoint", source.key, f"{source.request.step}, seed {seed}"))
+        elif role.startswith("shards:"):
+            member = _row_where(source.path("index.parquet"), "utterance_id", utterance)
             if member is None:
                 continue
             place = f"{role.partition(':')[2]}, bytes {member['offset']}–{member['offset'] + member['n_bytes']}"
-            hops.append(Hop("shard", shard.key, place))
-            hops += _trace_row(warehouse, shard, member["input_id"], utterance, roots or {})
+            hops.append(Hop("shard", source.key, place))
+            hops += _trace_row(warehouse, source, member["input_id"], utterance, roots or {})
     return hops
 
 

@@ -86,7 +86,14 @@ INTERVALS = _table(
 FAILURES = _table(input_id=_TEXT, utterance_id=_TEXT, step=_TEXT, reason=_TEXT)
 
 SPLIT = _table(utterance_id=_TEXT, part=_TEXT, label=_or_null(_TEXT))
-"""What training reads beside the shards: `part` is 'train', 'dev' or 'test'; `label` null where there is none."""
+"""What training reads beside the shards: `part` is 'train', 'dev' or 'test'; `label` null where there is none, and in
+all of test. An utterance is in two parts where a model is selected on the test part: that is dev too."""
+
+TRUTH = _table(utterance_id=_TEXT, part=_TEXT, label=_TEXT)
+"""What judges predictions: the labels of the parts of a split that are predicted. No fit and no prediction reads it."""
+
+VOTES = _table(utterance_id=_TEXT, label=_TEXT, n_votes=_COUNT)
+"""How many raters gave an utterance each class, of what is learned from and chosen on."""
 
 SELECTION = _table(utterance_id=_TEXT, label=_TEXT, probability=_REAL)
 """Utterances chosen by a teacher: its class and that class's probability."""
@@ -97,7 +104,6 @@ SHARD_INDEX = _table(utterance_id=_TEXT, input_id=_TEXT, offset=_COUNT, n_bytes=
 PREDICTIONS = _table(
     utterance_id=_TEXT,
     part=_TEXT,
-    label=_or_null(_TEXT),
     predicted=_TEXT,
     classes=pa.list_(_TEXT),
     probabilities=pa.list_(_REAL),
@@ -113,6 +119,7 @@ METRICS = _table(
     value=_REAL,
     n_utterances=_COUNT,
     predictions=_TEXT,  # digest of the predictions it was computed from
+    selected_on=_TEXT,  # the part whose loss chose the epoch: 'dev', or 'test' of the model or of one it learned from
 )
 
 

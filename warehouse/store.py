@@ -5,6 +5,7 @@ Layout:
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
     .resume/<key>/                    states of fits that were ended before their artifact was there (`models.resume`)
+    .logs/<key>/                      what a fit told TensorBoard (`models.logs`); no artifact
     .scratch/                         work in progress; swept, like files half-written, when its process is gone
 """
 
@@ -112,11 +113,16 @@ class Warehouse:
         folder = self.folder_of(request)
         return self.find_folder(folder) if (folder / MANIFEST).exists() else None
 
-    def materialize(self, request: Request, write: Callable[[Path], None]) -> Artifact:
+    def materialize(
+        self, request: Request, write: Callable[[Path], None], beside: Mapping[str, Any] | None = None
+    ) -> Artifact:
         """The answer to a request: the one that exists, or the one that `write(folder)` makes now.
 
         Whatever stops `write` leaves no artifact. Two processes that make the same one do no harm: the first to
         finish wins and both get its artifact.
+
+        Args:
+            beside: recorded with the environment, never hashed; `write` may fill it.
 
         Raises:
             DiskFull: the disk of the lake ran full; nothing half-written stays.
@@ -124,10 +130,10 @@ class Warehouse:
         found = self.find(request)
         if found is not None:
             return found
-        with self._scratch(request) as scratch:
+        with self.scratch(request.step) as scratch:
             began = time.monotonic()
             write(scratch)
-            recorded = environment() | {"work_s": round(time.monotonic() - began, 3)}
+            recorded = environment() | {"work_s": round(time.monotonic() - began, 3)} | dict(beside or {})
             created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
             return commit(request, scratch, self.folder_of(request), recorded, created_at)
 
@@ -158,6 +164,10 @@ class Warehouse:
         not decide what is said of it."""
         return sorted((a for a in self.artifacts() if a.digest == digest), key=lambda artifact: artifact.key)
 
+    def by_digest(self, kind: str) -> dict[str, Artifact]:
+        """Digest -> the artifact of one kind with these bytes; of several the first of `with_digest`."""
+        return {a.digest: a for a in sorted(self.artifacts(kind), key=lambda artifact: artifact.key, reverse=True)}
+
     def resolve(self, reference: str) -> Artifact:
         """The artifact that a person means: a key, a digest, the beginning of either, or the name of a ref.
 
@@ -173,6 +183,22 @@ class Warehouse:
         if len(found) > 1:
             raise AmbiguousReference(reference, [a.key[:12] for a in found.values()])
         return next(iter(found.values()))
+
+    @contextmanager
+    def scratch(self, step: str) -> Iterator[Path]:
+        """A folder below the lake that is gone afterwards, or, where this process was killed, when the lake is opened
+        the next time.
+
+        Raises:
+            DiskFull: `step` needs more than there is.
+        """
+        folder = self.root / ".scratch" / _unfinished()
+        try:
+            with self._saying_disk_full(step):
+                folder.mkdir(parents=True)
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     # -- refs --------------------------------------------------------------------------------------------------
 
@@ -254,16 +280,6 @@ class Warehouse:
         if not path.is_relative_to(refs):
             raise ArtifactNotFound(name)
         return path
-
-    @contextmanager
-    def _scratch(self, request: Request) -> Iterator[Path]:
-        folder = self.root / ".scratch" / _unfinished()
-        try:
-            with self._saying_disk_full(request.step):
-                folder.mkdir(parents=True)
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _saying_disk_full(self, what: str) -> Iterator[None]:

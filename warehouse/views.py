@@ -11,14 +11,16 @@ features                           which artifact holds which row of which extra
 features_<name>                    the rows of the extractor that a recipe calls <name>; join by input_id
 means_<name>[_<output>]            its frames' means over every word, phone and syllable of every aligner
 failures                           what could not be treated, by which step, and why; of attempts the newest
-splits, selections, predictions, metrics
+splits, selections, metrics
+predicted, truths, judges          predictions as they were made, the labels of judged parts, which judge which
+predictions                        these joined: `label` is what the truth says
 """
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -27,9 +29,13 @@ import pyarrow as pa
 from warehouse import disagreement, functions, schema
 from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH, short_digest
+from warehouse.truths import truths_of
 
 if TYPE_CHECKING:
     from warehouse.store import Warehouse
+
+_LATER = {"metrics": "selected_on"}
+"""View -> its column of text that artifacts of earlier versions lack; NULL there."""
 
 
 def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
@@ -62,7 +68,9 @@ def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
     disagreement.create(connection)
     _rows_view(connection, "splits", of("split"), "split.parquet", schema.SPLIT)
     _rows_view(connection, "selections", of("selection"), "selection.parquet", schema.SELECTION)
-    _rows_view(connection, "predictions", of("predictions"), "predictions.parquet", schema.PREDICTIONS)
+    _rows_view(connection, "predicted", of("predictions"), "predictions.parquet", schema.PREDICTIONS)
+    _rows_view(connection, "truths", of("truth"), "truth.parquet", schema.TRUTH)
+    _predictions_view(connection, truths_of(artifacts, current["labels"]))
     _rows_view(connection, "metrics", of("metrics"), "metrics.parquet", schema.METRICS)
     asked = [*read["utterances"], *of("features"), *aligned, *of("shards")]
     failed = [a for a in asked if "failures.parquet" in a.files]
@@ -126,10 +134,10 @@ def _rows_view(
         return
     wanted = ", ".join(f'"{column}"' for column in columns.names) if columns else "* EXCLUDE (filename)"
     files = ", ".join(_quote(glob.escape(str(a.path(file)))) for a in artifacts)
-    rows = (
-        f"SELECT {wanted}, parse_path(filename)[-2] AS artifact "
-        f"FROM read_parquet([{files}], union_by_name = true, filename = true, hive_partitioning = false)"
-    )
+    read = f"FROM read_parquet([{files}], union_by_name = true, filename = true, hive_partitioning = false)"
+    if name in _LATER:
+        read = f"FROM (SELECT NULL::VARCHAR AS {_LATER[name]} WHERE false UNION ALL BY NAME {read})"
+    rows = f"SELECT {wanted}, parse_path(filename)[-2] AS artifact {read}"
     if is_plugins:
         more = ", ".join(["own.*", *whose])
         owned = "own LEFT JOIN plugins USING (artifact)"
@@ -157,6 +165,17 @@ def _failures_view(connection: duckdb.DuckDBPyConnection, artifacts: list[Artifa
             AND NOT EXISTS (FROM answered WHERE answered.plugin_key = own.plugin_key
                             AND answered.input_id = own.input_id)
         )
+    """)
+
+
+def _predictions_view(connection: duckdb.DuckDBPyConnection, truths: Mapping[str, Artifact]) -> None:
+    pairs = {"artifact": list(truths), "truth": [truth.key for truth in truths.values()]}
+    _register(connection, "judges", pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.string()))))
+    connection.execute("""
+        CREATE VIEW predictions AS
+        SELECT utterance_id, part, label, made.predicted, classes, probabilities, artifact
+        FROM predicted AS made LEFT JOIN judges USING (artifact)
+        LEFT JOIN (SELECT utterance_id, label, artifact AS truth FROM truths) USING (utterance_id, truth)
     """)
 
 

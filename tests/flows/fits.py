@@ -7,8 +7,9 @@ from typing import Any
 
 from flows.pack import pack_text_works
 from flows.protocol import Protocol, split_work
+from flows.truth import truth_work
 from tests.flows.made import labels, utterance, utterances
-from warehouse import Artifact, Request, Warehouse
+from warehouse import Artifact, Request, Warehouse, Work
 from warehouse.schema import UTTERANCES
 from warehouse.tables import read_table
 
@@ -27,8 +28,17 @@ def corpus(lake: Warehouse, name: str, n: int, **columns: Any) -> Artifact:
 
 
 def split(lake: Warehouse, reading: Artifact) -> Artifact:
+    return lake.perform(_split_work(lake, reading))
+
+
+def truth(lake: Warehouse, reading: Artifact) -> Artifact:
+    """That of its split."""
+    return lake.perform(truth_work(_split_work(lake, reading), split(lake, reading)))
+
+
+def _split_work(lake: Warehouse, reading: Artifact) -> Work:
     ids = read_table(reading.path("utterances.parquet"), UTTERANCES).column("utterance_id").to_pylist()
-    return lake.perform(split_work(RULES, "all", ["all"], [reading], [labels(lake, dict.fromkeys(ids, "hap"))]))
+    return split_work(RULES, "all", ["all"], [reading], [labels(lake, dict.fromkeys(ids, "hap"))])
 
 
 def checkpoint(

@@ -9,9 +9,10 @@ import pytest
 
 from flows.leakage_work import differing_counts, leakage_work, read_leakage, teachers_of, told, warned
 from flows.leaks import Leakage
-from tests.flows.fits import checkpoint, corpus, split, text_shards
-from warehouse import Artifact, Request, Warehouse
+from tests.flows.fits import checkpoint, corpus, split, text_shards, truth
+from warehouse import Artifact, Request, Warehouse, Work
 
+SAME_WORDS = ("text", "test", "train")
 SAID = "nobody told me that this would happen today"
 
 
@@ -30,7 +31,11 @@ def fit(
 
 
 def leakage_of(lake: Warehouse, reading: Artifact, parts: Artifact, made: Artifact) -> Leakage:
-    return read_leakage(lake.perform(leakage_work(lake, "p", "all", parts, made, [reading])))
+    return read_leakage(lake.perform(work_of(lake, reading, parts, made)))
+
+
+def work_of(lake: Warehouse, reading: Artifact, parts: Artifact, made: Artifact) -> Work:
+    return leakage_work(lake, "p", "all", parts, truth(lake, reading), made, [reading])
 
 
 def test_the_teacher_of_a_student_is_looked_at_and_the_student_is_not_its_own_teacher(lake: Warehouse) -> None:
@@ -46,15 +51,24 @@ def test_the_teacher_of_a_student_is_looked_at_and_the_student_is_not_its_own_te
 
 def test_what_was_compared_is_in_the_file_and_in_the_key(lake: Warehouse) -> None:
     reading, parts, alone = fit(lake, "acted")
-    work = leakage_work(lake, "p", "all", parts, alone, [reading])
-    assert work.request.inputs == {"split": (parts.digest,), "utterances": (reading.digest,), "teachers": ()}
+    work = work_of(lake, reading, parts, alone)
+    assert work.request.inputs == {
+        "split": (parts.digest,), "truth": (truth(lake, reading).digest,), "utterances": (reading.digest,),
+        "teachers": (),
+    }  # fmt: skip
     artifact = lake.perform(work)
     content = json.loads(artifact.path("leakage.json").read_text(encoding="utf-8"))
     assert read_leakage(artifact).as_json() == content
     assert content["compared"] == read_leakage(artifact).digest and content["rules"] == work.request.params["rules"]
     _, _, teacher = fit(lake, "lines")
     taught = checkpoint(lake, parts, {"text": text_shards(lake, reading)}, teacher)
-    assert leakage_work(lake, "p", "all", parts, taught, [reading]).request.key != work.request.key
+    assert work_of(lake, reading, parts, taught).request.key != work.request.key
+
+
+def test_whether_what_is_shared_has_the_same_label_is_told_by_the_truth(lake: Warehouse) -> None:
+    reading, parts, made = fit(lake, "acted", text=SAID)
+    (leak,) = [k for k in leakage_of(lake, reading, parts, made).found if (k.kind, k.part, k.against) == SAME_WORDS]
+    assert (leak.n_agree, leak.n_labelled) == (2, 2)
 
 
 def test_a_report_tells_all_and_warns_of_what_touches_a_test_number(lake: Warehouse) -> None:
@@ -79,7 +93,7 @@ def test_counts_that_are_not_the_published_ones_are_told_once_per_protocol(lake:
     def write(folder: Path) -> None:
         (folder / "counts.json").write_text(json.dumps(rows))
 
-    counted = lake.materialize(Request("split", "made", 1, {}), write)
-    _, plain, _ = fit(lake, "acted")
+    counted = lake.materialize(Request("truth", "made", 1, {}), write)
+    plain = truth(lake, fit(lake, "acted")[0])
     told_of = differing_counts([("teacher5", counted), ("teacher5", counted), ("meld7", plain)])
     assert told_of == ["Protocol 'teacher5' does not give the published counts: 4 happy instead of 3 (+1)."]

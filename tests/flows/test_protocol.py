@@ -11,6 +11,7 @@ import pytest
 from flows import protocol as protocols
 from flows.findings import METRICS
 from flows.protocol import PROTOCOLS, Protocol, describe, folds_of, read_protocol, split_of, split_work
+from flows.truth import truth_work
 from tests.flows.made import labels, numbers, utterance, utterances
 from warehouse import Artifact, Warehouse
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, NoneInPart, UnknownName
@@ -120,7 +121,7 @@ def test_two_labels_of_one_utterance_are_refused(lake: Warehouse, corpus: Any) -
 
 
 def test_a_predicate_that_is_no_sql_is_named(lake: Warehouse, corpus: Any) -> None:
-    with pytest.raises(InvalidField, match=r"field 'value, filter, dev or test' is no SQL over utterances: .*sesion"):
+    with pytest.raises(InvalidField, match=r"dev, test or train' is no SQL over utterances: .*sesion"):
         split(lake, Protocol(**RULES | {"test": "sesion = $fold"}), corpus, "1")
 
 
@@ -454,21 +455,25 @@ def test_the_teacher_never_learns_from_dev_and_test_of_emotionlines(lake: Wareho
             own = f"{corpus}-{number}"
             rows.append(utterance(own, corpus=corpus, split=parts[number // 4 % len(parts)]))
             value_of[own] = values[number % 4]
-    artifact = lake.perform(split_work(rules, "all", ["all"], [utterances(lake, rows)], [labels(lake, value_of)]))
+    work = split_work(rules, "all", ["all"], [utterances(lake, rows)], [labels(lake, value_of)])
+    artifact = lake.perform(work)
     table = read_table(artifact.path("split.parquet"), SPLIT).to_pylist()
     found = Counter((row["utterance_id"].split("-")[0], row["part"]) for row in table)
     assert found == {
         ("xed", "train"): 54, ("xed", "dev"): 6,
         ("lines", "train"): 30, ("lines", "dev"): 15, ("lines", "test"): 15,
     }  # fmt: skip
-    counts = {row["what"]: row for row in json.loads(artifact.path("counts.json").read_text())}
+    truth = lake.perform(truth_work(work, artifact))
+    counts = {row["what"]: row for row in json.loads(truth.path("counts.json").read_text())}
     assert counts["happy"] == {"what": "happy", "expected": 4542, "found": 40, "difference": -4502}
     assert counts["happy, part test"]["found"] == 5
 
 
 def test_counts_that_hold_leave_no_file(lake: Warehouse, corpus: Any) -> None:
     work = split_work(Protocol(**RULES | {"counts": {"happy": 6, "sad": 3}}), "1", ["1", "2", "3"], *corpus)
-    assert list(lake.perform(work).files) == ["split.parquet"]
+    split = lake.perform(work)
+    assert list(split.files) == ["split.parquet"]
+    assert list(lake.perform(truth_work(work, split)).files) == ["truth.parquet"]
 
 
 def test_counts_by_what_is_no_column(lake: Warehouse, corpus: Any) -> None:
@@ -482,3 +487,26 @@ def test_a_fold_named_like_a_placeholder_is_only_a_value(lake: Warehouse) -> Non
     corpus = ([utterances(lake, rows)], [labels(lake, {"a": "hap", "b": "sad"})])
     parts = {row["utterance_id"]: row["part"] for row in split(lake, Protocol(**RULES), corpus, "$next")}
     assert parts == {"a": "test", "b": "dev"}
+
+
+@pytest.mark.parametrize("n", [1, 7, 30])
+def test_a_share_of_what_is_learned_from_is_drawn_from_that_alone(lake: Warehouse, n: int) -> None:
+    artifact = utterances(lake, [utterance(f"made-u{i}", corpus="made") for i in range(n)])
+
+    def parts(train: str) -> dict[str, set[str]]:
+        table, _ = split_of(DRAWN.model_copy(update={"train": train}), "all", ["all"], [artifact], [])
+        rows = table.to_pylist()
+        return {part: {r["utterance_id"] for r in rows if r["part"] == part} for part in ("train", "dev", "test")}
+
+    whole, half, third, fifth = map(parts, ("true", "drawn < 0.5", "3 * drawn < 1", "drawn < 0.2"))
+    n_train = len(whole["train"])
+    assert [len(own["train"]) for own in (half, third, fifth)] == [math.ceil(n_train / m) for m in (2, 3, 5)]
+    assert fifth["train"] <= third["train"] <= half["train"] <= whole["train"]
+    assert all(own[part] == whole[part] for own in (half, third, fifth) for part in ("dev", "test"))
+
+
+def test_counts_are_of_the_whole_protocol_though_a_share_is_learned_from(lake: Warehouse, corpus: Any) -> None:
+    rules = Protocol(**RULES, counts={"happy": 6, "sad": 3}, train="drawn < 0.5")
+    rows = split(lake, rules, corpus, "1")
+    assert Counter(row["part"] for row in rows) == {"test": 3, "dev": 3, "train": 2}
+    assert "train" in protocols.rules_of(rules) and "train" not in protocols.rules_of(Protocol(**RULES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -65,7 +66,7 @@ def test_the_page_is_one_file_and_says_everything() -> None:
     score = content_of()["scores"][0]
     assert f"{score['mean']:.3f} ± {score['sd']:.3f}" in words
     assert f"{score['pooled']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" in words
-    assert page.tags.count("svg") == 5
+    assert page.tags.count("svg") == 6
 
 
 def test_same_content_same_bytes_and_the_page_needs_the_json_alone() -> None:
@@ -90,6 +91,29 @@ def test_the_page_tells_what_the_parts_share_or_that_it_is_nothing() -> None:
     assert "<h2>Leakage</h2>" not in html_report(content_of()), "of what was not looked for nothing is said"
 
 
+def test_the_page_and_the_terminal_tell_calibration(tmp_path: Path) -> None:
+    content = content_of()
+    row = content["calibration"][0]
+    assert row["variant"] == "plain" and row["n"] == content["scores"][0]["n_utterances"]
+    words = re.sub(r"\s+", "", _Page(html_report(content)).words)
+    assert f"plain{row['brier']:.3f}{row['ece']:.3f}{row['n']}" in words
+    path = tmp_path / "report.json"
+    path.write_bytes(canonical_json(content))
+    table = next(one for one in terminal_tables(path) if one.title == "calibration on the test part")
+    assert [str(cell) for column in table.columns for cell in column.cells][::2] == [
+        "plain", f"{row['brier']:.3f}", f"{row['ece']:.3f}",
+    ]  # fmt: skip
+
+
+def test_the_page_tells_sizes_where_they_are_known() -> None:
+    sizes = {"distilled": {"parameters": 12_345_678, "trained_parameters": 4_000}}
+    content = content_of(sizes=sizes)
+    assert content["sizes"] == [{"model": "distilled"} | sizes["distilled"]]
+    words = re.sub(r"\s+", "", _Page(html_report(content)).words)
+    assert "Sizemodelparametersofthemtraineddistilled123456784000" in words
+    assert "<h2>Size</h2>" not in html_report(content_of())
+
+
 def test_a_selection_is_shown_title_by_title() -> None:
     whole = {"n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"angry": 10, "sad": 20}}
     title = {"title": "Old <House>", "n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"sad": 30}}
@@ -99,11 +123,22 @@ def test_a_selection_is_shown_title_by_title() -> None:
     assert "alltitles40300.501020" in told and "Old<House>40300.50030" in told
 
 
-def test_a_model_selected_on_test_is_stamped() -> None:
+def test_a_model_selected_on_test_is_stamped(tmp_path: Path) -> None:
     content = content_of(protocols={"plain": LOSO, "distilled": LOSO | {"selected_on": "test"}})
-    assert "Model 'distilled' was selected on the test part: its numbers are test-selected." in content["warnings"]
+    stamp = "Model 'distilled', or one it learned from, was selected on the test part: its numbers are test-selected."
+    assert stamp in content["warnings"] and content["stamps"] == {"distilled": "test-selected"}
     assert {row["variant"]: row["selected_on"] for row in content["scores"]} == {"plain": "dev", "distilled": "test"}
-    assert 'class="test">test<' in html_report(content)
+    page = html_report(content)
+    assert 'class="test">test<' in page
+    assert page.count("distilled (test-selected)") == 3, "scores, F1 and calibration; figures hold no text"
+    assert "plain (test-selected)" not in page
+    (tmp_path / "report.json").write_bytes(canonical_json(content))
+    console = Console(width=100, record=True, file=io.StringIO())
+    for table in terminal_tables(tmp_path / "report.json"):
+        console.print(table)
+    printed = console.export_text()
+    assert "scores on the test part of three-loso, selected on test: test-selected" in printed
+    assert "distilled (test-selected)" in printed
     assert "test-selected" not in html_report(content_of())
 
 

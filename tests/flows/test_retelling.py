@@ -613,7 +613,7 @@ def predictions_of(warehouse: Warehouse, shards: Mapping[str, list[Artifact]], u
     )
     inputs = {"checkpoint": (fitted.digest,)} | {f"shards:{r}": tuple(a.digest for a in s) for r, s in shards.items()}
     row = {
-        "utterance_id": utterance, "part": "test", "label": "calm", "predicted": "calm", "classes": ["calm"],
+        "utterance_id": utterance, "part": "test", "predicted": "calm", "classes": ["calm"],
         "probabilities": [1.0],
     }  # fmt: skip
     request = Request("predictions", "made", 1, {"utterance": utterance}, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from flows.leakage_work import leakage_work
 from flows.protocol import Protocol
 from flows.recipe import ModelEntry, Recipe, ReportEntry
-from flows.score import Fitted, differing_sources, metrics_work, report_work
+from flows.score import Fitted, Judgement, Predicted, differing_sources, metrics_work, report_work
 from tests.flows.made import labels, utterance, utterances
 from warehouse import Artifact, Request, Warehouse
-from warehouse.schema import METRICS, PREDICTIONS, SHARD_INDEX, SPLIT
+from warehouse.schema import METRICS, PREDICTIONS, SHARD_INDEX, SPLIT, TRUTH
 from warehouse.tables import read_table, write_rows
 
 CLASSES = ["angry", "calm", "sad"]
@@ -59,7 +60,7 @@ def predicted(lake: Warehouse, model: str, fold: str, rows: Sequence[Row]) -> tu
         write_rows(folder / "index.parquet", members, SHARD_INDEX)
 
     def rules(folder: Path) -> None:
-        places = [{name: row[name] for name in SPLIT.names} for row in rows]
+        places = [{name: row[name] for name in SPLIT.names} | {"label": None} for row in rows]
         write_rows(folder / "split.parquet", places, SPLIT)
 
     def history(folder: Path) -> None:
@@ -71,12 +72,23 @@ def predicted(lake: Warehouse, model: str, fold: str, rows: Sequence[Row]) -> tu
     fit = lake.materialize(order, history)
     inputs = {"checkpoint": (fit.digest,), "shards:text": (shard.digest,), "split": (split.digest,)}
     request = Request("predictions", "models.predict", 1, {"parts": ["dev", "test"]}, inputs)
-    artifact = lake.materialize(request, lambda f: write_rows(f / "predictions.parquet", rows, PREDICTIONS))
+    told = [{name: row[name] for name in PREDICTIONS.names} for row in rows]
+    artifact = lake.materialize(request, lambda f: write_rows(f / "predictions.parquet", told, PREDICTIONS))
+    judged = [{name: row[name] for name in TRUTH.names} for row in rows if row["label"]]
+    request = Request("truth", "flows.truth", 1, {"fold": fold, "model": model}, {"split": (split.digest,)})
+    lake.materialize(request, lambda f: write_rows(f / "truth.parquet", judged, TRUTH))
     return Fitted(model, fold, 0, split, fit), artifact
 
 
+def judgement(lake: Warehouse, runs: Predicted, **selected_on: Any) -> Judgement:
+    """The truths of these runs, all by the same rules."""
+    truths = {a.request.inputs["split"][0]: a for a in lake.artifacts("truth")}
+    own = {fit.split.key: truths[fit.split.digest] for fit, _ in runs}
+    return Judgement({fit.model: RULES for fit, _ in runs}, own, selected_on)
+
+
 def measured(lake: Warehouse, *runs: tuple[Fitted, Artifact]) -> list[Row]:
-    artifact = lake.perform(metrics_work(runs, {fit.model: RULES for fit, _ in runs}))
+    artifact = lake.perform(metrics_work(runs, judgement(lake, runs)))
     return read_table(artifact.path("metrics.parquet"), METRICS).to_pylist()
 
 
@@ -96,6 +108,7 @@ def test_metrics_are_those_of_scikit_learn(lake: Warehouse) -> None:
         }
         assert row["value"] == pytest.approx(expected[metric]), (fold, part, metric)
         assert row["n_utterances"] == 20 and row["protocol"] == "made" and row["variant"] == "made"
+        assert row["selected_on"] == "dev"
     assert {row["fold"]: row["predictions"] for row in found.values()} == {
         fit.fold: artifact.digest for fit, artifact in runs
     }
@@ -113,34 +126,39 @@ def test_a_part_without_labels_has_no_row_and_an_utterance_without_one_does_not_
 
 def test_scores_are_asked_for_by_what_they_are_made_of(lake: Warehouse) -> None:
     one, two = (predicted(lake, "made", fold, some(fold)) for fold in "AB")
-    key = metrics_work([one], {"made": RULES}).request.key
-    assert metrics_work([one], {"made": RULES}).request.key == key
-    assert metrics_work([two], {"made": RULES}).request.key != key
+    judged = judgement(lake, [one, two])
+    key = metrics_work([one], judged).request.key
+    assert metrics_work([one], judged).request.key == key
+    assert metrics_work([two], judged).request.key != key
     other = RULES.model_copy(update={"metrics": ["uar"]})
-    assert metrics_work([one], {"made": other}).request.key != key
+    assert metrics_work([one], replace(judged, rules={"made": other})).request.key != key
+    assert metrics_work([one], replace(judged, selected_on={"made": "test"})).request.key != key
+    corrected = dict.fromkeys(judged.truths, judged.truths[two[0].split.key])
+    assert metrics_work([one], replace(judged, truths=corrected)).request.key != key
 
 
 # -- the report ------------------------------------------------------------------------------------------------------
 
 
-def reported(folder: Path, failures: Sequence[Mapping[str, Any]] = ()) -> Artifact:
+def reported(folder: Path, failures: Sequence[Mapping[str, Any]] = (), **selected_on: str) -> Artifact:
     """A report in a lake of its own in `folder`."""
     lake = Warehouse(folder / "lake", create=True)
     runs = [predicted(lake, model, fold, some(fold)) for model in ("one", "two") for fold in "AB"]
-    rules = {"one": RULES, "two": RULES}
-    metrics = lake.perform(metrics_work(runs, rules))
+    judged_by = judgement(lake, runs, **selected_on)
+    metrics = lake.perform(metrics_work(runs, judged_by))
     reading = utterances(lake, [utterance(row["utterance_id"]) for fold in "AB" for row in some(fold)])
     judged = labels(lake, {row["utterance_id"]: str(row["label"]) for fold in "AB" for row in some(fold)})
     recipe = Recipe(
         name="made", title="Made & up", corpora={}, text="name = 'made'\n",
-        models={name: ModelEntry(student="linear", corpus="c", protocol="made", inputs={}) for name in rules},
+        models={name: ModelEntry(student="linear", corpus="c", protocol="made", inputs={}) for name in judged_by.rules},
         report=ReportEntry(models=["one", "two"], remarks=["Nothing here was said by anybody."]),
     )  # fmt: skip
     leakages: dict[str, list[Artifact]] = {}
     for fit, _ in runs:
-        work = leakage_work(lake, "made", fit.fold, fit.split, fit.checkpoint, [reading])
+        truth = judged_by.truths[fit.split.key]
+        work = leakage_work(lake, "made", fit.fold, fit.split, truth, fit.checkpoint, [reading])
         leakages.setdefault(fit.model, []).append(lake.perform(work))
-    work = report_work(recipe, metrics, runs, rules, [reading], [judged], failures, leakages, {}, lake.root)
+    work = report_work(recipe, metrics, runs, judged_by, [reading], [judged], failures, leakages, {}, lake.root)
     return lake.perform(work)
 
 
@@ -166,7 +184,7 @@ def test_a_report_says_what_the_metrics_say(tmp_path: Path) -> None:
             assert run["value"] == pytest.approx(by_run[score["variant"], score["metric"], run["fold"]])
     assert [row["utterance_id"] for row in content["failures"]] == ["A9"]
     assert "Nothing here was said by anybody." in content["warnings"]
-    assert [hop["what"] for hop in content["trace"]] == ["prediction", "checkpoint", "shard"]
+    assert [hop["what"] for hop in content["trace"]] == ["prediction", "truth", "checkpoint", "shard"]
     assert [curve["model"] for curve in content["curves"]] == ["one", "two"]
 
 
@@ -186,6 +204,16 @@ def test_a_report_says_what_the_parts_share_and_cites_what_says_so(tmp_path: Pat
     )
     assert sentence not in content["warnings"], "nothing was learned from dev"
     assert sentence in artifact.path("report.html").read_text(encoding="utf-8")
+
+
+def test_what_was_selected_on_test_is_stamped_everywhere(tmp_path: Path) -> None:
+    artifact = reported(tmp_path, two="test")
+    content = json.loads(artifact.path("report.json").read_text(encoding="utf-8"))
+    assert {row["variant"]: row["selected_on"] for row in content["scores"]} == {"one": "dev", "two": "test"}
+    rows = pq.read_table(Warehouse(tmp_path / "lake").artifacts("metrics")[0].path("metrics.parquet")).to_pylist()
+    assert {(row["variant"], row["selected_on"]) for row in rows} == {("one", "dev"), ("two", "test")}
+    page = artifact.path("report.html").read_text(encoding="utf-8")
+    assert "two (test-selected)" in page and "one (test-selected)" not in page
 
 
 def test_one_protocol_on_different_corpora_or_selections_is_warned_about(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from warehouse.schema import (
     PREDICTIONS,
     SELECTION,
     SPLIT,
+    TRUTH,
     UTTERANCES,
     audio_id,
     pair_id,
@@ -180,9 +181,15 @@ def _built() -> SmallLake:
         ],
     }  # fmt: skip
     split_rows: list[dict[str, Any]] = [
-        {"utterance_id": "u1", "part": "test", "label": "happy"}, {"utterance_id": "v1", "part": "train", "label": None}
+        {"utterance_id": "u1", "part": "test", "label": None}, {"utterance_id": "v1", "part": "train", "label": None}
     ]  # fmt: skip
     split = small.rows("split", "split", "flows.split", {"split": (split_rows, SPLIT)}, {"utterances": [main, other]})
+    judged = [{"utterance_id": "u1", "part": "test", "label": "happy"}]
+    marked = [small.named["labels main"], small.named["labels other"]]
+    truth = small.rows(
+        "truth", "truth", "flows.truth", {"truth": (judged, TRUTH)}, {"split": [split], "labels": marked},
+        rules={"scheme": "emotion", "rater": "summary"},
+    )  # fmt: skip
     chosen = [{"utterance_id": "v1", "label": "sad", "probability": 0.9}]
     small.rows("selection", "selection", "flows.select", {"selection": (chosen, SELECTION)}, {})
 
@@ -191,9 +198,9 @@ def _built() -> SmallLake:
 
     checkpoint = small.make("checkpoint", "checkpoint", "students.tiny", weights, {"split": [split], **shards}, seed=7)
     predicted: list[dict[str, Any]] = [
-        {"utterance_id": name, "part": "test", "label": label, "predicted": "happy", "classes": ["happy", "sad"],
+        {"utterance_id": name, "part": "test", "predicted": "happy", "classes": ["happy", "sad"],
          "probabilities": [0.8, 0.2]}
-        for name, label in (("u1", "happy"), ("v1", None))
+        for name in ("u1", "v1")
     ]  # fmt: skip
     small.predictions = small.rows(
         "predictions", "predictions", "models.predict", {"predictions": (predicted, PREDICTIONS)},
@@ -201,8 +208,9 @@ def _built() -> SmallLake:
     )  # fmt: skip
     metric = {
         "protocol": "p", "variant": "v", "fold": "f", "seed": 7, "part": "test", "metric": "UAR", "value": 0.5,
-        "n_utterances": 1, "predictions": small.predictions.digest,
+        "n_utterances": 1, "predictions": small.predictions.digest, "selected_on": "dev",
     }  # fmt: skip
     tables = {"metrics": ([metric], METRICS)}
-    small.rows("metrics", "metrics", "flows.report", tables, {"predictions": [small.predictions]})
+    inputs = {"predictions": [small.predictions], "truths": [truth]}
+    small.rows("metrics", "metrics", "flows.report", tables, inputs)
     return small

@@ -92,7 +92,9 @@ def test_roles_and_json(small: SmallLake) -> None:
     tree = up(small.lake, small.named["metrics"])
     value = json.loads(json.dumps(tree.as_json()))
     assert (value["role"], value["kind"], value["digest"]) == ("", "metrics", small.named["metrics"].digest)
-    predictions = value["branches"][0]
+    predictions, truth = value["branches"]
+    assert (truth["role"], truth["key"]) == ("truths", small.named["truth"].key)
+    assert {branch["role"] for branch in truth["branches"]} == {"split", "labels"}, "the way to the bytes of the label"
     assert (predictions["role"], predictions["key"]) == ("predictions", small.predictions.key)
     roles = [branch["role"] for branch in predictions["branches"]]
     assert roles == sorted(roles) and {"checkpoint", "split", "shards:voice"} <= set(roles)
@@ -119,10 +121,22 @@ def hops_of(small: SmallLake, utterance_id: str | None, role: str) -> list[tuple
 
 
 def test_a_trace_begins_with_the_number_and_its_checkpoint(small: SmallLake) -> None:
-    first, second, *_ = trace(small.lake, small.predictions)
+    first, *judging, checkpoint = trace(small.lake, small.predictions)[:4]
     assert (first.what, first.key) == ("prediction", small.predictions.key)
     assert first.note == "u1: labelled happy, predicted happy"
-    assert (second.what, second.note) == ("checkpoint", "students.tiny, seed 7")
+    assert [(hop.what, hop.key, hop.note) for hop in judging] == [
+        ("truth", small.named["truth"].key, "u1: happy"),
+        ("labels", small.named["labels main"].key, "summary: emotion happy"),
+    ]
+    assert (checkpoint.what, checkpoint.note) == ("checkpoint", "students.tiny, seed 7")
+
+
+def test_what_has_no_truth_is_traced_without_a_label(small: SmallLake) -> None:
+    first, second, *_ = trace(small.lake, small.predictions, "v1")
+    assert (first.note, second.what) == ("v1: labelled None, predicted happy", "checkpoint")
+    shutil.rmtree(small.named["truth"].folder)
+    first, second, *_ = trace(Warehouse(small.lake.root), small.predictions, "u1")
+    assert (first.note, second.what) == ("u1: labelled None, predicted happy", "checkpoint")
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,19 @@ def test_what_is_recorded_is_not_hashed(lake: Warehouse, monkeypatch: pytest.Mon
     assert second.environment.keys() == {"python", "work_s"} and 0 <= second.environment["work_s"] < 60
 
 
+def test_what_is_told_beside_is_recorded_and_not_hashed(lake: Warehouse) -> None:
+    told: dict[str, int] = {}
+
+    def write(folder: Path) -> None:
+        write_one(folder)
+        told["cost"] = 7
+
+    made = lake.materialize(REQUEST, write, told)
+    assert made.environment["cost"] == 7
+    other = Warehouse(lake.root.with_name("other"), create=True).materialize(REQUEST, write_one)
+    assert (other.key, other.digest) == (made.key, made.digest) and "cost" not in other.environment
+
+
 # -- materialize -----------------------------------------------------------------------------------------------
 
 
@@ -343,6 +356,7 @@ def test_a_beginning_that_fits_several_is_ambiguous(lake: Warehouse) -> None:
 def test_the_same_bytes_from_two_requests_are_not_ambiguous(lake: Warehouse) -> None:
     a, b = put(lake, "same"), put(lake, "same", unit=1)
     assert a.digest == b.digest and lake.with_digest(a.digest) == sorted([a, b], key=lambda one: one.key)
+    assert lake.by_digest(a.request.kind)[a.digest] == lake.with_digest(a.digest)[0]
     assert lake.resolve(a.key) == a and lake.resolve(b.key) == b
     assert lake.resolve(a.digest).digest == a.digest
 

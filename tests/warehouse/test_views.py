@@ -19,10 +19,11 @@ from warehouse.hashing import short_digest
 from warehouse.schema import pair_id
 from warehouse.tables import array_cells, array_columns, write_rows
 
+LABELLED = schema.PREDICTIONS.insert(2, schema.TRUTH.field("label"))
 EMPTY_TOO = {
     "raw_files": schema.FILES, "utterances": schema.UTTERANCES, "labels": schema.LABELS, "intervals": schema.INTERVALS,
-    "splits": schema.SPLIT, "selections": schema.SELECTION, "predictions": schema.PREDICTIONS,
-    "metrics": schema.METRICS, "failures": schema.FAILURES,
+    "splits": schema.SPLIT, "selections": schema.SELECTION, "predicted": schema.PREDICTIONS, "truths": schema.TRUTH,
+    "predictions": LABELLED, "metrics": schema.METRICS, "failures": schema.FAILURES,
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def test_a_view_has_the_same_columns_in_an_empty_lake(lake: Warehouse, small: Sm
 def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse) -> None:
     named = set(re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2])) - {"features_", "means_"}
     there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
-    more = {"artifacts", "inputs", "plugins", "features", "aligners", "side_by_side", "disagreement"}
+    more = {"artifacts", "inputs", "plugins", "judges", "features", "aligners", "side_by_side", "disagreement"}
     assert there == EMPTY_TOO.keys() | more and there <= named
 
 
@@ -140,6 +141,20 @@ def test_a_row_knows_the_artifact_it_lies_in(small: SmallLake) -> None:
     query = "SELECT DISTINCT a.kind FROM utterances u JOIN artifacts a ON u.artifact = a.key"
     assert column(small.lake, query) == ["utterances"]
     assert column(small.lake, "SELECT DISTINCT artifact FROM predictions") == [small.predictions.key]
+
+
+def test_predictions_have_the_label_of_their_truth(small: SmallLake) -> None:
+    query = "SELECT utterance_id, label FROM predictions ORDER BY ALL"
+    assert small.lake.sql(query).fetchall() == [("u1", "happy"), ("v1", None)]
+    assert column(small.lake, "SELECT truth FROM judges") == [small.named["truth"].key]
+
+
+def test_metrics_that_do_not_say_what_they_were_selected_on_are_still_there(lake: Warehouse) -> None:
+    """As lakes have them that were written before there was anything else than dev."""
+    old = schema.METRICS.remove(schema.METRICS.get_field_index("selected_on"))
+    row = dict.fromkeys(old.names, "x") | {"seed": 0, "value": 0.5, "n_utterances": 1}
+    lake.materialize(Request("metrics", "made", 1, {}), lambda f: write_rows(f / "metrics.parquet", [row], old))
+    assert lake.sql("SELECT metric, selected_on FROM metrics").fetchall() == [("x", None)]
 
 
 def test_a_question_across_views(small: SmallLake) -> None:
