@@ -19,10 +19,12 @@ from features.mfa.training import MODEL, training_work
 from features.placed import Placed
 from features.plugin import FeatureSpec
 from flows import canaries, protocol
-from flows.checkpoints import only_checkpoint, record_placed
+from flows.checkpoints import beginning, only_checkpoint, record_placed
+from flows.choice import Choice, choice_of
 from flows.doer import Doer, Waits
 from flows.pack import Told, pack_text_works, pack_works
 from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
+from flows.predicting import predictions_of
 from flows.readings import Reading, corpus_reading
 from flows.recipe import Recipe, plugin_of, step_of
 from flows.reporting import report_of
@@ -30,7 +32,9 @@ from flows.retelling import read_for, refuse_voices_of_other_parts, retold_readi
 from flows.score import Fitted
 from flows.select import selection_work
 from flows.sources import TEXT, aligner_of, read_source, told_source
-from models.orders import fit_request, predict_request
+from flows.teaching import lessons_of
+from flows.votes import votes_of
+from models.orders import fit_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.errors import InvalidField, TooManyFailures
@@ -73,6 +77,7 @@ class Line:
         self.recipe, self.warehouse, self.doer, self.device = recipe, warehouse, doer, device
         self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
+        self.split_works: dict[str, Work] = {}  # by the key of the split
         self._made: dict[str, Any] = {}
 
     # -- the five verbs ----------------------------------------------------------------------------------------
@@ -252,18 +257,19 @@ class Line:
         entry = self.recipe.models[name]
         shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
         splits = self._splits(name)
-        init = only_checkpoint(self, entry.init).digest if entry.init else None
+        init, placed = beginning(self, entry.init)
         encoders = {slot: self.weights(one) for slot, one in entry.encoders.items()}
         places = [(fold, seed) for fold in splits for seed in entry.seeds]
+        lessons, votes = lessons_of(self, name, splits), votes_of(self, name, splits)
         requests = [
             fit_request(
                 entry.student, entry.fields, fit=entry.fit, objective=entry.objective, classes=self._classes(name),
-                seed=seed, shards=shards, split=splits[fold].digest, init=init,
-                encoders={slot: one.digest for slot, one in encoders.items()},
+                seed=seed, shards=shards | lessons.get((fold, seed), {}), split=splits[fold].digest, init=init,
+                encoders={slot: one.digest for slot, one in encoders.items()}, votes=votes.get(fold),
             )
             for fold, seed in places
         ]  # fmt: skip
-        weights = {"weights": {one.digest: one.folder for one in encoders.values()}}
+        weights = {"weights": placed | {one.digest: one.folder for one in encoders.values()}}
         made = self.doer.step(f"fit {name}", [Work(request, arguments=weights) for request in requests])
         return [
             Fitted(name, fold, seed, splits[fold], checkpoint)
@@ -278,27 +284,16 @@ class Line:
         folds = protocol.folds_of(rules, read.utterances)
         refuse_voices_of_other_parts(self, model, folds)
         without = self._unpacked(model, corpus, chosen)
-        works = [
-            protocol.split_work(rules, fold, folds, read.utterances, read.labels, chosen, without, told)
-            for fold in folds
-        ]
+        how = chosen, without, told, entry.select_on
+        works = [protocol.split_work(rules, fold, folds, read.utterances, read.labels, *how) for fold in folds]
+        self.split_works |= {work.request.key: work for work in works}
         return dict(zip(folds, self.doer.step(f"split for {model}", works), strict=True))
 
-    def predictions(self, name: str) -> list[tuple[Fitted, Artifact]]:
-        return self._once(f"predict {name}", lambda: self._predictions(name))
+    def predictions(self, name: str, parts: Sequence[str] = ()) -> list[tuple[Fitted, Artifact]]:
+        return self._once(" ".join(("predict", name, *parts)), lambda: predictions_of(self, name, parts))
 
-    def _predictions(self, name: str) -> list[tuple[Fitted, Artifact]]:
-        fitted = self.model(name)
-        shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
-        entry, parts = self.recipe.models[name], self.recipe.protocol(name).judged_parts
-        requests = [
-            predict_request(
-                entry.student, entry.fields, fit.checkpoint.digest, shards=shards, split=fit.split.digest, parts=parts
-            )
-            for fit in fitted
-        ]
-        made = self.doer.step(f"predict {name}", [Work(request) for request in requests])
-        return list(zip(fitted, made, strict=True))
+    def choice(self, grid: str) -> Choice:
+        return self._once(f"choose {grid}", lambda: choice_of(self, grid))
 
     def report(self) -> Artifact:
         return self._once("report", lambda: report_of(self))
@@ -352,9 +347,10 @@ class Line:
         return [name.removeprefix("logit_") for name in feature.outputs[output].names]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:
-        """Utterances for which some role has no row: what a split must leave out."""
+        """Utterances for which some role of a model, or of its teacher, has no row: what a split must leave out."""
         wanted = ids_in(chosen) if chosen else _utterance_ids(corpus.utterances, "utterances.parquet")
-        packed = [_utterance_ids(artifacts, "index.parquet") for artifacts in self.shards(model).values()]
+        both = filter(None, (model, self.recipe.models[model].teacher))
+        packed = [_utterance_ids(own, "index.parquet") for one in both for own in self.shards(one).values()]
         return sorted({utterance_id for ids in packed for utterance_id in wanted - ids})
 
     def count_failures(

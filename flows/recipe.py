@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.firewall import SelectOn
+from flows.grid import Point, expanded
 from flows.protocol import Protocol, read_protocol, read_toml
 from flows.references import complaints
 from warehouse.catalog import build, plugin_class
@@ -18,6 +20,9 @@ RECIPES = Path(__file__).parent / "recipes"
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """What a recipe calls its corpora, features, selections and models: parts of SQL views' names and ids, so no '-'."""
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\(.*\))?$")]
+"""A name, or that of a point of a grid (`flows.grid`)."""
 
 
 class _Section(BaseModel):
@@ -124,9 +129,13 @@ class ModelEntry(_Section):
             ('teacher.hidden'), its means over aligned segments ('lld@word'), their times ('@word'), or 'text'; any of
             these of a corpus told again from the model's own ('heard:text').
         objective: loss term -> weight.
-        init: the model whose checkpoint it starts from.
+        init: the model whose checkpoint it starts from; a placed checkpoint too, for a student that can.
+        teacher: the model of the same utterances and protocol that tells it, fold by fold, what the terms 'logits' and
+            'features' of the objective read.
         encoders: the student's slot -> the checkpoint of the recipe that fills it, for a student with networks inside.
         selection: learn from these utterances only; the teacher's class is then the label.
+        select_on: the part whose loss says which epoch is kept. 'test' is what papers did that had no other part; then
+            all that comes from it is stamped test-selected.
     """
 
     student: str
@@ -136,8 +145,10 @@ class ModelEntry(_Section):
     objective: dict[str, float] = {}
     fit: dict[str, Any] = {}
     init: str | None = None
+    teacher: str | None = None
     encoders: dict[str, str] = {}
     selection: str | None = None
+    select_on: SelectOn = "dev"
     seeds: list[int] = [0]
     fields: dict[str, Any] = {}
 
@@ -147,10 +158,30 @@ class ModelEntry(_Section):
 
 
 class ReportEntry(_Section):
-    """The models whose test predictions make the tables, and sentences the reader should know."""
+    """What makes the tables.
+
+    Args:
+        models: those whose test predictions are judged. Of a grid it is the point that is best on dev.
+        averages: name -> models or grids: the mean of their logits, per fold and seed, is judged as a model is.
+        explain: those of `models`, and no grids, of which is told why they answer as they do (`models.explaining`).
+        remarks: sentences the reader should know.
+    """
 
     models: list[str]
+    averages: dict[Name, list[str]] = {}
+    explain: list[str] = []
     remarks: list[str] = []
+
+    @property
+    def names(self) -> list[str]:
+        """Whatever has rows in the tables."""
+        return [*self.models, *self.averages]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What averages are of, and the remarks."""
+        told = [f"'{name}' is the mean of the logits of {', '.join(own)}." for name, own in self.averages.items()]
+        return [*told, *self.remarks]
 
 
 class FailuresEntry(_Section):
@@ -170,15 +201,24 @@ class Recipe(_Section):
     checkpoints: dict[Name, CheckpointEntry] = {}
     features: dict[Name, FeatureEntry] = {}
     selections: dict[Name, SelectionEntry] = {}
-    models: dict[Name, ModelEntry] = {}
+    models: dict[ModelName, ModelEntry] = {}  # the points of grids among them
+    grids: dict[Name, list[Point]] = {}
     report: ReportEntry | None = None
     failures: FailuresEntry = FailuresEntry()
     text: str = ""  # the file itself, for the report
     folder: Path = Path()  # where it lies: what its protocols' paths are relative to
 
-    def protocol(self, model: str) -> Protocol:
-        """The protocol of one of its models."""
-        return read_protocol(self.models[model].protocol, self.folder)
+    def behind(self, name: str) -> list[str]:
+        """The models behind a name that a report may have: itself, a grid's points, or those of an average's members.
+        What decides who is judged is the same for all of them."""
+        if name in self.grids:
+            return [point.name for point in self.grids[name]]
+        members = self.report.averages.get(name, []) if self.report else []
+        return [model for member in members for model in self.behind(member)] or [name]
+
+    def protocol(self, name: str) -> Protocol:
+        """The protocol of one of its models, grids or averages."""
+        return read_protocol(self.models[self.behind(name)[0]].protocol, self.folder)
 
     def told_from(self, corpus: str) -> list[str]:
         """The corpora that one is told from, nearest first; none for one that is read. A circle is gone round once."""
@@ -205,7 +245,7 @@ _ENTRIES: dict[str, type[_Section]] = {
     "features": FeatureEntry, "selections": SelectionEntry, "models": ModelEntry, "report": ReportEntry,
     "failures": FailuresEntry,
 }  # fmt: skip
-_SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder"}
+_SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder", "grids"}
 _ONE = ("report", "failures")  # sections that are one table, not one per name
 
 
@@ -235,6 +275,9 @@ def read_recipe(path: Path) -> Recipe:
     """
     text, tree = read_toml(path)
     where = f"recipe '{path.stem}'"
+    grids: dict[str, list[Point]] = {}
+    if isinstance(tree.get("models"), dict):
+        tree["models"], grids = expanded(tree["models"], where)
     for section, content in tree.items():
         if section not in _SECTIONS:
             raise UnknownField(where, section, _SECTIONS)
@@ -244,7 +287,7 @@ def read_recipe(path: Path) -> Recipe:
                 raise InvalidField(where, section, "must be a table")
             for name, table in tables.items():
                 _check_entry(section, table, f"{where} [{section}{'.' if name else ''}{name}]")
-    recipe = _typed(Recipe, tree | {"text": text, "folder": path.parent}, where)
+    recipe = _typed(Recipe, tree | {"text": text, "folder": path.parent, "grids": grids}, where)
     for complaint in complaints(recipe):
         raise InvalidField(where, *complaint)
     return recipe

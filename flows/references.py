@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from flows.explained import unexplained
+from flows.reported_references import misreported, unchosen
 from flows.retold_references import mistold, untold
 from flows.sources import TEXT, TIERS, Source, aligner_of, read_source, told_source
+from flows.taught_references import mistaught, misvoted
 from models.plugin import encoder_slots
 from warehouse.catalog import build, plugin_class
 
@@ -31,6 +34,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield place, f"names the {kind} '{name}', which the recipe does not have"
 
     yield from mistold(recipe)
+    yield from unchosen(recipe)
     for name, align in recipe.align.items():
         for corpus in align.corpora:
             yield from missing("corpus", corpus, f"align.{name}.corpora")
@@ -59,9 +63,14 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield from _thresholds_of_nothing(recipe, name)
     for name, model in recipe.models.items():
         yield from _misread(recipe, name)
-        yield from missing("model", model.init, f"models.{name}.init")
+        if model.init in recipe.checkpoints:
+            yield from _not_placed(recipe, name)
+        else:
+            yield from missing("model", model.init, f"models.{name}.init")
         yield from _unfilled(recipe, name)
         yield from missing("selection", model.selection, f"models.{name}.selection")
+        yield from mistaught(recipe, name)
+        yield from misvoted(recipe, name)
         for role, text in model.inputs.items():
             told, text = told_source(text)
             source, place = read_source(text), f"models.{name}.inputs.{role}"
@@ -73,10 +82,8 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield from missing("aligner", source.aligner or None, place)
                 aligned = [told] if told else model.corpora
                 yield from ((place, problem) for problem in _unsegmented(recipe, source, aligned))
-    for name in recipe.report.models if recipe.report else []:
-        yield from missing("model", name, "report.models")
-        if not recipe.protocol(name).labels and recipe.models[name].selection is None:
-            yield "report.models", f"names '{name}', but no class is told by its protocol or by a teacher's selection"
+    yield from misreported(recipe)
+    yield from unexplained(recipe)
     yield from _uncounted(recipe)
     yield from _named_alike(recipe)
     yield from _cycles(recipe)
@@ -100,8 +107,6 @@ def _uncounted(recipe: Recipe) -> Iterator[tuple[str, str]]:
         lists |= {f"models.{name}.corpus": model.corpora, f"models.{name}.seeds": model.seeds}
     lists |= {f"align.{name}.corpora": one.corpora for name, one in recipe.align.items()}
     lists |= {f"align.{name}.train": one.train for name, one in recipe.align.items() if one.train}
-    if recipe.report:
-        lists["report.models"] = recipe.report.models
     for place, own in lists.items():
         if not own:
             yield place, "must name at least one"
@@ -166,7 +171,8 @@ def _thresholds_of_nothing(recipe: Recipe, name: str) -> Iterator[tuple[str, str
 
 
 def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
-    """Corpora of a model that are not there, or that its protocol or its selection is not made for."""
+    """Corpora of a model that are not there, or that its protocol or its selection is not made for; a part to select on
+    that its protocol does not have."""
     model = recipe.models[name]
     readers = recipe.protocol(name).readers
     for corpus in model.corpora:
@@ -176,9 +182,19 @@ def _misread(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
             made_for = " or ".join(f"'{reader}'" for reader in readers)
             problem = f"is for the reader {made_for}, but '{corpus}' is read by '{reader}'"
             yield f"models.{name}.protocol", problem
+    if model.select_on == "test" and recipe.protocol(name).test == "false":
+        yield f"models.{name}.select_on", f"is 'test', but protocol '{recipe.protocol(name).id}' has no test part"
     chosen = recipe.selections.get(model.selection or "")
     if chosen and model.corpora != [chosen.corpus]:
         yield f"models.{name}.corpus", f"must be '{chosen.corpus}', of which '{model.selection}' selects"
+
+
+def _not_placed(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
+    """A placed checkpoint to start from, for a student that starts from models only."""
+    model = recipe.models[name]
+    if not getattr(plugin_class("models.students", model.student), "begins_placed", False):
+        problem = f"names the checkpoint '{model.init}', but '{model.student}' starts from a model of the recipe only"
+        yield f"models.{name}.init", problem
 
 
 def _unfilled(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
@@ -225,8 +241,10 @@ def _cycles(recipe: Recipe) -> Iterator[tuple[str, str]]:
                     yield "feature", parts.feature
                 for corpus in model.corpora if parts.tier else ():
                     yield "aligner", aligner_of(parts, told or corpus, recipe.align)
-            if model.init:
-                yield "model", model.init
+            if model.init in recipe.models:
+                yield "model", str(model.init)
+            if model.teacher:
+                yield "model", model.teacher
             if model.selection:
                 yield "selection", model.selection
         yield from (("retold", corpus) for corpus in corpora if corpus in recipe.retold)

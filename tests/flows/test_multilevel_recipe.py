@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 
-from features.sandbox import iemocap
 from flows.line import Line
-from flows.recipe import read_recipe, recipe_path
 from models import checkpoint
 from models.students.multilevel import Multilevel
-from tests.features.tiny_bert import write_bert
-from tests.features.tiny_speech import write_speech_encoder
-from tests.flows.wholly import Wholly
-from warehouse import Artifact, Warehouse
+from tests.flows.multilevel import line_of
+from tests.flows.tabled import printed_beside, rows_of_ours
+from warehouse import Artifact
 from warehouse.lineage import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.shards import ShardReader
@@ -23,42 +18,10 @@ from warehouse.tables import read_table
 
 pytestmark = pytest.mark.slow
 
-PROTOCOL = """
-id = "three"
-title = "A session to learn from, one to choose on, one to test on"
-reader = "iemocap"
-test = "session = '1'"
-dev = "session = '2'"
-metrics = ["uar"]
-labels = { ang = "angry", exc = "happy", hap = "happy", neu = "neutral", sad = "sad" }
-"""
-SMALL = "hidden = 8\nwidth = 16\nlayers = 1\nheads = 2\nfeed_forward = 8\n"
-
-
-def small(text: str) -> str:
-    """The shipped recipe with one fit of one epoch per row, small layers and the protocol above."""
-    text = text.replace('"iemocap4-loso5:dev=random10"', '"three.toml"')
-    text = text.replace("seeds = [0, 1, 2, 3, 4]", "seeds = [0]")
-    text = text.replace('reader = "iemocap"', 'reader = "iemocap"\nsessions = [1, 2, 3]')
-    text = re.sub(r"\nlayers = \[.*\]", "\nlayers = [1, 2]", text)
-    text = text.replace('student = "multilevel"\n', f'student = "multilevel"\n{SMALL}')
-    return re.sub(r"epochs = \d+", "epochs = 1", text)
-
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    folder = tmp_path_factory.mktemp("multilevel")
-    iemocap.write(folder / "raw", [one for one in iemocap.plan(0, 0.1) if one.session < 4], 0, lambda: None)
-    (folder / "multilevel.toml").write_text(small(recipe_path("multilevel").read_text(encoding="utf-8")), "utf-8")
-    (folder / "three.toml").write_text(PROTOCOL, encoding="utf-8")
-    recipe = read_recipe(folder / "multilevel.toml")
-    roots = {"iemocap": folder / "raw"} | {f"checkpoints/{name}": folder / name for name in recipe.checkpoints}
-    write_speech_encoder(folder / "wav2vec2", "wav2vec2")
-    write_bert(folder / "bert", "BertModel")
-    warehouse = Warehouse(folder / "lake", create=True)
-    made = Line(recipe, warehouse, roots, Wholly(warehouse))
-    made.run()
-    return made
+    return line_of("multilevel", tmp_path_factory.mktemp("multilevel"))
 
 
 def arrays(shards: list[Artifact]) -> dict[str, np.ndarray]:
@@ -69,7 +32,8 @@ def arrays(shards: list[Artifact]) -> dict[str, np.ndarray]:
 def test_every_row_ends_in_the_report_and_all_are_tested_on_the_same_utterances(line: Line) -> None:
     assert line.recipe.report is not None and set(line.recipe.report.models) == set(line.recipe.models)
     tested = set()
-    for name in line.recipe.report.models:
+    assert line.recipe.report.names[-1] == "combined"
+    for name in line.recipe.report.names:
         [(_, predicted)] = line.predictions(name)
         rows = read_table(predicted.path("predictions.parquet"), PREDICTIONS).to_pylist()
         tested.add(tuple(row["utterance_id"] for row in rows if row["part"] == "test"))
@@ -101,3 +65,10 @@ def test_segments_are_means_of_the_frames_they_lie_in(line: Line) -> None:
         for role in ("phones", "syllables", "words"):
             means = shards[role][name]
             assert (low - 1e-3 <= means).all() and (means <= high + 1e-3).all()
+
+
+def test_the_papers_tables_have_our_rows_beside_theirs(line: Line) -> None:
+    found = rows_of_ours(line)
+    assert {name: len(models) for name, models in found.items()} == {"zhao-1": 10, "zhao-2": 8, "zhao-3": 4}
+    assert "combined" in found["zhao-3"]
+    assert {row["model"] for row in printed_beside(line)} == set.union(*found.values())

@@ -1,0 +1,91 @@
+"""A small lake in which grids and an average were run: clips of two classes, told apart by sound and by words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from flows.line import Line
+from flows.recipe import read_recipe
+from tests.flows.wholly import Wholly
+from warehouse import Warehouse
+
+RECIPE = """
+name = "swept"
+title = "Two grids and their mean"
+
+[corpora.clips]
+reader = "table"
+file = "clips.csv"
+
+[features.vector]
+extractor = "opensmile"
+corpora = ["clips"]
+feature_set = "eGeMAPSv02"
+level = "functionals"
+
+[models.sound]
+student = "linear"
+corpus = "clips"
+protocol = "calm2.toml"
+inputs = { vector = "vector" }
+
+[models.sound.grid]
+inverse_strength = [0.1, 1, 10]
+
+[models.words]
+student = "text_encoder"
+task = "classify"
+vocabulary_size = 100
+layers = 1
+width = 16
+heads = 1
+dropout = 0.0
+corpus = "clips"
+protocol = "calm2.toml"
+inputs = { text = "text" }
+objective = { label = 1.0 }
+fit = { epochs = 12, batch_frames = 12 }
+
+[models.words.grid]
+"fit.learning_rate" = [1e-9, 0.01]
+
+[report]
+models = ["words", "sound"]
+averages = { both = ["words", "sound"] }
+remarks = ["Nobody feels anything here."]
+"""
+PROTOCOL = """
+id = "calm2"
+reader = "table"
+title = "Two classes, a speaker to choose on, a speaker to test on"
+folds = "speaker_id"
+test = "speaker_id = $fold"
+dev = "speaker_id = $next"
+metrics = ["uar", "accuracy"]
+[labels]
+calm = "calm"
+loud = "loud"
+"""
+WORDS = {"calm": "sleep tea snow", "loud": "run fire drum"}
+
+
+def swept_line(folder: Path, text: str = RECIPE) -> Line:
+    """The line of a recipe over the clips, run wholly in this process."""
+    root = folder / "clips"
+    root.mkdir(parents=True)
+    lines, rng = ["path,text,speaker,label"], np.random.default_rng(0)
+    for number in range(18):
+        label, speaker = ("calm", "loud")[number % 2], "abc"[number // 6]
+        sound = rng.normal(size=8000) * {"calm": 0.01, "loud": 0.2}[label]
+        soundfile.write(root / f"{number}.wav", sound.astype(np.float32), 16_000)
+        lines.append(f"{number}.wav,{WORDS[label]} {'again ' * (number % 3)},{speaker},{label}")
+    (root / "clips.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "calm2.toml").write_text(PROTOCOL, encoding="utf-8")
+    (folder / "swept.toml").write_text(text, encoding="utf-8")
+    warehouse = Warehouse(folder / "lake", create=True)
+    line = Line(read_recipe(folder / "swept.toml"), warehouse, {"clips": root}, Wholly(warehouse))
+    line.run()
+    return line
