@@ -30,6 +30,8 @@ class Batch:
         lengths: valid steps of each utterance, int64 [B], for the arrays with steps.
         texts: role -> [B] strings.
         labels: positions in the classes, int64 [B], NO_LABEL where there is none.
+        targets: where a fit has soft labels, the shares of the votes, float32 [B, n_classes]; a row of zeros where
+            there is neither vote nor label.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +39,7 @@ class Batch:
     lengths: Mapping[str, Tensor]
     texts: Mapping[str, tuple[str, ...]]
     labels: Tensor
+    targets: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,7 +51,8 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         arrays = {role: array.to(device) for role, array in self.arrays.items()}
         lengths = {role: length.to(device) for role, length in self.lengths.items()}
-        return Batch(self.ids, arrays, lengths, self.texts, self.labels.to(device))
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.ids, arrays, lengths, self.texts, self.labels.to(device), targets)
 
 
 def step_mask(lengths: Tensor, n_steps: int) -> Tensor:
@@ -67,11 +71,13 @@ def collate(
     texts: Mapping[str, Sequence[str]],
     labels: Sequence[int],
     waves: Collection[str] = (),
+    targets: Sequence[np.ndarray] | None = None,
 ) -> Batch:
     """Puts utterances together.
 
     Args:
         waves: the roles that are sound, [n_samples, 1], which is in [-1, 1] where it is int16 as elsewhere.
+        targets: shares of the classes, float32 [n_classes] each.
 
     Raises:
         ShapeDiffers: two arrays of a role differ in an axis that is not its steps.
@@ -82,8 +88,9 @@ def collate(
         if several[0].ndim > 1:
             lengths[role] = torch.tensor([array.shape[-2] for array in several])
     return Batch(
-        tuple(ids), padded, lengths, {role: tuple(several) for role, several in texts.items()}, torch.tensor(labels)
-    )
+        tuple(ids), padded, lengths, {role: tuple(several) for role, several in texts.items()}, torch.tensor(labels),
+        None if targets is None else torch.from_numpy(np.stack(targets)),
+    )  # fmt: skip
 
 
 def _pad(role: str, several: Sequence[np.ndarray], is_wave: bool) -> Tensor:

@@ -63,6 +63,18 @@ def feature_distillation(teacher: Tensor, aligned: Tensor, teacher_mask: Tensor)
     return (per_token.sum(dim=1) / teacher_mask.sum(dim=1).clamp(min=1)).mean()
 
 
+def vector_distillation(teacher: Tensor, projected: Tensor) -> Tensor:
+    """Mean squared error of one vector per utterance: the mean over dimensions, then over utterances.
+
+    Args:
+        teacher, projected: [B, dim].
+
+    Source: Romero et al. 2015, eq. 3, whose squared norm is not divided by its size; ours is, so that the weight keeps
+    its meaning whatever the teacher's width.
+    """
+    return (teacher - at_least_float32(projected)).square().mean()
+
+
 def cross_entropy(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
@@ -85,20 +97,26 @@ def cross_entropy(
     return total / (labels != NO_LABEL).sum().clamp(min=1)
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def soft_cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy to probabilities, as several raters' votes give them: - Σ_c w_c q_c log p_c, summed over rows
     and divided by their number. A row of zeros, for which nobody voted, does not count; 0 where no row counts.
 
-    Equal to `cross_entropy` where every row has all its votes on one class.
+    With smoothing ε each share q becomes (1 - ε) q + ε / n_classes. Equal to `cross_entropy` where every row has all
+    its votes on one class.
 
     Args:
         logits: [N, n_classes].
         targets: q, [N, n_classes]; rows with the sum 1 or 0.
         class_weights: w, [n_classes]; 1 where there are none.
     """
+    counts = targets.any(dim=-1)
+    if smoothing:
+        targets = ((1 - smoothing) * targets + smoothing / targets.shape[-1]) * counts[:, None]
     weighted = targets if class_weights is None else targets * class_weights
     log_p = functional.log_softmax(at_least_float32(logits), dim=-1).masked_fill(weighted == 0, 0.0)
-    return -(weighted * log_p).sum() / targets.any(dim=-1).sum().clamp(min=1)
+    return -(weighted * log_p).sum() / counts.sum().clamp(min=1)
 
 
 def balanced_weights(labels: Tensor, n_classes: int) -> Tensor:

@@ -52,9 +52,32 @@ class Network(nn.Module):
         if fit.class_weights == "balanced":
             self.class_weights = losses.balanced_weights(torch.tensor([*labels]), n_classes)
 
-    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The term 'label' of every student: cross-entropy, with the class weights and the smoothing of the fit."""
-        return losses.cross_entropy(logits, labels, self.class_weights, self.label_smoothing)
+    def label_loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The term 'label' of every student: cross-entropy to the labels, or where a fit has soft labels to the shares
+        of the votes, with the class weights and the smoothing of the fit."""
+        if batch.targets is not None:
+            return losses.soft_cross_entropy(logits, batch.targets, self.class_weights, self.label_smoothing)
+        return losses.cross_entropy(logits, batch.labels, self.class_weights, self.label_smoothing)
+
+    def last_layers(self) -> Sequence[nn.Linear]:
+        """The linear layers that give the logits, all of them or those that are added up; () where there is none."""
+        return ()
+
+    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Logits, [B, n_classes], and what the last layers are given for them, side by side: [B, width]; None
+        where there is no such layer."""
+        layers, given = self.last_layers(), dict[nn.Module, Tensor]()
+
+        def see(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+            given[layer] = arguments[0]
+
+        hooks = [layer.register_forward_pre_hook(see) for layer in layers]
+        try:
+            logits = self(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return logits, torch.cat([given[layer] for layer in layers], dim=-1) if layers else None
 
     def save(self, folder: Path) -> None:
         """Writes the files of the checkpoint."""
@@ -63,3 +86,9 @@ class Network(nn.Module):
     def load(self, folder: Path) -> None:
         """Reads what `save` of the same student, shapes and classes wrote."""
         load_weights(self, folder)
+
+
+def reaching(loss: Tensor, *modules: nn.Module) -> Tensor:
+    """The same loss, with a gradient of 0 for the weights of modules that it does not depend on: several processes wait
+    until every weight has one."""
+    return loss + 0.0 * sum(weight.sum() for module in modules for weight in module.parameters())

@@ -13,13 +13,21 @@ from warehouse.artifact import Request
 from warehouse.errors import InvalidField, RoleMissing, UnknownField, VersionDiffers
 
 ROOM = "models.students"
-VERSION = 1
+VERSION = 2
 """Of `models.predict`."""
 
-LOOP = 2
+LOOP = 3
 """Of what all students share (streams, losses, the training loop), raised when the same fit gives other weights."""
 
 PREDICT = "models.predict"
+TEACH = "models.teach"
+TEACH_VERSION = 1
+EXPLAIN = "models.explaining"
+EXPLAIN_VERSION = 1
+
+TEACHER_TERMS: Mapping[str, tuple[str, ...]] = {"logits": ("teacher_logits",), "features": ("teacher_pooled",)}
+"""The loss terms by which any fitted model teaches any student, with the role that each reads."""
+
 SHARDS = "shards:"
 ENCODER = "encoder:"
 
@@ -50,6 +58,10 @@ class Fit:
         class_weights: of the term 'label': 'balanced' lets an utterance count inversely to its class's share of the
             training part; on average it counts once. The losses of the dev part are the same function, with the same
             weights and smoothing: what is minimised decides which epoch is kept.
+        soft_labels: of the term 'label': what is asked for is each class's share of the raters' votes, and the label
+            where nobody voted for a class, in the training and the dev part. Smoothing spreads the shares, a class's
+            weight multiplies its share, and the balanced weights are those of the labels.
+        teacher_temperature: of the term 'logits' of any student, by which both sides' logits are divided.
     """
 
     epochs: int
@@ -67,6 +79,8 @@ class Fit:
     accumulate: int = 1
     label_smoothing: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
+    soft_labels: bool = False
+    teacher_temperature: float = 2.0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_frames", "accumulate", "plateau"):
@@ -80,6 +94,13 @@ class Fit:
             raise InvalidField("fit", "decay", f"is {self.decay}, but must be above 0 and at most 1")
         if not 0 <= self.label_smoothing < 1:
             raise InvalidField("fit", "label_smoothing", f"is {self.label_smoothing}, but must be in [0, 1)")
+        if self.teacher_temperature <= 0:
+            raise InvalidField("fit", "teacher_temperature", f"is {self.teacher_temperature}, but must be above 0")
+
+
+_LATER = ("soft_labels", "teacher_temperature")
+"""Settings of `Fit` that a request names only where they are not the default, so that fits made before there were these
+stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +127,13 @@ def fit_request(
     split: str,
     init: str | None = None,
     encoders: Mapping[str, str] | None = None,
+    votes: str | None = None,
 ) -> Request:
     """The order of one checkpoint.
 
     The roles that neither the student nor a term of the objective needs are left out, as are `fit` and `objective`
-    where the student is solved in closed form, so they cannot cause a second fit. The student's own fields all count.
+    where the student is solved in closed form, and `votes` where no soft labels are wanted, so they cannot cause a
+    second fit. The student's own fields all count.
 
     Args:
         student: file name of the student.
@@ -122,6 +145,7 @@ def fit_request(
         split: digest of the split.
         init: digest of a checkpoint to start from.
         encoders: slot -> digest of the record of a placed checkpoint, for a student with such slots.
+        votes: digest of the raters' votes, which soft labels are made of.
 
     Raises:
         UnknownName, UnknownField, InvalidField, RoleMissing.
@@ -138,7 +162,7 @@ def fit_request(
     settings = _settings(fit or {}, weights) if plugin.terms else None
     params = {
         "student": plain_fields(plugin),
-        "fit": plain_fields(settings) if settings else {},
+        "fit": _written(settings) if settings else {},
         "objective": weights,
         "classes": list(classes),
         "seed": seed,
@@ -147,6 +171,8 @@ def fit_request(
     inputs = _inputs(step, _roles(step, plugin, weights), shards, split)
     if init is not None:
         inputs["init"] = (init,)
+    if settings and settings.soft_labels:
+        inputs["votes"] = (_voted(votes),)
     given = encoders or {}
     check_slots(plugin, given, f"student '{student}'")
     inputs |= {ENCODER + slot: (given[slot],) for slot in encoder_slots(plugin)}
@@ -186,6 +212,41 @@ def predict_request(
     return Request("predictions", PREDICT, VERSION, {"parts": list(parts)}, {"checkpoint": (checkpoint,)} | inputs)
 
 
+def teach_request(
+    student: str, fields: Mapping[str, Any], checkpoint: str, role: str, *, shards: Mapping[str, Sequence[str]],
+    split: str,
+) -> Request:  # fmt: skip
+    """The order of one shard: what a fitted model answers to the utterances of a split that are learned from or chosen
+    on, never to those of its test part; shards that the model does not need are left out.
+
+    Args:
+        student, fields: as in the request of its fit.
+        role: 'teacher_logits', or 'teacher_pooled' for what its last layers are given.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField, RoleMissing.
+    """
+    plugin: Student = catalog.build(ROOM, student, fields, f"student '{student}'")
+    inputs = _inputs(f"students.{student}", dict.fromkeys(plugin.inputs, "to teach"), shards, split)
+    return Request("shards", TEACH, TEACH_VERSION, {"source": {"role": role}}, {"checkpoint": (checkpoint,)} | inputs)
+
+
+def explain_request(
+    student: str, fields: Mapping[str, Any], checkpoint: str, *, shards: Mapping[str, Sequence[str]], split: str
+) -> Request:
+    """The order of what can be said of why a fitted model answers as it does to the test part of a split.
+
+    Args:
+        student, fields: as in the request of its fit.
+
+    Raises:
+        UnknownName, UnknownField, InvalidField, RoleMissing.
+    """
+    plugin: Student = catalog.build(ROOM, student, fields, f"student '{student}'")
+    inputs = _inputs(f"students.{student}", dict.fromkeys(plugin.inputs, "to explain"), shards, split)
+    return Request("explanations", EXPLAIN, EXPLAIN_VERSION, {}, {"checkpoint": (checkpoint,)} | inputs)
+
+
 def read_fit(request: Request) -> FitOrder:
     """Reads a fit request that may come from anywhere.
 
@@ -201,6 +262,8 @@ def read_fit(request: Request) -> FitOrder:
             raise RoleMissing(request.step, role, why, shard_roles(request))
     check_slots(student, encoder_digests(request), f"'{request.step}'")
     fit = _settings(params["fit"], params["objective"]) if student.terms else None
+    if fit and fit.soft_labels:
+        _voted(*request.inputs.get("votes", (None,)))
     return FitOrder(request.step, student, fit, params["objective"], tuple(params["classes"]), params["seed"])
 
 
@@ -230,23 +293,44 @@ def encoder_digests(request: Request) -> dict[str, str]:
 def _settings(fields: Mapping[str, Any], objective: Mapping[str, float]) -> Fit:
     """The settings of a fit, all of which change something under this objective."""
     fit: Fit = catalog.filled(Fit, fields, "fit")
-    for name in ("label_smoothing", "class_weights"):
+    of_terms = {"label_smoothing": "label", "class_weights": "label", "soft_labels": "label",
+                "teacher_temperature": "logits"}  # fmt: skip
+    for name, term in of_terms.items():
         value = getattr(fit, name)
-        if "label" not in objective and value not in (0, "none"):
-            raise InvalidField("fit", name, f"is {value!r}, but the objective has no term 'label'")
+        if term not in objective and value != Fit.__dataclass_fields__[name].default:
+            raise InvalidField("fit", name, f"is {value!r}, but the objective has no term '{term}'")
     return fit
+
+
+def _written(fit: Fit) -> dict[str, Any]:
+    """The settings of a fit as its request has them."""
+    default = {name: Fit.__dataclass_fields__[name].default for name in _LATER}
+    return {name: value for name, value in plain_fields(fit).items() if name not in default or value != default[name]}
+
+
+def _voted(votes: str | None) -> str:
+    if votes is None:
+        raise InvalidField("fit", "soft_labels", "is true, but the raters' votes are not among the inputs ('votes')")
+    return votes
+
+
+def terms_of(student: Student) -> dict[str, tuple[str, ...]]:
+    """All loss terms of a student, with the further roles that each reads: those by which any model teaches it, and its
+    own, which stand where both have the same name. A student that is solved in closed form has none."""
+    return {**TEACHER_TERMS, **student.terms} if student.terms else {}
 
 
 def _roles(step: str, student: Student, objective: Mapping[str, float]) -> dict[str, str]:
     """The roles a fit reads, each with the reason."""
+    terms = terms_of(student)
     for term in objective:
-        if term not in student.terms:
-            raise UnknownField(f"the objective of '{step}'", term, student.terms)
+        if term not in terms:
+            raise UnknownField(f"the objective of '{step}'", term, terms)
     if student.terms and not objective:
         raise InvalidField(f"the objective of '{step}'", min(student.terms), "or another must have a weight")
     why = dict.fromkeys(student.inputs, "to predict")
     for term in objective:
-        why |= dict.fromkeys(student.terms[term], f"for the term '{term}'")
+        why |= dict.fromkeys(terms[term], f"for the term '{term}'")
     return why
 
 

@@ -10,18 +10,26 @@ import numpy as np
 
 from models.batch import NO_LABEL, Batch, collate
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
-from warehouse.schema import SPLIT
+from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table
 
 
 def read_split(path: Path) -> dict[str, dict[str, str | None]]:
-    """part -> utterance id -> label, ids in order."""
+    """part -> utterance id -> label, ids in order. The test part has none: see `schema.SPLIT`."""
     table = read_table(path, SPLIT).sort_by("utterance_id").to_pydict()
     parts: dict[str, dict[str, str | None]] = {}
     for utterance_id, part, label in zip(*(table[name] for name in SPLIT.names), strict=True):
         parts.setdefault(part, {})[utterance_id] = label
     return parts
+
+
+def read_votes(path: Path) -> dict[str, dict[str, int]]:
+    """utterance id -> class -> how many raters named it."""
+    votes: dict[str, dict[str, int]] = {}
+    for row in read_table(path, VOTES).to_pylist():
+        votes.setdefault(row["utterance_id"], {})[row["label"]] = row["n_votes"]
+    return votes
 
 
 RATE_HZ = 16_000
@@ -76,6 +84,7 @@ class Stream:
         classes: label -> its position; a label that is not among them is an error. () reads no labels.
         batch_frames: steps of the first role that a batch may hold, padding counted.
         waves: the roles that are sound.
+        votes: as `read_votes` gives them; then batches have targets.
 
     Raises:
         RowsMissing: an utterance is in no shard of some role.
@@ -91,6 +100,7 @@ class Stream:
         classes: Sequence[str],
         batch_frames: int,
         waves: Collection[str] = (),
+        votes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         self.fields = [Field(role, folders, role in waves) for role, folders in shards.items()]
         self.ids = sorted(labels)
@@ -99,6 +109,7 @@ class Stream:
             if missing:
                 raise RowsMissing(f"shards of '{field.role}' for part '{part}'", len(missing), missing[0])
         self.labels = {utterance_id: _position(labels[utterance_id], classes) for utterance_id in self.ids}
+        self._votes, self._classes = votes, classes
         self._n_steps = {utterance_id: self.fields[0].n_steps(utterance_id) for utterance_id in self.ids}
         self._batch_frames = batch_frames
 
@@ -113,13 +124,6 @@ class Stream:
     def n_steps(self, groups: Sequence[Sequence[str]]) -> int:
         """Steps of the first role in some groups of ids, padding not counted."""
         return sum(self._n_steps[utterance_id] for group in groups for utterance_id in group)
-
-    def pace(self, groups: Sequence[Sequence[str]], lasted_s: float) -> str:
-        """How fast some groups of ids were worked through, for the reader."""
-        speed = self.n_steps(groups) / max(lasted_s, 1e-9)
-        if self.fields[0].is_wave:
-            return f"{speed / RATE_HZ:.3g} s of sound per second"
-        return f"{speed:.3g} steps of '{self.fields[0].role}' per second"
 
     def shuffled(self, seed: int, epoch: int) -> list[list[str]]:
         """The ids of every batch of one epoch: utterances of about the same length together, in an order that
@@ -146,7 +150,21 @@ class Stream:
                     else:
                         arrays.setdefault(field.role, []).append(value)
             waves = [field.role for field in self.fields if field.is_wave]
-            yield collate(group, arrays, texts, [self.labels[utterance_id] for utterance_id in group], waves)
+            labels = [self.labels[utterance_id] for utterance_id in group]
+            yield collate(group, arrays, texts, labels, waves, self._targets(group))
+
+    def _targets(self, group: Sequence[str]) -> list[np.ndarray] | None:
+        """Each class's share of the votes; where there are none, the label has all."""
+        if self._votes is None:
+            return None
+        targets = []
+        for utterance_id in group:
+            own, label = self._votes.get(utterance_id, {}), self.labels[utterance_id]
+            counts = np.array([own.get(name, 0) for name in self._classes], np.float32)
+            if not counts.any() and label != NO_LABEL:
+                counts[label] = 1
+            targets.append(counts / max(counts.sum(), 1))
+        return targets
 
     def _pack(self, order: Sequence[str]) -> list[list[str]]:
         groups: list[list[str]] = []

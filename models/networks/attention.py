@@ -78,15 +78,33 @@ class TransformerLayer(nn.Module):
         x = self.norms[0](x + self.dropout(self._attention(x, mask, context)))
         return self.norms[1](x + self.dropout(self._feed_forward(x)))
 
+    def weights(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
+        """How each step of x attends to the steps of the context, mean over the heads: [B, T, S], rows of sum 1.
+
+        Args:
+            mask: bool [B, S]; each row must have a valid step.
+        """
+        if self.pre_norm:
+            x, context = self.norms[0](x), self.norms[0](context)
+        query, key, _ = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self._projected(x, context))
+        scale = 1 / math.sqrt(query.shape[-1]) if self.scale is None else self.scale
+        scores = query @ key.transpose(-2, -1) * scale
+        return scores.masked_fill(~mask[:, None, None, :], -torch.inf).softmax(dim=-1).mean(dim=1)
+
     def _attention(self, x: Tensor, mask: Tensor, context: Tensor | None) -> Tensor:
+        query, key, value = self._projected(x, context)
+        return self.joined(attend(query, key, value, mask, self.heads, self.scale))
+
+    def _projected(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, the heads side by side."""
         if context is None:
             query, key, value = self.query_key_value(x).chunk(3, dim=-1)
-        else:
-            width = x.shape[-1]
-            weight, bias = self.query_key_value.weight, self.query_key_value.bias
-            query = functional.linear(x, weight[:width], bias[:width])
-            key, value = functional.linear(context, weight[width:], bias[width:]).chunk(2, dim=-1)
-        return self.joined(attend(query, key, value, mask, self.heads, self.scale))
+            return query, key, value
+        width = x.shape[-1]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = functional.linear(x, weight[:width], bias[:width])
+        key, value = functional.linear(context, weight[width:], bias[width:]).chunk(2, dim=-1)
+        return query, key, value
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.narrow(self.widen(x).relu())

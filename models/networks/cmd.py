@@ -13,7 +13,7 @@ from models import losses
 from models.batch import Batch
 from models.contrastive import nt_xent
 from models.encoders import load_encoder, load_tokenizer
-from models.network import Network
+from models.network import Network, reaching
 from models.networks.attention import TransformerLayer
 from models.networks.encoder_blocks import SpeechFrontEnd, tokenized
 from models.networks.fusion import CoAttention
@@ -84,16 +84,20 @@ class CmdNetwork(Network):
         """Logits, [B, n_classes]: the logarithm of the streams' mean probability. Source: algorithm 3, lines 7-11."""
         return self._average(self.logits(self.context(batch)))
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        heads: Any = self.heads.values()
+        return [head[-1] for head in heads]
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
         """'distill' and 'label', those of them that are asked for."""
         context = self.context(batch)
         found = {}
         if "distill" in terms:
             each = [self._contrast(batch, stream, *steps) for stream, steps in context.items()]
-            untouched = [] if "label" in terms else [weight.sum() for weight in self.heads.parameters()]
-            found["distill"] = torch.stack(each).sum() + 0.0 * sum(untouched)  # or several processes wait for them
+            total = torch.stack(each).sum()
+            found["distill"] = total if "label" in terms else reaching(total, self.heads)
         if "label" in terms:
-            found["label"] = self.label_loss(self._average(self.logits(context)), batch.labels)
+            found["label"] = self.label_loss(self._average(self.logits(context)), batch)
         return found
 
     def context(self, batch: Batch) -> Streams:

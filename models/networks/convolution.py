@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,15 +32,19 @@ class MaskedConvolution(nn.Module):
         x = self.convolution(x.masked_fill(~mask[:, None, :], 0.0)).transpose(1, 2)
         lengths = (lengths - 1) // self.stride + 1
         mask = step_mask(lengths, x.shape[1])
+        if torch.compiler.is_exporting():  # the shape of nothing may depend on the mask there
+            x = self._running(x.transpose(1, 2)).relu()
+            return x.masked_fill(~mask[:, None, :], 0.0), lengths, mask
         valid = self._normalise(x[mask]).relu()  # [n_valid, after]: padding never enters the statistics
         x = x.new_zeros(x.shape, dtype=valid.dtype)
         x[mask] = valid
         return x.transpose(1, 2), lengths, mask
 
     def _normalise(self, steps: Tensor) -> Tensor:
+        return self.norm(steps) if len(steps) > 1 else self._running(steps)
+
+    def _running(self, steps: Tensor) -> Tensor:
         norm = self.norm
-        if len(steps) > 1:
-            return norm(steps)
         return functional.batch_norm(
             steps, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
         )

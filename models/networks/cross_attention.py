@@ -71,8 +71,11 @@ class CrossAttentionNetwork(Network):
             streams = [(self.cma_1(h_a, text_mask, h_t), audio_mask), (self.cma_2(h_t, audio_mask, h_a), text_mask)]
         return self.classify(torch.cat([masked_statistics(x, mask) for x, mask in streams], dim=-1))
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return (self.classify,)
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
-        return {"label": self.label_loss(self(batch), batch.labels)}
+        return {"label": self.label_loss(self(batch), batch)}
 
     def _audio_states(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.student.trained:

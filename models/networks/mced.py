@@ -14,7 +14,7 @@ from torch.nn import functional
 from models import losses
 from models.batch import Batch, step_mask
 from models.checkpoint import read_card
-from models.network import Network
+from models.network import Network, reaching
 from models.networks.attention import TransformerLayer, sinusoids
 from models.networks.convolution import MaskedConvolution
 from models.networks.pools import masked_max
@@ -86,19 +86,25 @@ class MultiLevelStudent(Network):
         states, valid = self._hidden(batch)
         return self._classify(states[-1], valid)
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return (self.outer,)
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
         """'response', 'feature' and 'label', those of them that are asked for."""
         states, valid = self._hidden(batch)
         found = {}
         if "feature" in terms:
             found["feature"] = self._feature(batch, states, valid)
+            if not {"response", "label"} & set(terms):
+                above = self.layers[max(self.student.student_layers) :]
+                found["feature"] = reaching(found["feature"], above, self.inner, self.outer)
         if "response" in terms or "label" in terms:
             logits = self._classify(states[-1], valid)
             if "response" in terms:
                 teacher = batch.arrays["teacher_logits"]
                 found["response"] = losses.response_distillation(logits, teacher, self.student.temperature)
             if "label" in terms:
-                found["label"] = self.label_loss(logits, batch.labels)
+                found["label"] = self.label_loss(logits, batch)
         return {term: found[term] for term in terms}
 
     def _hidden(self, batch: Batch) -> tuple[list[Tensor], Tensor]:
@@ -120,8 +126,9 @@ class MultiLevelStudent(Network):
         """Frames [B, T, dim] with zeros, the average frame, where there is no valid one; and lengths."""
         x = (batch.arrays["speech"] - self.mean) / self.scale
         x = x * batch.mask("speech")[..., None]
-        missing = max(0, self.student.min_frames - x.shape[1])
-        return functional.pad(x, (0, 0, 0, missing)), batch.lengths["speech"].clamp(min=self.student.min_frames)
+        least = self.student.min_frames
+        missing = least if torch.compiler.is_exporting() else max(0, least - x.shape[1])  # there T is not known
+        return functional.pad(x, (0, 0, 0, missing)), batch.lengths["speech"].clamp(min=least)
 
     def _classify(self, state: Tensor, valid: Tensor) -> Tensor:
         return self.outer(self.dropout(self.inner(masked_max(state, valid)).relu()))

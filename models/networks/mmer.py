@@ -84,13 +84,16 @@ class MmerNetwork(Network):
         """Source: eq. 3, without the softmax."""
         return self._logits(self._pooled(self._streams(batch, OWN)))
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return (self.classify,)
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
         """'label', 'ctc', 'supervised' and 'augmented', those of them that are asked for."""
         streams = self._streams(batch, OWN)
         pooled = self._pooled(streams)
         found = {}
         if "label" in terms:
-            found["label"] = self.label_loss(self._logits(pooled), batch.labels)
+            found["label"] = self.label_loss(self._logits(pooled), batch)
         if "ctc" in terms:
             found["ctc"] = self._spelling(batch, *streams["audio"])
         if "supervised" in terms:

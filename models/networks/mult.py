@@ -64,8 +64,11 @@ class MultNetwork(Network):
         h = torch.cat(pooled, dim=-1)
         return self.classify(h + self.outer(self.dropout(self.inner(h).relu())))
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return (self.classify,)
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
-        return {"label": self.label_loss(self(batch), batch.labels)}
+        return {"label": self.label_loss(self(batch), batch)}
 
     def _pool(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.student.pooling == "mean":

@@ -51,8 +51,11 @@ class MultilevelNetwork(Network):
         logits: Tensor = self.fusion({role: states(batch) for role, states in self.states.items()})
         return logits
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return [layer for name, layer in self.fusion.named_modules() if name.split(".")[-1] == "classify"]
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
-        return {"label": self.label_loss(self(batch), batch.labels)}
+        return {"label": self.label_loss(self(batch), batch)}
 
 
 # -- fusions: role -> stream, to logits [B, n_classes] -------------------------------------------------------------

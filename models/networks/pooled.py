@@ -46,5 +46,8 @@ class PooledNetwork(Network):
             h = self.dropout(self.inner(h).relu())
         return self.classify(h)
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        return (self.classify,)
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
-        return {"label": self.label_loss(self(batch), batch.labels)}
+        return {"label": self.label_loss(self(batch), batch)}

@@ -81,6 +81,12 @@ class TextNetwork(Network):
         tokens = self._tokens(batch)
         return self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits
 
+    def last_layers(self) -> Sequence[nn.Linear]:
+        """The one before the classes; whatever the architecture, it is the last."""
+        if self.student.task == "mlm":
+            return ()
+        return [layer for layer in self.model.modules() if isinstance(layer, nn.Linear)][-1:]
+
     def losses(self, batch: Batch, terms: Sequence[str]) -> dict[str, Tensor]:
         """The one term of the task.
 
@@ -92,7 +98,7 @@ class TextNetwork(Network):
             problem = f"is '{self.student.task}', whose one term is '{own}', but the objective has: {', '.join(terms)}"
             raise InvalidField("student 'text_encoder'", "task", problem)
         if own == "label":
-            return {"label": self.label_loss(self(batch), batch.labels)}
+            return {"label": self.label_loss(self(batch), batch)}
         tokens = self._tokens(batch)
         shown, wanted = self._masked(batch.ids, tokens["input_ids"], tokens["special_tokens_mask"].bool())
         logits = self.model(input_ids=shown, attention_mask=tokens["attention_mask"]).logits

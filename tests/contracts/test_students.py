@@ -118,6 +118,11 @@ def test_its_label_loss_is_weighed_as_the_fit_says(lake: TinyLake, name: str, ch
     batch = batch_of(lake, _student(name).inputs)
     with torch.inference_mode():
         plain = network.losses(batch, ["label"])["label"]
+        sure = torch.nn.functional.one_hot(batch.labels, len(CLASSES)).float()
+        soft = network.losses(dataclasses.replace(batch, targets=sure), ["label"])["label"]
+        torch.testing.assert_close(soft, plain, msg="raters who agree are the label")
+        first = torch.eye(len(CLASSES))[[0] * len(batch)]
+        assert not torch.equal(network.losses(dataclasses.replace(batch, targets=first), ["label"])["label"], soft)
         network.class_weights = torch.full((len(CLASSES),), 2.0)
         torch.testing.assert_close(network.losses(batch, ["label"])["label"], 2 * plain, msg="not Network.label_loss")
 

@@ -120,3 +120,19 @@ def test_positions_are_sines_and_cosines() -> None:
             angle = torch.tensor(step / 10_000 ** (2 * i / 6), dtype=torch.float64)
             torch.testing.assert_close(found[step, 2 * i], angle.sin(), rtol=0, atol=1e-6)
             torch.testing.assert_close(found[step, 2 * i + 1], angle.cos(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("pre_norm", "scale"), KINDS)
+def test_the_weights_that_a_layer_tells_are_those_it_attends_with(pre_norm: bool, scale: float | None) -> None:
+    """With one head, what is attended to is the weighted sum of the values; nothing falls on padding."""
+    torch.manual_seed(0)
+    layer = shaken(TransformerLayer(4, 1, 5, 0.0, pre_norm, scale))
+    x, context, mask = draw(2, 3, 4, seed=1), draw(2, 5, 4, seed=2), mask_of([5, 2], 5)
+    weights = layer.weights(x, mask, context)
+    assert weights.shape == (2, 3, 5) and not weights[1, :, 2:].any()
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 3, dtype=torch.float64))
+    normed = [layer.norms[0](one) if pre_norm else one for one in (x, context)]
+    query, key, value = layer._projected(*normed)
+    torch.testing.assert_close(weights @ value, attend(query, key, value, mask, 1, scale))
+    heads = shaken(TransformerLayer(4, 2, 5, 0.0, pre_norm, scale)).weights(x, mask, context)
+    torch.testing.assert_close(heads.sum(dim=-1), torch.ones(2, 3, dtype=torch.float64))

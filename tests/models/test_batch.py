@@ -48,6 +48,15 @@ def test_padding_is_zeros_behind_what_was_there(lengths: list[int], before: tupl
         np.testing.assert_array_equal(row, np.pad(array, behind).astype(np.float32), strict=True)
 
 
+def test_shares_of_votes_stand_side_by_side_and_move_along() -> None:
+    shares = [np.array([0.25, 0.75], np.float32), np.array([0, 0], np.float32)]
+    batch = collate(["a", "b"], {"x": [np.ones(1), np.ones(1)]}, {}, [1, -100], targets=shares)
+    assert batch.targets is not None and batch.targets.tolist() == [[0.25, 0.75], [0.0, 0.0]]
+    moved = batch.to("meta")
+    assert moved.targets is not None and moved.targets.is_meta and moved.labels.is_meta
+    assert collate(["a"], {"x": [np.ones(1)]}, {}, [1]).to("meta").targets is None
+
+
 def test_an_utterance_without_steps_is_padding_only() -> None:
     batch = collate(["a", "b"], {"frames": [np.ones((0, 2)), np.ones((1, 2))]}, {}, [0, 0])
     assert batch.mask("frames").tolist() == [[False], [True]]

@@ -120,6 +120,15 @@ def test_tokens_that_are_padding_do_not_count() -> None:
     assert losses.feature_distillation(teacher, teacher, mask).item() == 0
 
 
+def test_vector_distillation_is_the_mean_of_all_squares() -> None:
+    teacher, projected = _draw(3, 4, seed=1), _draw(3, 4, seed=2)
+    squares = [(teacher[i, d] - projected[i, d]).item() ** 2 for i in range(3) for d in range(4)]
+    assert losses.vector_distillation(teacher, projected).item() == pytest.approx(sum(squares) / 12, rel=1e-12)
+    assert losses.vector_distillation(teacher, teacher).item() == 0
+    leaf = projected.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: losses.vector_distillation(teacher, x), (leaf,))
+
+
 def test_cross_entropy_passes_over_rows_without_a_label() -> None:
     logits = _draw(4, 3)
     labels = torch.tensor([2, -100, 0, -100])
@@ -170,7 +179,7 @@ def test_the_gradients_of_cross_entropy(weights: list[float] | None) -> None:
     labels, targets = torch.tensor([2, NO_LABEL, 0]), torch.tensor([[0.5, 0.5, 0.0], [0.0] * 3, [0.0, 0.25, 0.75]])
     leaf = _draw(3, 3).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: losses.cross_entropy(z, labels, w, 0.1), (leaf,))
-    assert torch.autograd.gradcheck(lambda z: losses.soft_cross_entropy(z, targets.double(), w), (leaf,))
+    assert torch.autograd.gradcheck(lambda z: losses.soft_cross_entropy(z, targets.double(), w, 0.1), (leaf,))
 
 
 def test_class_weights_do_not_depend_on_what_a_batch_holds() -> None:
@@ -180,23 +189,27 @@ def test_class_weights_do_not_depend_on_what_a_batch_holds() -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=5), st.booleans())
-def test_soft_cross_entropy_is_the_mean_over_votes(votes: list[list[int]], weighted: bool) -> None:
-    """A row for which nobody voted does not count."""
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=5), st.booleans(),
+    st.sampled_from([0.0, 0.1]),
+)  # fmt: skip
+def test_soft_cross_entropy_is_the_mean_over_votes(votes: list[list[int]], weighted: bool, smoothing: float) -> None:
+    """A row for which nobody voted does not count, smoothed or not."""
     logits, w = _draw(len(votes), 3), [0.5, 2.0, 1.0] if weighted else [1.0, 1.0, 1.0]
     targets = [[n / max(1, sum(row)) for n in row] for row in votes]
-    expected = sum(_entropies(logits, targets, w)) / max(1, sum(any(row) for row in votes))
+    smoothed = [[(1 - smoothing) * q + smoothing / 3 if any(row) else 0.0 for q in row] for row in targets]
+    expected = sum(_entropies(logits, smoothed, w)) / max(1, sum(any(row) for row in votes))
     tensor = torch.tensor(w, dtype=torch.float64) if weighted else None
-    found = losses.soft_cross_entropy(logits, torch.tensor(targets, dtype=torch.float64), tensor)
+    found = losses.soft_cross_entropy(logits, torch.tensor(targets, dtype=torch.float64), tensor, smoothing)
     assert found.item() == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
 def test_raters_who_agree_are_one_label() -> None:
     logits, labels, w = _draw(4, 3), torch.tensor([2, 0, NO_LABEL, 0]), torch.tensor([0.5, 2.0, 1.0]).double()
     targets = torch.stack([(labels == c).double() for c in range(3)], dim=1)
-    for weights in (None, w):
-        soft, hard = losses.soft_cross_entropy(logits, targets, weights), losses.cross_entropy(logits, labels, weights)
-        torch.testing.assert_close(soft, hard, rtol=1e-12, atol=0)
+    for weights, smoothing in ((None, 0.0), (w, 0.0), (None, 0.2), (w, 0.2)):
+        soft = losses.soft_cross_entropy(logits, targets, weights, smoothing)
+        torch.testing.assert_close(soft, losses.cross_entropy(logits, labels, weights, smoothing), rtol=1e-12, atol=0)
 
 
 def test_a_class_that_is_impossible_and_unwanted_costs_nothing() -> None:
@@ -313,6 +326,7 @@ def test_padding_and_order_change_nothing_in_ctc() -> None:
     lambda z: losses.soft_cross_entropy(z, torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])),
     lambda z: losses.cross_entropy(losses.average_log_probability([z, -z], 0.01), torch.tensor([0, 2])),
     lambda z: losses.ctc(z[None], torch.tensor([2]), torch.tensor([[1]]), torch.tensor([1])),
+    lambda z: losses.vector_distillation(torch.ones(2, 3), z),
 ])  # fmt: skip
 def test_half_precision_takes_part_in_single(loss: Callable[[Tensor], Tensor]) -> None:
     logits = (5 * _draw(2, 3)).bfloat16().requires_grad_()

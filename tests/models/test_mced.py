@@ -169,3 +169,19 @@ def test_a_checkpoint_that_fits_nowhere(lake: TinyLake) -> None:
 def test_the_teacher_of_the_tiny_lake_is_a_stack(lake: TinyLake) -> None:
     shape = batch_of(lake, ["teacher_hidden"]).arrays["teacher_hidden"].shape
     assert (shape[1], shape[3]) == (TEACHER_LAYERS, TEACHER_DIM)
+
+
+@pytest.mark.parametrize("term", ["response", "feature", "label"])
+def test_every_weight_has_a_gradient_for_which_several_processes_wait(lake: TinyLake, term: str) -> None:
+    """Also those above the layers that 'feature' teaches."""
+    roles = {"response": ["teacher_logits"], "feature": ["teacher_hidden"], "label": []}[term]
+    batch = batch_of(lake, ["speech", *roles])
+    shapes = {role: tuple(array.shape[1:]) for role, array in batch.arrays.items()}
+    fields = FIELDS["mced"] | {"layers": 3, "teacher_layers": (1,), "student_layers": (2,), "layer_weights": (1.0,)}
+    network = build_student("students.mced", 1, fields).module(shapes, CLASSES, None)
+    network.losses(batch, [term])[term].backward()
+    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    untaught = {name for name, gradient in gradients.items() if gradient is not None and not gradient.any()}
+    above = {name for name in gradients if name.startswith(("layers.2.", "inner.", "outer."))}
+    assert above <= untaught if term == "feature" else not above & untaught

@@ -8,11 +8,23 @@ from typing import Any
 
 import pytest
 
-from models.orders import Fit, build_student, fit_request, predict_request, read_fit, shard_roles
+from models.orders import (
+    Fit,
+    build_student,
+    fit_request,
+    predict_request,
+    read_fit,
+    shard_roles,
+    teach_request,
+    terms_of,
+)
 from warehouse import Request
 from warehouse.errors import InvalidField, RoleMissing, UnknownField, UnknownName, VersionDiffers
 
-SHARDS = {"speech": ["d3", "d1", "d2"], "teacher_logits": ["d4"], "teacher_hidden": ["d5"], "vector": ["d6"]}
+SHARDS = {
+    "speech": ["d3", "d1", "d2"], "teacher_logits": ["d4"], "teacher_hidden": ["d5"], "teacher_pooled": ["d7"],
+    "vector": ["d6"],
+}  # fmt: skip
 
 
 def _request(student: str = "mced", fields: dict[str, Any] | None = None, **changes: Any) -> Request:
@@ -114,6 +126,7 @@ def test_mistakes_in_an_order() -> None:
     ("label_smoothing", -0.1, r"is -0.1, but must be in \[0, 1\)"),
     ("class_weights", "equal", "is 'equal': input should be 'none' or 'balanced'"),
     ("schedule", "cosine", "is 'cosine': input should be 'linear', 'constant', 'exponential' or 'plateau'"),
+    ("teacher_temperature", 0.0, "is 0.0, but must be above 0"),
     ("optimizer", "sgd", "is 'sgd': input should be 'adamw' or 'adam'"),
 ])  # fmt: skip
 def test_fit_settings_that_cannot_be(name: str, value: Any, problem: str) -> None:
@@ -121,12 +134,54 @@ def test_fit_settings_that_cannot_be(name: str, value: Any, problem: str) -> Non
         _request(fit={"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100} | {name: value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("label_smoothing", 0.1), ("class_weights", "balanced")])
-def test_settings_of_the_label_loss_need_a_label_loss(name: str, value: Any) -> None:
+@pytest.mark.parametrize(("name", "value", "term"), [
+    ("label_smoothing", 0.1, "label"), ("class_weights", "balanced", "label"), ("soft_labels", True, "label"),
+    ("teacher_temperature", 3.0, "logits"),
+])  # fmt: skip
+def test_settings_of_a_loss_need_that_loss(name: str, value: Any, term: str) -> None:
     settings = {"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100, name: value}
-    assert getattr(read_fit(_request(fit=settings)).fit, name) == value
-    with pytest.raises(InvalidField, match=f"fit: field '{name}' is {value!r}, but the objective has no term 'label'"):
+    asked = _request(fit=settings, objective={term: 1}, votes="d8")
+    assert getattr(read_fit(asked).fit, name) == value and asked.key != _request(objective={term: 1}, votes="d8").key
+    with pytest.raises(InvalidField, match=f"fit: field '{name}' is {value!r}, but the objective has no term '{term}'"):
         _request(fit=settings, objective={"response": 1})
+
+
+def test_fits_without_soft_labels_and_teachers_keep_their_keys() -> None:
+    request = _request(votes="d8")
+    assert "votes" not in request.inputs and not {"soft_labels", "teacher_temperature"} & request.params["fit"].keys()
+    settings = {"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100}
+    said = settings | {"soft_labels": False, "teacher_temperature": 2.0}
+    assert _request(fit=said).key == _request(fit=settings).key
+
+
+def test_soft_labels_are_made_of_votes() -> None:
+    settings = {"epochs": 3, "learning_rate": 1e-4, "batch_frames": 100, "soft_labels": True}
+    request = _request(fit=settings, objective={"label": 1}, votes="d8")
+    assert request.inputs["votes"] == ("d8",)
+    sentence = r"fit: field 'soft_labels' is true, but the raters' votes are not among the inputs \('votes'\)"
+    with pytest.raises(InvalidField, match=sentence):
+        _request(fit=settings, objective={"label": 1})
+    without = {role: digests for role, digests in request.inputs.items() if role != "votes"}
+    with pytest.raises(InvalidField, match=sentence):
+        read_fit(replace(request, inputs=without))
+
+
+def test_any_student_that_is_trained_may_be_taught() -> None:
+    assert set(terms_of(build_student("students.pooled", 1, {}))) == {"logits", "features", "label"}
+    assert terms_of(build_student("students.linear", 1, {})) == {}
+    request = _request(objective={"logits": 1, "features": 1})
+    assert {"shards:teacher_logits", "shards:teacher_pooled"} <= request.inputs.keys()
+    with pytest.raises(RoleMissing, match="needs shards of 'teacher_pooled' for the term 'features', but it is given"):
+        _request(objective={"features": 1}, shards={"speech": ["d1"]})
+
+
+def test_a_lesson_cites_what_its_teacher_hears() -> None:
+    shards = {"speech": ["d2", "d1"], "text": ["d3"]}
+    request = teach_request("mced", {}, "c0", "teacher_logits", shards=shards, split="d9")
+    assert request.inputs == {"checkpoint": ("c0",), "shards:speech": ("d1", "d2"), "split": ("d9",)}
+    assert teach_request("mced", {}, "c0", "teacher_pooled", shards=shards, split="d9").key != request.key
+    with pytest.raises(RoleMissing, match=r"'students.mced' needs shards of 'speech' to teach, but it is given"):
+        teach_request("mced", {}, "c0", "teacher_logits", shards={"text": ["d3"]}, split="d9")
 
 
 def test_a_request_made_before_there_were_these_settings_is_read_as_it_was_meant() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from features.placed import record
-from models import fit, predict
+from models import fit, predict, teach
 from models.batch import Batch
 from models.orders import ROOM, fit_request
 from models.plugin import encoder_slots, wave_roles
@@ -19,7 +19,7 @@ from models.stream import Stream, read_split
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
 from warehouse import Artifact, Request, Warehouse, catalog
-from warehouse.schema import PREDICTIONS, SPLIT
+from warehouse.schema import PREDICTIONS, SPLIT, VOTES
 from warehouse.shards import write_shard
 from warehouse.tables import read_table, write_rows
 
@@ -29,7 +29,7 @@ WORDS = {
     "happy": ["what", "a", "lovely", "day", "we", "won", "the", "prize", "thank", "you"],
     "sad": ["i", "lost", "my", "home", "and", "nobody", "came", "to", "say", "goodbye"],
 }
-TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM, STATE_DIM = 3, 12, 6, 5, 10
+TEACHER_LAYERS, TEACHER_DIM, DIM, VECTOR_DIM, STATE_DIM, POOLED_DIM = 3, 12, 6, 5, 10, 7
 DTYPES = {"teacher_hidden": "float16", "wave": "int16", "augmented_wave": "int16"}
 SPECIAL = "[PAD] [UNK] [CLS] [SEP] [MASK]"
 
@@ -37,13 +37,14 @@ SPECIAL = "[PAD] [UNK] [CLS] [SEP] [MASK]"
 @dataclass(frozen=True)
 class TinyLake:
     """A warehouse, the digests of its shards by role, that of its split, and placed encoders: slot -> digest of the
-    record, digest -> folder."""
+    record, digest -> folder; the classes of the dev and the test part, which the split has of dev alone."""
 
     warehouse: Warehouse
     shards: dict[str, list[str]] = field(default_factory=dict)
     split: str = ""
     encoders: dict[str, str] = field(default_factory=dict)
     weights: dict[str, Path] = field(default_factory=dict)
+    truth: dict[str, str] = field(default_factory=dict)
 
 
 def tiny_lake(
@@ -56,7 +57,7 @@ def tiny_lake(
     means = 2 * rng.normal(size=(len(CLASSES), DIM))
     warehouse = Warehouse(root, create=True)
     members: dict[str, list] = {}
-    split = []
+    split, truth = [], dict[str, str]()
     for number in range(n_utterances):
         position = int(rng.integers(len(CLASSES)))
         name = CLASSES[position]
@@ -74,11 +75,14 @@ def tiny_lake(
         values |= told_again(number, position)
         values |= layers_of_segments(number, position)
         values |= told_by_teachers(number, position, len(values["wave"]), len(words))
+        values |= pooled_by_a_teacher(number, position)
         for role, value in values.items():
             kept = value if isinstance(value, str) else value.astype(DTYPES.get(role, "float32"))
             members.setdefault(role, []).append((utterance_id, f"input-{utterance_id}", kept))
         part = parts[number % len(parts)]
-        split.append({"utterance_id": utterance_id, "part": part, "label": name if labelled else None})
+        is_told = labelled and part != "test"
+        split.append({"utterance_id": utterance_id, "part": part, "label": name if is_told else None})
+        truth |= {utterance_id: name} if part != "train" else {}
     shards: dict[str, list[str]] = {}
     for role, several in members.items():
         for chunk in range(n_chunks):
@@ -94,7 +98,8 @@ def tiny_lake(
         "text": write_bert(root / "weights" / "text", "BertModel", f"{SPECIAL} {' '.join(known)}"),
     }
     placed = {slot: record(warehouse, folder).digest for slot, folder in folders.items()}
-    return TinyLake(warehouse, shards, artifact.digest, placed, {placed[slot]: at for slot, at in folders.items()})
+    weights = {placed[slot]: at for slot, at in folders.items()}
+    return TinyLake(warehouse, shards, artifact.digest, placed, weights, truth)
 
 
 def heard_and_read(number: int, position: int) -> dict[str, np.ndarray]:
@@ -137,6 +142,12 @@ def told_by_teachers(number: int, position: int, n_samples: int, n_words: int) -
     n_steps = {"teacher_audio": max(0, n_samples - 400) // 320 + 1, "teacher_text": n_words + 2}
     mean = np.eye(STATE_DIM)[position] * 2
     return {role: rng.normal(size=(1, n, STATE_DIM)) + mean for role, n in n_steps.items()}
+
+
+def pooled_by_a_teacher(number: int, position: int) -> dict[str, np.ndarray]:
+    """What a teacher's last layer was given: the class decides the mean."""
+    rng = np.random.default_rng([number, position, 3])
+    return {"teacher_pooled": np.eye(POOLED_DIM)[position] * 2 + rng.normal(size=POOLED_DIM) * 0.3}
 
 
 FIELDS: dict[str, dict] = {
@@ -191,11 +202,30 @@ def _write(lake: TinyLake, request: Request, folder: Path) -> None:
 
 
 def predictions(lake: TinyLake, request: Request) -> list[dict[str, Any]]:
-    """The rows that answer a predictions request."""
+    """The rows that answer a predictions request, with the labels of the truth, and of the split where it has some."""
     artifact = lake.warehouse.materialize(
         request, lambda folder: predict.write(lake.warehouse, request, folder, silent)
     )
-    return read_table(artifact.path("predictions.parquet"), PREDICTIONS).to_pylist()
+    rows = read_table(artifact.path("predictions.parquet"), PREDICTIONS).to_pylist()
+    (split,) = request.inputs["split"]
+    parts = read_split(lake.warehouse.resolve(split).path("split.parquet"))
+    labels = parts.get("train", {}) | lake.truth
+    return [row | {"label": labels[row["utterance_id"]]} for row in rows]
+
+
+def lesson(lake: TinyLake, request: Request) -> Artifact:
+    """The shard in which a fitted model answers its students."""
+    return lake.warehouse.materialize(request, lambda folder: teach.write(lake.warehouse, request, folder, silent))
+
+
+def voted(lake: TinyLake, votes: Mapping[str, Mapping[str, int]]) -> str:
+    """The digest of votes: utterance id -> class -> how many raters named it."""
+    rows = [
+        {"utterance_id": name, "label": label, "n_votes": n} for name, own in votes.items() for label, n in own.items()
+    ]
+    request = Request("votes", "made", 1, {"votes": {name: dict(own) for name, own in votes.items()}})
+    artifact = lake.warehouse.materialize(request, lambda folder: write_rows(folder / "votes.parquet", rows, VOTES))
+    return artifact.digest
 
 
 def batch_of(lake: TinyLake, roles: Sequence[str], part: str = "train", ids: Sequence[str] | None = None) -> Batch:
