@@ -65,5 +65,13 @@ def only_checkpoint(line: Line, model: str) -> Artifact:
     return line.model(model)[0].checkpoint
 
 
+def beginning(line: Line, name: str | None) -> tuple[str | None, dict[str, Path]]:
+    """What a fit begins with, a model or a placed checkpoint: its digest, and if it is placed, where that lies."""
+    if name in line.recipe.checkpoints:
+        placed = line.weights(name)
+        return placed.digest, {placed.digest: placed.folder}
+    return (only_checkpoint(line, name).digest if name else None), {}
+
+
 def _key(name: str) -> str:
     return f"checkpoints/{name}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from warehouse import Warehouse
+from warehouse import Request, Warehouse
 from warehouse.errors import ArtifactNotFound, MalformedSource, MissingFolder, WeightsChanged
 from warehouse.hashing import file_digest
 from warehouse.schema import FILES
@@ -62,6 +62,19 @@ def placed_encoder(warehouse: Warehouse, digest: str, weights: Mapping[str, Path
     if "config.json" not in paths:
         raise MalformedSource(folder, "is no encoder: it has no config.json beside its weights")
     return PlacedEncoder(folder, paths)
+
+
+def initial_folder(warehouse: Warehouse, request: Request, weights: Mapping[str, Path]) -> Path | None:
+    """The folder that a fit begins with: that of a checkpoint of the lake, or of a placed one; None without any.
+
+    Raises:
+        As `placed_encoder`.
+    """
+    for digest in request.inputs.get("init", ()):
+        found = warehouse.with_digest(digest)
+        is_placed = not found or found[0].request.kind == "weights"
+        return placed_encoder(warehouse, digest, weights).folder if is_placed else found[0].folder
+    return None
 
 
 def load_encoder(folder: Path, kind: str = "AutoModel", unneeded: tuple[str, ...] = ()) -> nn.Module:

@@ -30,6 +30,7 @@ class TextEncoder:
     """
 
     version: ClassVar[int] = 1
+    begins_placed: ClassVar[bool] = True  # also with what others trained
     inputs: ClassVar[tuple[str, ...]] = ("text",)
     terms: ClassVar[Mapping[str, tuple[str, ...]]] = {"mlm": (), "label": ()}
 

@@ -10,6 +10,7 @@ import pytest
 from flows.line import Line
 from flows.recipe import Recipe, read_recipe
 from flows.workers import workers
+from models.checkpoint import read_card
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
 from tests.flows.partly import Partly
@@ -89,6 +90,37 @@ def test_a_job_finds_the_recorded_encoders_and_predicts_without_them(tmp_path: P
     placed = [node.artifact for node in up(warehouse, predicted).walk() if node.artifact.request.kind == "weights"]
     assert {a.digest for a in placed} == {line.weights(name).digest for name in places}
     assert verify(warehouse) == []
+
+
+TOLD = """
+[models.told]
+student = "text_encoder"
+task = "classify"
+corpus = "clips"
+protocol = "two.toml"
+init = "bert"
+inputs = { text = "text" }
+objective = { label = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 16 }
+"""
+
+
+def test_a_job_begins_with_a_network_that_somebody_placed(tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips")
+    roots = {"clips": tmp_path / "clips", "checkpoints/bert": write_bert(tmp_path / "bert", "BertForMaskedLM")}
+    warehouse = Warehouse(tmp_path / "lake", create=True)
+    recipe = _recipe(tmp_path, "[models.crossed]", f"{TOLD}\n[models.crossed]")
+    line = Line(recipe, warehouse, roots, Fitting(warehouse, "record", "ingest", "weights", "pack", "split"))
+    [fitted] = line.model("told")
+    assert fitted.checkpoint.request.inputs["init"] == (line.weights("bert").digest,)
+    fresh = read_card(fitted.checkpoint.folder).fresh
+    assert fresh and all(name.startswith(("classifier.", "bert.pooler.")) for name in fresh)
+
+
+def test_only_what_begins_with_others_networks_may_name_one(tmp_path: Path) -> None:
+    problem = r"'models\.crossed\.init' names the checkpoint 'bert', but 'cross_attention' starts from a model of the"
+    with pytest.raises(InvalidField, match=problem):
+        _recipe(tmp_path, "[models.crossed]", '[models.crossed]\ninit = "bert"')
 
 
 @pytest.mark.parametrize(("old", "new", "problem"), [

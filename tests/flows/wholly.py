@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan import Planner
-from models import fit, predict
+from models import explaining, fit, predict, teach
 from warehouse import Artifact, Warehouse, Work
 
-JOBS: dict[str, Any] = {"checkpoint": fit.write, "predictions": predict.write}
+JOBS: dict[str, Any] = {"checkpoint": fit.write, "predictions": predict.write, "shards": teach.write,
+                        "explanations": explaining.write}  # fmt: skip
 
 
 class Wholly(Planner):

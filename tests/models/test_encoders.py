@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from features.placed import record
-from models.encoders import PlacedEncoder, describe, load_encoder, load_tokenizer, placed_encoder
+from models.encoders import (
+    PlacedEncoder,
+    describe,
+    initial_folder,
+    load_encoder,
+    load_tokenizer,
+    placed_encoder,
+)
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
-from warehouse import Warehouse
+from warehouse import Request, Warehouse
 from warehouse.errors import ArtifactNotFound, MalformedSource, MissingFolder, WeightsChanged
 
 
@@ -42,6 +49,24 @@ def test_other_weights_than_the_recorded_ones_are_never_loaded(tmp_path: Path, t
         path.write_bytes(content + b" " if change == "longer" else content[:-2] + b" }")
     with pytest.raises(WeightsChanged, match=r"config\.json"):
         placed_encoder(lake, digest, {digest: text})
+
+
+def test_a_fit_begins_with_a_checkpoint_of_the_lake_or_with_a_placed_one(tmp_path: Path, text: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    placed = record(lake, text).digest
+    request = Request("checkpoint", "students.made", 1, {}, {})
+    fitted = lake.materialize(request, lambda folder: (folder / "weights").write_text("w") and None)
+
+    def folder_of(*digests: str) -> Path | None:
+        wanted = Request("checkpoint", "students.made", 2, {}, {"init": digests} if digests else {})
+        return initial_folder(lake, wanted, {placed: text})
+
+    assert (folder_of(), folder_of(fitted.digest), folder_of(placed)) == (None, fitted.folder, text)
+    with pytest.raises(ArtifactNotFound, match="f00"):
+        folder_of("f00")
+    (text / "config.json").unlink()
+    with pytest.raises(WeightsChanged, match=r"config\.json"):
+        folder_of(placed)
 
 
 def test_a_network_is_read_whole_or_not_at_all(tmp_path: Path, text: Path) -> None:

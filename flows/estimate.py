@@ -1,0 +1,161 @@
+"""What of a recipe's models is fitted in a lake, and what the rest would take at most. Nothing is made."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from flows.doer import Step
+from flows.plan import plan
+from flows.recipe import Recipe
+from flows.run import roots_of
+from models.orders import Fit
+from warehouse import Warehouse, catalog
+from warehouse.errors import EmolakeError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of some models of a recipe and of those they begin with or are taught by. None: it cannot be known.
+
+    Args:
+        n_models, n_fitted: and how many of them have all their fits.
+        n_fits, n_missing: folds times seeds of all of them, and how many do not exist.
+        n_epochs: of the missing fits together, at most.
+        n_rows: that the recipe's extractors have to make, as far as they can be counted before anything is made.
+        n_waiting: extractors and models whose works can be counted only when what comes before them is there.
+        seconds: of the missing fits on this machine, if an epoch takes as long as those of the same student in the lake
+            did on average; None where one of the students was never fitted there.
+        why: what keeps the lake from being asked.
+    """
+
+    n_models: int
+    n_fitted: int | None
+    n_fits: int | None
+    n_missing: int | None
+    n_epochs: int | None
+    n_rows: int | None
+    n_waiting: int
+    seconds: float | None
+    why: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(
+    recipe: Recipe, names: Sequence[str], warehouse: Warehouse | None, weights: Path | None = None, device: str = "cpu"
+) -> Estimate:
+    """What is there of these models and what is missing. The recipe is planned in the lake where its corpora were
+    ingested and its checkpoints are placed; elsewhere only what it declares is counted, and nothing counts as fitted.
+
+    Args:
+        names: of models, grids or averages of the recipe.
+        weights, device: as `flows.run.Setup` has them.
+    """
+    models = needed(recipe, names)
+    steps, why = _planned(recipe, warehouse, weights, device)
+    asked = steps is not None
+    fits = {name: _fits(recipe, name, (steps or {}).get(f"fit {name}")) for name in models}
+    missing = {name: n for name, (_, n) in fits.items()}
+    extracting = [step for name, step in (steps or {}).items() if name.startswith("extract ")]
+    waiting = [name for name in models if steps and steps[f"fit {name}"].waits_for]
+    return Estimate(
+        n_models=len(models),
+        n_fitted=sum(n == 0 for n in missing.values()) if asked else None,
+        n_fits=_sum([n for n, _ in fits.values()]),
+        n_missing=_sum(list(missing.values())),
+        n_epochs=_sum([None if n is None else n * n_epochs(recipe, name) for name, n in missing.items()]),
+        n_rows=sum(step.n_new for step in extracting) if asked else None,
+        n_waiting=sum(bool(step.waits_for) for step in extracting) + len(waiting),
+        seconds=_seconds(recipe, missing, warehouse) if warehouse else None,
+        why=why,
+    )
+
+
+def needed(recipe: Recipe, names: Sequence[str]) -> list[str]:
+    """The models behind some names of a recipe and those that they cannot be without, each before what needs it: what
+    they start from, and the teachers whose features they read or whose choice they learn from.
+
+    Example:
+        >>> from flows.recipe import read_recipe, recipe_path
+        >>> needed(read_recipe(recipe_path("demo")), ["distilled"])
+        ['language', 'teacher', 'pretrained', 'distilled']
+    """
+    found: list[str] = []
+
+    def add(name: str) -> None:
+        if name in found or name not in recipe.models:
+            return
+        entry = recipe.models[name]
+        sources = [source.rpartition(":")[2].partition("@")[0] for source in entry.inputs.values()]
+        if entry.selection:
+            sources.append(recipe.selections[entry.selection].logits)
+        features = [source.partition(".")[0] for source in sources]
+        read = [recipe.features[one].checkpoint for one in features if one in recipe.features]
+        for other in (entry.init, entry.teacher, *read):
+            for model in recipe.behind(other) if other else []:
+                add(model)
+        found.append(name)
+
+    for name in names:
+        for model in recipe.behind(name):
+            add(model)
+    return found
+
+
+def n_folds(recipe: Recipe, model: str) -> int | None:
+    """The folds of a model's protocol, as far as the protocol itself tells: by what it counts."""
+    protocol = recipe.protocol(model)
+    return len(protocol.counts_by.get(protocol.folds, {})) or None if protocol.folds else 1
+
+
+def n_epochs(recipe: Recipe, model: str) -> int:
+    """The epochs of one fit of a model, at most; 0 where it is solved in closed form."""
+    fit = recipe.models[model].fit
+    return catalog.filled(Fit, fit, f"models.{model}.fit").epochs if fit else 0
+
+
+def _planned(
+    recipe: Recipe, warehouse: Warehouse | None, weights: Path | None, device: str
+) -> tuple[dict[str, Step] | None, str]:
+    """Name -> step of the recipe's plan; or else why there is none."""
+    if warehouse is None:
+        return None, "there is no lake"
+    try:
+        steps = plan(recipe, warehouse, roots_of(recipe, warehouse, {}, weights), explain=False, device=device)
+    except (EmolakeError, OSError) as error:
+        return None, str(error)
+    return {step.name: step for step in steps}, ""
+
+
+def _fits(recipe: Recipe, model: str, step: Step | None) -> tuple[int | None, int | None]:
+    """All fits of a model, and the missing ones: as planned, or else as declared, of which all are missing."""
+    if step and not step.waits_for:
+        return step.n_rows, step.n_new
+    folds = n_folds(recipe, model)
+    declared = None if folds is None else folds * len(recipe.models[model].seeds)
+    return declared, declared
+
+
+def _seconds(recipe: Recipe, missing: Mapping[str, int | None], warehouse: Warehouse) -> float | None:
+    spent: dict[str, list[float]] = {}
+    for made in warehouse.artifacts("checkpoint"):
+        epochs = made.request.params.get("fit", {}).get("epochs", 1)
+        if "work_s" in made.environment:
+            spent.setdefault(made.request.step, []).append(made.environment["work_s"] / epochs)
+    total = 0.0
+    for name, n in missing.items():
+        own = spent.get(f"students.{recipe.models[name].student}")
+        if n is None or (n and not own):
+            return None
+        total += n * (n_epochs(recipe, name) or 1) * statistics.fmean(own) if own else 0.0
+    return total
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    known = [n for n in numbers if n is not None]
+    return sum(known) if len(known) == len(numbers) else None

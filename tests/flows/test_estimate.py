@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.estimate import estimate, n_epochs, n_folds, needed
+from flows.recipe import Recipe, read_recipe, recipe_path
+from tests.flows.small import Small
+from warehouse import Warehouse
+
+
+def recipe(name: str) -> Recipe:
+    return read_recipe(recipe_path(name))
+
+
+def test_a_finished_recipe_needs_nothing(small: Small) -> None:
+    declared = read_recipe(small.recipe)
+    found = estimate(declared, ["distilled"], small.warehouse)
+    assert (found.n_models, found.n_fitted, found.n_fits, found.n_missing) == (4, 4, 4, 0)
+    assert (found.n_epochs, found.n_rows, found.n_waiting, found.seconds, found.why) == (0, 0, 0, 0.0, "")
+
+
+def test_what_is_changed_is_missing_and_so_is_what_waits_for_it(small: Small, tmp_path: Path) -> None:
+    text = small.recipe.read_text(encoding="utf-8")
+    path = tmp_path / "small.toml"
+    path.write_text(text.replace("epochs = 2", "epochs = 3", 1), encoding="utf-8")
+    declared = read_recipe(path)
+    found = estimate(declared, ["distilled"], small.warehouse)
+    assert (found.n_fitted, found.n_fits, found.n_missing, found.n_epochs) == (0, 4, 4, 3 + 2 + 2 + 2)
+    assert found.n_rows == 0 and found.n_waiting > 3, (
+        "what the teacher will say of the films, and what learns from that"
+    )
+    spent = [
+        made.environment["work_s"] / made.request.params["fit"]["epochs"]
+        for step, epochs in (("text_encoder", 5), ("mced", 4))
+        for made in small.warehouse.artifacts("checkpoint") if made.request.step == f"students.{step}"
+    ]  # fmt: skip
+    assert found.seconds == pytest.approx(5 * (spent[0] + spent[1]) / 2 + 4 * (spent[2] + spent[3]) / 2)
+
+
+def test_without_a_lake_what_is_declared_is_counted() -> None:
+    found = estimate(recipe("krishna"), ["trained", "frozen"], None)
+    assert (found.n_models, found.n_fitted, found.n_fits, found.n_missing) == (2, None, 10, 10)
+    assert (found.n_epochs, found.n_rows, found.seconds, found.why) == (300, None, None, "there is no lake")
+
+
+def test_a_lake_without_the_corpus_says_so(tmp_path: Path) -> None:
+    found = estimate(recipe("krishna"), ["text"], Warehouse(tmp_path / "lake", create=True))
+    assert "'corpora.iemocap' was not ingested into this lake before" in found.why
+    assert (found.n_fits, found.n_fitted, found.seconds) == (5, None, None)
+
+
+def test_what_a_row_cannot_be_without() -> None:
+    mced = needed(recipe("mced"), ["meld_rl"])
+    assert mced == ["language", "teacher", "taught_rl", "meld_rl"]
+    assert needed(recipe("mced"), ["teacher_base"]) == ["teacher_base"], "it begins with a placed network"
+    assert needed(recipe("cmd"), ["cmd", "only_bert"]) == ["distilled_cmd", "cmd", "only_bert"]
+
+
+def test_an_average_needs_its_members() -> None:
+    assert needed(recipe("multilevel"), ["combined"]) == ["early_fp", "late_fs"]
+
+
+def test_folds_and_epochs_are_read_off_the_recipe() -> None:
+    mced = recipe("mced")
+    assert (n_folds(mced, "iemocap_half"), n_folds(mced, "meld_half"), n_folds(mced, "language")) == (10, 1, 1)
+    assert n_folds(recipe("aligned"), "provided") is None, "a protocol that does not count its sessions"
+    assert n_epochs(mced, "taught") == 50
+    assert n_epochs(recipe("meld"), "linear") == 0, "solved in closed form"
