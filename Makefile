@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all quick lint env clean lock
+.PHONY: demo test test-all gpu quick lint env clean lock
 
 demo: $(VENV)/.installed
 	@$(BIN)/emolake demo
@@ -14,6 +14,10 @@ test: $(VENV)/.installed-dev quick
 
 test-all: test
 	@$(BIN)/python -m pytest -q -m slow
+
+# Speed, memory and difference of two runs of each system on a GPU, into BENCHMARKS.md; without one it says so.
+gpu: $(VENV)/.installed
+	@PYTHONPATH=. $(BIN)/python benchmarks/gpu.py
 
 # The quick part, also run by pre-commit: style and import contracts.
 quick: $(VENV)/.installed-dev

@@ -1,6 +1,8 @@
 """Starts the job that answers requests: here, as a local process.
 
-The job is `python -m models.job LAKE REQUEST.json --device D [--weights DIGEST=FOLDER …]`. What the two agree on:
+The job is `python -m models.job LAKE REQUEST.json --device D [--processes N] [--weights DIGEST=FOLDER …]`, N being
+EMOLAKE_PROCESSES where that is not 1: devices of this host that share each fit. For several hosts `torchrun` starts
+the same command on each, see `models.job`. What the two agree on:
 
 * **stdout** is for machines: one JSON object per line. `{"done": 3, "total": 10, "note": "epoch 3"}` is progress, and
   `{"key": …, "digest": …}`, one for each request, names the artifact that was made. Other lines count as stderr.
@@ -26,6 +28,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from infra.runtime import read_runtime
 
 COMMAND = (sys.executable, "-P", "-m", "models.job")  # -P: the working folder is no place to import from
 GRACE_S = 5.0
@@ -89,9 +93,11 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch) as folder:
         order = Path(folder) / "request.json"
         order.write_text(json.dumps(list(requests)), encoding="utf-8")
+        n_processes = read_runtime().processes
+        shared = ["--processes", str(n_processes)] if n_processes > 1 else []
         placed = [word for digest, at in (weights or {}).items() for word in ("--weights", f"{digest}={at}")]
         job = subprocess.Popen(
-            [*command, str(lake), str(order), "--device", device, *placed],
+            [*command, str(lake), str(order), "--device", device, *shared, *placed],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -30,6 +30,7 @@ class Runtime:
         workers: how many things may run at once.
         roots: corpus name -> the folder that holds its raw files.
         weights: the folder below which placed checkpoints lie; None where none is named.
+        processes: one per device, that share each fit.
     """
 
     lake: Path
@@ -37,14 +38,15 @@ class Runtime:
     workers: int
     roots: Mapping[str, Path]
     weights: Path | None
+    processes: int = 1
 
 
 def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     """The runtime that the environment describes.
 
-    EMOLAKE_LAKE ('lake'), EMOLAKE_DEVICE ('cpu'), EMOLAKE_WORKERS (as many as CPU cores), EMOLAKE_WEIGHTS
-    (none) and one EMOLAKE_ROOT_<NAME> per corpus, whose name is taken in lower case. Folders need not exist yet: the
-    step that reads one says when it is absent.
+    EMOLAKE_LAKE ('lake'), EMOLAKE_DEVICE ('cpu'), EMOLAKE_WORKERS (as many as CPU cores), EMOLAKE_PROCESSES (1),
+    EMOLAKE_WEIGHTS (none) and one EMOLAKE_ROOT_<NAME> per corpus, whose name is taken in lower case. Folders need not
+    exist yet: the step that reads one says when it is absent.
 
     Raises:
         BadSetting: a value that is empty, no known device, or no positive count.
@@ -57,9 +59,8 @@ def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     device = environ.get("EMOLAKE_DEVICE", "cpu")
     if not _DEVICE.fullmatch(device):
         raise BadSetting("EMOLAKE_DEVICE", device, "'cpu', 'cuda', 'mps' or 'auto'")
-    workers = environ.get("EMOLAKE_WORKERS", str(os.cpu_count() or 1))
-    if not re.fullmatch(r"0*[1-9]\d*", workers, re.ASCII):
-        raise BadSetting("EMOLAKE_WORKERS", workers, "a whole number from 1 on")
+    workers = _count("EMOLAKE_WORKERS", environ, os.cpu_count() or 1)
+    processes = _count("EMOLAKE_PROCESSES", environ, 1)
     roots = {
         name.removeprefix(_ROOT).lower(): _folder(name, value)
         for name, value in sorted(environ.items())
@@ -67,7 +68,14 @@ def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     }
     lake = _folder("EMOLAKE_LAKE", environ.get("EMOLAKE_LAKE", "lake"))
     weights = _folder("EMOLAKE_WEIGHTS", environ["EMOLAKE_WEIGHTS"]) if "EMOLAKE_WEIGHTS" in environ else None
-    return Runtime(lake, device, int(workers), MappingProxyType(roots), weights)
+    return Runtime(lake, device, workers, MappingProxyType(roots), weights, processes)
+
+
+def _count(name: str, environ: Mapping[str, str], default: int) -> int:
+    value = environ.get(name, str(default))
+    if not re.fullmatch(r"0*[1-9]\d*", value, re.ASCII):
+        raise BadSetting(name, value, "a whole number from 1 on")
+    return int(value)
 
 
 def _folder(name: str, value: str) -> Path:

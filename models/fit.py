@@ -21,15 +21,20 @@ from models import checkpoint, metrics
 from models.ahead import ahead
 from models.batch import NO_LABEL, Batch
 from models.checkpoint import build_network
+from models.cost import Spent, cost_of, forget_peaks
 from models.determinism import reproducible
-from models.encoders import PlacedEncoder, describe, placed_encoder
+from models.encoders import PlacedEncoder, describe, initial_folder, placed_encoder
 from models.inputs import input_folders
+from models.logs import Log, gradient_norm, log_folder
+from models.networks.taught import with_teacher
 from models.orders import LOOP, Fit, FitOrder, encoder_digests, read_fit, shard_roles
+from models.pace import Pace, Remaining, seconds_of
 from models.plugin import Progress, wave_roles
+from models.processes import fabric_for, n_sharing
 from models.resume import SAVE_EVERY_S, States, state_folder
 from models.schedule import Drops, rate_factor
 from models.snapshot import Course, Keeper, Row, put_back, trained
-from models.stream import Stream, read_split
+from models.stream import Stream, read_split, read_votes
 from warehouse import Request, Warehouse
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty
 
@@ -46,7 +51,7 @@ logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets; on
 def write(
     warehouse: Warehouse, request: Request, folder: Path, progress: Progress, device: str = "cpu", n_processes: int = 1,
     weights: Mapping[str, Path] | None = None, save_every_s: float = SAVE_EVERY_S,
-) -> None:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """Fits the student that a request orders and writes its checkpoint: the network's files, `student.json` and,
     unless it was solved in closed form, `history.csv` with one row per epoch.
 
@@ -60,43 +65,48 @@ def write(
         weights: digest of the record of a placed checkpoint -> the folder where it lies here.
         save_every_s: seconds of work between two states, at least.
 
+    Returns:
+        What it cost (`models.cost.cost_of`).
+
     Raises:
         EmolakeError: the request is not one of a fit, an input is missing or unfit, the loss diverges.
     """
     order = read_fit(request)
+    n_processes = n_sharing(n_processes) if order.fit else 1  # a closed form has no steps to share
     n_shared = order.fit.accumulate if order.fit else 1
     if n_processes > n_shared:
         problem = f"are {n_processes}, but a step has {n_shared} batches to share: raise 'accumulate' or use fewer"
         raise InvalidField("the job", "processes", problem)
     folders = input_folders(warehouse, request)
-    fabric = Fabric(
-        accelerator=device,
-        devices=n_processes,
-        strategy="ddp_spawn" if n_processes > 1 else "auto",
-        precision=order.fit.precision if order.fit else "32-true",
-    )
+    fabric = fabric_for(device, n_processes, order.fit.precision if order.fit else "32-true")
     first = order.student.inputs[0]
     roles = sorted(shard_roles(request), key=lambda role: (role != first, role))
     shards = {role: folders[f"shards:{role}"] for role in roles}
-    init = folders["init"][0] if "init" in folders else None
+    init = initial_folder(warehouse, request, weights or {})
     split = folders["split"][0] / "split.parquet"
+    votes = folders["votes"][0] / "votes.parquet" if order.fit and order.fit.soft_labels else None
     placed = {slot: placed_encoder(warehouse, d, weights or {}) for slot, d in encoder_digests(request).items()}
     origin = {"key": request.key, "loop": LOOP, "torch": torch.__version__, "device": fabric.device.type,
               "processes": n_processes}  # fmt: skip
     states = States(state_folder(warehouse.root, request.key), folder, origin, save_every_s)
-    fabric.launch(
+    cost: dict[str, Any] = fabric.launch(
         partial(
-            _fit, order=order, shards=shards, split=split, init=init, encoders=placed, states=states, folder=folder,
+            _fit, order=order, shards=shards, split=split, votes=votes, init=init, encoders=placed, states=states,
+            folder=folder, log_to=log_folder(warehouse.root, request.key), seconds=seconds_of(warehouse, request),
             progress=progress,
         )
     )  # fmt: skip
+    return cost
 
 
 def _fit(
-    fabric: Fabric, *, order: FitOrder, shards: Mapping[str, Sequence[Path]], split: Path, init: Path | None,
-    encoders: Mapping[str, PlacedEncoder], states: States, folder: Path, progress: Progress,
-) -> None:  # fmt: skip
-    """What each process does; the first one tells."""
+    fabric: Fabric, *, order: FitOrder, shards: Mapping[str, Sequence[Path]], split: Path, votes: Path | None,
+    init: Path | None, encoders: Mapping[str, PlacedEncoder], states: States, folder: Path, log_to: Path,
+    seconds: Mapping[str, float], progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """What each process does, and what that cost; the first one tells."""
+    forget_peaks(fabric.device)
+    spent = Spent()
     if not fabric.is_global_zero:
         progress = _silent
     parts = read_split(split)
@@ -106,8 +116,9 @@ def _fit(
         budget = order.fit.batch_frames if order.fit else 1
         if order.fit and order.fit.schedule == "plateau" and "dev" not in parts:
             raise InvalidField("fit", "schedule", "is 'plateau', but the split has no dev part to have one")
+        counted = read_votes(votes) if votes else None
         streams = {
-            part: Stream(shards, part, parts[part], order.classes, budget, wave_roles(order.student))
+            part: Stream(shards, part, parts[part], order.classes, budget, wave_roles(order.student), counted)
             for part in ("train", "dev") if part in parts
         }  # fmt: skip
         if "label" in order.objective:
@@ -119,19 +130,27 @@ def _fit(
         network = build_network(order.student, shapes, order.classes, init, folders)
         history: list[Row] = []
         if order.fit is None:
-            network.solve(streams["train"].batches())
+            groups = streams["train"].in_order()
+            with spent.on(streams["train"].n_steps(groups), groups):
+                network.solve(streams["train"].batches(groups))
             progress(1, 1, "solved")
         else:
+            learner = with_teacher(network, order, shapes)
             network.prepare(streams["train"].batches())
             network.set_label_loss(order.fit, streams["train"].labels.values(), len(order.classes))
             dev = streams.get("dev")
-            history = _descend(fabric, network, order, order.fit, streams["train"], dev, states, progress)
+            pace = Pace(streams["train"], seconds)
+            with closing(Log(log_to if fabric.is_global_zero else None, pace, order.objective)) as log:
+                history = _descend(
+                    fabric, learner, order, order.fit, streams["train"], dev, states, log, spent, progress
+                )
         if fabric.is_global_zero:
             checkpoint.save(network, order.step, order.student, order.classes, shapes, folder)
             for slot, placed in encoders.items():
                 describe(placed, checkpoint.encoder_folder(folder, slot))
             if history:
                 _write_history(folder / HISTORY, history)
+        return cost_of(network, spent, order.student.inputs[0], fabric.device, fabric.world_size)
 
 
 class _Step(nn.Module):
@@ -152,7 +171,7 @@ class _Step(nn.Module):
 
 def _descend(
     fabric: Fabric, network: Network, order: FitOrder, fit: Fit, train: Stream, dev: Stream | None, states: States,
-    progress: Progress,
+    log: Log, spent: Spent, progress: Progress,
 ) -> list[Row]:  # fmt: skip
     """Trains the network, leaves it as it was after the epoch that is kept, and tells what every epoch gave."""
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
@@ -166,14 +185,21 @@ def _descend(
     drops = Drops(fit)
     for row in course.history if dev is not None else ():
         drops.see(row["dev_loss"])
+    *done, going_on = (len(_steps(train, order, fit, epoch)) for epoch in range(1, len(course.history) + 2))
+    n_before = sum(done)
+    log.open(n_before + course.n_steps)
+    remaining = Remaining(len(done) + course.n_steps / going_on, fit.epochs)
     while len(course.history) < fit.epochs:
         epoch = len(course.history) + 1
 
-        def after_step(note: str, epoch: int = epoch) -> None:
+        def after_step(n_steps: int, epoch: int = epoch) -> None:
             if keeper.keep(course):
-                progress(epoch - 1, fit.epochs, f"epoch {epoch}: {note}")
+                left = remaining.told(epoch - 1 + course.n_steps / n_steps)
+                progress(epoch - 1, fit.epochs, f"epoch {epoch}: {course.n_steps} of {n_steps} steps{left}")
 
-        row, pace = _one_epoch(fabric, module, optimizer, order, fit, train, course, drops.n, after_step)
+        row, worked, lasted_s = _one_epoch(
+            fabric, module, optimizer, order, fit, train, course, drops.n, spent, log, n_before, after_step
+        )
         if not math.isfinite(row["train_loss"]):
             states.clear()  # beginning again must not end here again
             raise Diverged(epoch)
@@ -181,9 +207,12 @@ def _descend(
             row |= fabric.broadcast(_evaluate(fabric, module, order, dev))
             drops.see(row["dev_loss"])
         course.history.append(row)
+        n_before += course.n_steps
         course.n_steps, course.sums = 0, dict.fromkeys(course.sums, 0.0)
+        log.epoch(n_before, row, worked, lasted_s)
         shown = "dev" if dev else "train"
-        progress(epoch, fit.epochs, f"{shown} loss {row[f'{shown}_loss']:.4g}, {pace}")
+        pace = log.pace.told(worked, lasted_s)
+        progress(epoch, fit.epochs, f"{shown} loss {row[f'{shown}_loss']:.4g}, {pace}{remaining.told(epoch)}")
         kept = _kept(course.history)
         if kept == epoch:
             course.kept = trained(network)
@@ -197,22 +226,24 @@ def _descend(
 
 def _one_epoch(
     fabric: Fabric, module: Any, optimizer: Any, order: FitOrder, fit: Fit, train: Stream, course: Course, n_drops: int,
-    after_step: Callable[[str], None],
-) -> tuple[Row, str]:  # fmt: skip
+    spent: Spent, log: Log, n_before: int, after_step: Callable[[int], None],
+) -> tuple[Row, list[list[str]], float]:  # fmt: skip
     """What is left of one pass over the training part: the mean losses of all of it, with the dropout and batch
-    statistics of training, and the pace."""
+    statistics of training; what was worked through here and now, and in how many seconds."""
     module.train()
     epoch = len(course.history) + 1
-    groups = train.shuffled(order.seed, epoch)
-    steps = [groups[i : i + fit.accumulate] for i in range(0, len(groups), fit.accumulate)]
+    steps = _steps(train, order, fit, epoch)
+    log.begin(course.sums)
     left = steps[course.n_steps :]
     # A last, short step may leave a process nothing: it takes part in the exchange and adds nothing.
     mine = [step[fabric.global_rank :: fabric.world_size] or step[:1] for step in left]
     began_s = time.monotonic()
-    with closing(ahead(train.batches([group for some in mine for group in some]))) as batches:
+    own = [group for some in mine for group in some]
+    with spent.on(train.n_steps(own), own), closing(ahead(train.batches(own))) as batches:
         for step, some in zip(left, mine, strict=True):
+            rate = _rate(fit, epoch, course.n_steps, len(steps), n_drops)
             for parameters in optimizer.param_groups:
-                parameters["lr"] = _rate(fit, epoch, course.n_steps, len(steps), n_drops)
+                parameters["lr"] = rate
             # Processes average their gradients, the batches of a step count alike.
             share = fabric.world_size / len(step) if fabric.global_rank < len(step) else 0.0
             for position, batch in enumerate(islice(batches, len(some))):
@@ -221,20 +252,31 @@ def _one_epoch(
                     fabric.backward(_total(terms, order.objective) * share)
                 for term, value in terms.items():
                     course.sums[term] += value.item() * len(batch) * (share > 0)
+            number, norm = n_before + course.n_steps + 1, None
             if fit.gradient_clip:
-                fabric.clip_gradients(module, optimizer, max_norm=fit.gradient_clip, error_if_nonfinite=False)
+                norm = fabric.clip_gradients(module, optimizer, max_norm=fit.gradient_clip, error_if_nonfinite=False)
+            elif log.is_due(number):
+                norm = gradient_norm(fabric, module, optimizer)
             optimizer.step()
             optimizer.zero_grad()
             course.n_steps += 1
-            after_step(f"{course.n_steps} of {len(steps)} steps")
+            log.step(number, some, course.sums, rate, norm)
+            after_step(len(steps))
     worked = [group for step in left for group in step]
-    pace = train.pace(worked, time.monotonic() - began_s)
+    lasted_s = time.monotonic() - began_s
     sums = course.sums
     if fabric.world_size > 1:
         total: Any = fabric.all_reduce(torch.tensor(list(sums.values()), dtype=torch.float64), reduce_op="sum")
         sums = dict(zip(sums, total.tolist(), strict=True))
     rate = _rate(fit, epoch, len(steps) - 1, len(steps), n_drops)
-    return {"epoch": epoch, "learning_rate": rate} | _means("train", sums, len(train), order.objective), pace
+    row = {"epoch": epoch, "learning_rate": rate} | _means("train", sums, len(train), order.objective)
+    return row, worked, lasted_s
+
+
+def _steps(train: Stream, order: FitOrder, fit: Fit, epoch: int) -> list[list[list[str]]]:
+    """The ids of every batch of every optimiser step of an epoch."""
+    groups = train.shuffled(order.seed, epoch)
+    return [groups[i : i + fit.accumulate] for i in range(0, len(groups), fit.accumulate)]
 
 
 def _rate(fit: Fit, epoch: int, number: int, n_steps: int, n_drops: int) -> float:

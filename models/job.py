@@ -4,6 +4,10 @@ The file holds one request, or a list of them that are answered one after the ot
 
 On stdout one JSON object per line: `{"done": 3, "total": 10, "note": "dev loss 0.83"}` while working, and for each
 request `{"key": …, "digest": …}`. A mistake is one sentence on stderr and exit code 1, an interruption exit code 130.
+
+Several devices, of several hosts too, share each fit where `torchrun` starts the same command once for each of them:
+`torchrun --nproc-per-node 4 -m models.job LAKE REQUEST.json --device cuda`. The lake is on a disk that all hosts have;
+the first process alone speaks, and writes the artifact.
 """
 
 from __future__ import annotations
@@ -15,14 +19,16 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from models.plugin import Progress
+from models.processes import launched, of_the_first
 from models.resume import SAVE_EVERY_S, forget
 from warehouse import Request, Warehouse
 from warehouse.errors import EmolakeError, InvalidField, MalformedSource, UnknownName
@@ -36,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("lake", type=Path, help="folder of the lake")
     parser.add_argument("request", type=Path, help="file that holds the request as JSON")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"), help="where to compute")
-    parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit")
+    parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit, without torchrun")
     parser.add_argument(
         "--weights", action="append", default=[], type=_placed, metavar="DIGEST=FOLDER",
         help="where a placed checkpoint lies here; again for each",
@@ -54,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             weights = dict(chosen.weights)
             run(chosen.lake, chosen.request, chosen.device, chosen.processes, weights, chosen.save_every)
     except EmolakeError as error:
-        print(error, file=sys.stderr)
+        who = f"process {launched().rank}: " if launched().rank else ""
+        print(f"{who}{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -82,31 +89,53 @@ def run(
     requests = _read_requests(path)
     for number, request in enumerate(requests):
         artifact = warehouse.find(request)
+        report, cost = partial(_report, number, len(requests)), dict[str, Any]()
+        work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s, cost)
+        if launched().n > 1:
+            _share(request, device, artifact is None, work)
+            if launched().rank:
+                continue
         if artifact is None:
-            report = partial(_report, number, len(requests))
-            work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s)
-            artifact = warehouse.materialize(request, work)
+            artifact = warehouse.materialize(request, work, cost)
         forget(warehouse.root, request.key)
         _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
+def _share(request: Request, device: str, is_absent: bool, work: Callable[[Path], None]) -> None:
+    """What one of several processes does for a request beside what the first does: all share a fit that the first finds
+    absent; the rest is the first one's alone."""
+    if request.kind == "checkpoint":
+        _check(device)
+        is_absent = of_the_first(device, is_absent)  # another job may have made it since the others looked
+        if launched().rank and is_absent:
+            with tempfile.TemporaryDirectory() as unneeded:
+                work(Path(unneeded))
+
+
 def _work(
     warehouse: Warehouse, request: Request, progress: Progress, device: str, n_processes: int,
-    weights: Mapping[str, Path] | None, save_every_s: float, folder: Path,
+    weights: Mapping[str, Path] | None, save_every_s: float, cost: dict[str, Any], folder: Path,
 ) -> None:  # fmt: skip
-    if device in ("cuda", "mps") and not _has(device):
-        raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
+    _check(device)
     # Imported here: an answer that exists needs no torch, and predictions need nothing of the training loop.
     if request.kind == "checkpoint":
         from models import fit
 
-        fit.write(warehouse, request, folder, progress, device, n_processes, weights, save_every_s)
+        cost["cost"] = fit.write(warehouse, request, folder, progress, device, n_processes, weights, save_every_s)
     elif request.kind == "predictions":
         from models import predict
 
         predict.write(warehouse, request, folder, progress, _best() if device == "auto" else device)
+    elif request.kind == "shards":
+        from models import teach
+
+        teach.write(warehouse, request, folder, progress, _best() if device == "auto" else device)
+    elif request.kind == "explanations":
+        from models import explaining
+
+        explaining.write(warehouse, request, folder, progress, _best() if device == "auto" else device)
     else:
-        raise UnknownName("kind of job", request.kind, ("checkpoint", "predictions"))
+        raise UnknownName("kind of job", request.kind, ("checkpoint", "predictions", "shards", "explanations"))
 
 
 def _placed(text: str) -> tuple[str, Path]:
@@ -133,6 +162,11 @@ def _report(number: int, n_requests: int, done: int, total: int, note: str) -> N
 
 def _print_line(line: dict[str, Any]) -> None:
     print(json.dumps(line, ensure_ascii=False), file=sys.__stdout__, flush=True)
+
+
+def _check(device: str) -> None:
+    if device in ("cuda", "mps") and not _has(device):
+        raise InvalidField("the job", "device", f"is '{device}', but this machine has none that torch can use")
 
 
 def _has(device: str) -> bool:

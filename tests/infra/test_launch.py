@@ -73,6 +73,13 @@ def test_the_job_is_told_where_placed_checkpoints_lie(tmp_path: Path) -> None:
     assert result["saw"] == ["--device", "cpu", "--weights", "d1=/a folder", "--weights", "d2=/b=c"]
 
 
+def test_the_job_is_told_how_many_devices_share_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOLAKE_PROCESSES", "4")
+    body = 'print(json.dumps({"key": "k", "digest": "d", "saw": sys.argv[3:]}))'
+    [result] = run_job(tmp_path, [REQUEST], "cuda", command=_job(tmp_path, body))
+    assert result["saw"] == ["--device", "cuda", "--processes", "4"]
+
+
 def test_several_requests_share_one_job(tmp_path: Path) -> None:
     body = """
 for order in json.load(open(sys.argv[2], encoding="utf-8")):

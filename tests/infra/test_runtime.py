@@ -12,7 +12,7 @@ def test_defaults() -> None:
     runtime = read_runtime({})
     assert (runtime.lake, runtime.device, runtime.workers) == (Path("lake"), "cpu", os.cpu_count())
     assert runtime.roots == {}
-    assert runtime.weights is None
+    assert runtime.weights is None and runtime.processes == 1
 
 
 def test_every_variable() -> None:
@@ -21,6 +21,7 @@ def test_every_variable() -> None:
             "EMOLAKE_LAKE": "~/lakes/one",
             "EMOLAKE_DEVICE": "cuda",
             "EMOLAKE_WORKERS": "8",
+            "EMOLAKE_PROCESSES": "4",
             "EMOLAKE_ROOT_IEMOCAP": "/corpora/IEMOCAP_full_release",
             "EMOLAKE_ROOT_MELD": "/corpora/MELD",
             "EMOLAKE_WEIGHTS": "~/weights",
@@ -28,7 +29,7 @@ def test_every_variable() -> None:
         }
     )
     assert runtime.lake == Path("~/lakes/one").expanduser()
-    assert (runtime.device, runtime.workers) == ("cuda", 8)
+    assert (runtime.device, runtime.workers, runtime.processes) == ("cuda", 8, 4)
     assert runtime.weights == Path("~/weights").expanduser()
     assert runtime.roots == {"iemocap": Path("/corpora/IEMOCAP_full_release"), "meld": Path("/corpora/MELD")}
 
@@ -49,6 +50,7 @@ def test_devices(device: str) -> None:
         ("EMOLAKE_WORKERS", "-2", "EMOLAKE_WORKERS is '-2', but it must be"),
         ("EMOLAKE_WORKERS", "1.5", "EMOLAKE_WORKERS is '1.5', but it must be"),
         ("EMOLAKE_WORKERS", "٣", "EMOLAKE_WORKERS is '٣', but it must be"),
+        ("EMOLAKE_PROCESSES", "0", "EMOLAKE_PROCESSES is '0', but it must be a whole number from 1 on"),
         ("EMOLAKE_LAKE", " ", "EMOLAKE_LAKE is ' ', but it must be the path of a folder"),
         ("EMOLAKE_ROOT_MELD", "", "EMOLAKE_ROOT_MELD is '', but it must be the path of a folder"),
         ("EMOLAKE_WEIGHTS", "", "EMOLAKE_WEIGHTS is '', but it must be the path of a folder"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from models.checkpoint import load
 from models.determinism import reproducible
 from models.networks.mced import MaskedConvolution
 from models.orders import Fit, predict_request
+from models.stream import read_split
 from models.students.pooled import Pooled
-from tests.models.tiny_lake import FIT, TinyLake, batch_of, fitted, order, predictions, silent, tiny_lake
+from tests.models.tiny_lake import FIT, TinyLake, batch_of, fitted, order, predictions, silent, tiny_lake, voted
 from warehouse import Artifact
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty, RowsMissing
 
@@ -158,6 +160,27 @@ def test_what_is_minimised_decides_on_the_dev_part_too(lake: TinyLake, changes: 
     assert loss == pytest.approx(best["dev_loss"], rel=1e-3)
 
 
+def test_raters_who_agree_with_the_label_teach_the_same_and_others_do_not(lake: TinyLake) -> None:
+    parts = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))
+    labels = {name: str(label) for part in ("train", "dev") for name, label in parts[part].items()}
+    settings = {"soft_labels": True, "class_weights": "balanced", "label_smoothing": 0.1}
+    hard = _history(fitted(lake, order(lake, "mced", fit=settings | {"soft_labels": False})))
+    for votes in ({name: {label: 3} for name, label in labels.items()}, {"nobody": {"sad": 1}}):
+        same = _history(fitted(lake, order(lake, "mced", fit=settings, votes=voted(lake, votes))))
+        assert [row["dev_loss"] for row in same] == pytest.approx([row["dev_loss"] for row in hard], rel=1e-4)
+    torn = {name: {label: 1} | dict.fromkeys({"sad", "happy"} - {label}, 1) for name, label in labels.items()}
+    other = fitted(lake, order(lake, "mced", fit=settings, votes=voted(lake, torn)))
+    history = _history(other)
+    assert abs(history[-1]["dev_loss"] - hard[-1]["dev_loss"]) > 0.01
+    card, network = load(other.folder)
+    network.set_label_loss(Fit(**FIT | settings), batch_of(lake, ["speech"]).labels.tolist(), len(card.classes))
+    batch = batch_of(lake, ["speech"], "dev")
+    shares = [[torn[name].get(label, 0) / sum(torn[name].values()) for label in card.classes] for name in batch.ids]
+    with torch.inference_mode():
+        loss = network.losses(replace(batch, targets=torch.tensor(shares)), ["label"])["label"].item()
+    assert loss == pytest.approx(min(row["dev_loss"] for row in history), rel=1e-3), "dev is judged by votes too"
+
+
 def test_balanced_weights_let_a_rare_class_be_heard() -> None:
     """Nine in ten are of one class, and frames tell little: without weights nothing else is ever said."""
     common, rare = _recalls("none"), _recalls("balanced")
@@ -275,15 +298,19 @@ def test_more_processes_than_batches_to_share(lake: TinyLake, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("objective", [
+    {"label": 1.0, "feature": 1.0}, {"feature": 1.0}, {"label": 1.0, "logits": 1.0}, {"features": 1.0},
+])  # fmt: skip
+def test_two_processes_learn_what_one_learns(tmp_path: Path, objective: dict[str, float]) -> None:
     lake = tiny_lake(tmp_path / "lake", n_utterances=20, n_frames=(20, 21), parts=("train",))
     settings = {"epochs": 2, "batch_frames": 80, "accumulate": 2, "learning_rate": 1e-3}
-    request = order(lake, "mced", fit=settings, fields={"dropout": 0.0}, objective={"label": 1.0, "feature": 1.0})
+    request = order(lake, "mced", fit=settings, fields={"dropout": 0.0}, objective=objective)
     weights = []
     for n_processes in (1, 2):
         folder = tmp_path / str(n_processes)
         folder.mkdir()
-        fit.write(lake.warehouse, request, folder, silent, n_processes=n_processes)
+        cost = fit.write(lake.warehouse, request, folder, silent, n_processes=n_processes)
+        assert (cost["processes"], cost["n_utterances"]) == (n_processes, {1: 40, 2: 24}[n_processes]), "3 of 5 batches"
         weights.append(load(folder)[1].state_dict())
     for name, tensor in weights[0].items():
         if "running" not in name and "batches" not in name:  # batch statistics are those of the first process

@@ -9,12 +9,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models import job
-from models.orders import predict_request
-from tests.models.tiny_lake import TinyLake, fitted, order, tiny_lake
+from models.orders import explain_request, predict_request, teach_request
+from tests.models.tiny_lake import FIELDS, TinyLake, fitted, order, tiny_lake
 from warehouse import Request
 from warehouse.errors import InvalidField, UnknownName
 
@@ -117,6 +118,20 @@ def test_a_mistake_in_the_request_too(lake: TinyLake, tmp_path: Path, capsys: py
 def test_a_folder_that_is_no_lake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.main([str(tmp_path), str(tmp_path / "request.json")]) == 1
     assert "is no lake" in capsys.readouterr().err
+
+
+def test_a_job_may_also_teach_and_explain(lake: TinyLake, tmp_path: Path) -> None:
+    checkpoint = fitted(lake, order(lake, "mult", fit={"epochs": 1})).digest
+    given: dict[str, Any] = {"shards": lake.shards, "split": lake.split}
+    requests = [
+        teach_request("mult", FIELDS["mult"], checkpoint, "teacher_pooled", **given),
+        explain_request("mult", FIELDS["mult"], checkpoint, **given),
+    ]
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps([request.as_json() for request in requests]))
+    job.run(lake.warehouse.root, path)
+    made = [lake.warehouse.find(request) for request in requests]
+    assert [sorted(one.files) if one else [] for one in made] == [["index.parquet", "shard.tar"], ["explanations.json"]]
 
 
 def test_a_request_for_another_room(lake: TinyLake, tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ class Mortal:
         self._n_notes = n_notes
 
     def __call__(self, done: int, total: int, note: str) -> None:
-        self.notes.append(f"{done} of {total}, {note.rpartition(', ')[0] or note}")  # the pace is another each time
+        told, _, _ = note.partition(", ")  # pace, and time that is left, are others each time
+        self.notes.append(f"{done} of {total}, {told}")
         if len(self.notes) == self._n_notes:
             raise Killed
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.stream import Stream, read_split
+from models.stream import RATE_HZ, Stream, read_split, read_votes
 from tests.models.tiny_lake import CLASSES, TinyLake
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
-from warehouse.schema import SPLIT
+from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import write_shard
 from warehouse.tables import write_rows
 
@@ -124,13 +124,32 @@ def test_a_wave_is_steps_of_one_dimension_whatever_it_is_stored_as(tmp_path: Pat
     assert batch.lengths["wave"].tolist() == [4, 2]
 
 
-def test_the_pace_is_told_in_seconds_of_sound_or_in_steps(tmp_path: Path) -> None:
+def test_steps_are_counted_without_padding(tmp_path: Path) -> None:
     stream = _stream(tmp_path / "frames", [30, 10, 20], 100)
     assert stream.n_steps([["u000"], ["u001", "u002"]]) == 60
-    assert stream.pace([["u000"], ["u002"]], 0.5) == "100 steps of 'speech' per second"
-    write_shard(tmp_path, "wave", [("u0", "x", np.zeros(48_000, np.int16)), ("u1", "x", np.zeros(16_000, np.int16))])
-    heard = Stream({"wave": [tmp_path]}, "train", {"u0": None, "u1": None}, (), 10**6, waves=("wave",))
-    assert heard.pace([["u0", "u1"]], 0.1) == "40 s of sound per second"
+
+
+def _acted(folder: Path, n: int, budget: int) -> Stream:
+    """Utterances of 1 to 20 s of sound, as long as in acted dialogues: log-normal, median 3.5 s. They have a length and
+    no bytes, which the order of batches does not look at."""
+    lasts_s = np.clip(np.random.default_rng(0).lognormal(np.log(3.5), 0.7, size=n), 1, 20)
+    folder.mkdir()
+    members = [(f"u{i:05d}", "x", np.zeros((round(s * RATE_HZ), 0), np.float32)) for i, s in enumerate(lasts_s)]
+    write_shard(folder, "wave", members)
+    return Stream({"wave": [folder]}, "train", dict.fromkeys(name for name, *_ in members), (), budget)
+
+
+@pytest.mark.parametrize("budget", [320_000, 640_000, 1_280_000])
+def test_less_than_a_twentieth_of_the_samples_is_padding(tmp_path: Path, budget: int) -> None:
+    """At the size of IEMOCAP's four classes, in every epoch, and no batch holds more than its budget."""
+    stream = _acted(tmp_path / "acted", 5531, budget)
+    for epoch in (1, 2):
+        held, groups = 0, stream.shuffled(0, epoch)
+        for group in groups:
+            in_batch = len(group) * max(stream.n_steps([[utterance_id]]) for utterance_id in group)
+            assert in_batch <= budget
+            held += in_batch
+        assert 1 - stream.n_steps(groups) / held < 0.05
 
 
 def test_frames_are_no_wave(tmp_path: Path) -> None:
@@ -138,3 +157,20 @@ def test_frames_are_no_wave(tmp_path: Path) -> None:
     stream = Stream({"wave": [tmp_path]}, "train", {"u0": None}, (), 100, waves=("wave",))
     with pytest.raises(ShapeDiffers, match=r"an array of 'wave' has shape \(3, 2\), but a wave is wanted"):
         list(stream.batches())
+
+
+def test_targets_are_shares_of_votes_and_labels_where_nobody_voted(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write_shard(folder, "vector", [(name, "x", np.ones(2, np.float32)) for name in "abcd"])
+    rows = [("a", "happy", 1), ("a", "sad", 3), ("c", "calm", 2), ("elsewhere", "sad", 9)]
+    write_rows(tmp_path / "votes.parquet", [dict(zip(VOTES.names, row, strict=True)) for row in rows], VOTES)
+    votes = read_votes(tmp_path / "votes.parquet")
+    assert votes == {"a": {"happy": 1, "sad": 3}, "c": {"calm": 2}, "elsewhere": {"sad": 9}}
+    labels = {"a": "sad", "b": "happy", "c": "happy", "d": None}
+    stream = Stream({"vector": [folder]}, "train", labels, ("happy", "sad"), 100, votes=votes)
+    [batch] = stream.batches()
+    found = dict(zip(batch.ids, batch.targets.tolist(), strict=True))  # type: ignore[union-attr]
+    assert found == {"a": [0.25, 0.75], "b": [1.0, 0.0], "c": [1.0, 0.0], "d": [0.0, 0.0]}, "calm is no class here"
+    [plain] = Stream({"vector": [folder]}, "train", labels, ("happy", "sad"), 100).batches()
+    assert plain.targets is None and plain.labels.tolist() == batch.labels.tolist()
