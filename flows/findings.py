@@ -16,8 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from flows.calibration import calibration_table
 from flows.leakage_work import told, warned
 from flows.leaks import Leakage
+from flows.papers import with_ours
+from flows.points import with_test_figures
 from models.metrics import bootstrap_interval, scores
 
 METRICS = ("accuracy", "uar", "wf1", "macro_f1")
@@ -38,6 +41,9 @@ def report_content(
     histories: Mapping[str, Mapping[str, str]] | None = None,
     leakages: Mapping[str, Sequence[Leakage]] | None = None,
     selections: Iterable[Mapping[str, Any]] = (),
+    sizes: Mapping[str, Mapping[str, int]] | None = None,
+    points: Iterable[Mapping[str, Any]] = (),
+    papers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything a report says, as JSON values.
 
@@ -54,11 +60,14 @@ def report_content(
         histories: model -> run -> the text of its history.csv.
         leakages: model -> what the parts of each of its folds share.
         selections: as `flows.select.selection_table` gives them.
+        sizes: model -> how many `parameters` its network has and how many are `trained_parameters`, where known.
+        papers: as `flows.papers.printed_for` gives them.
     """
     leaks = leakages or {}
     table = score_table(predictions, protocols)
     stamped = sorted({row["variant"] for row in table if row["selected_on"] == "test"})
-    warnings = [f"Model '{name}' was selected on the test part: its numbers are test-selected." for name in stamped]
+    told_of = "or one it learned from, was selected on the test part: its numbers are test-selected."
+    warnings = [f"Model '{name}', {told_of}" for name in stamped]
     tested = {row["variant"] for row in table}
     untested = [name for name in protocols if name not in tested]
     warnings += [f"Model '{name}' has no labelled test predictions, so it has no scores." for name in untested]
@@ -67,9 +76,14 @@ def report_content(
         "title": title,
         "recipe": recipe,
         "protocols": _protocol_list(protocols),
+        "stamps": dict.fromkeys(stamped, "test-selected"),
         "scores": table,
+        "points": with_test_figures(points, table),
+        "papers": with_ours(papers, table),
         "classes": class_table(predictions, protocols),
         "confusions": confusion_table(predictions, protocols),
+        "calibration": calibration_table(predictions, protocols),
+        "sizes": [{"model": name, **sizes[name]} for name in protocols if sizes and name in sizes],
         "corpora": corpus_table(utterances, labels),
         "durations": duration_counts(utterances),
         "selections": [dict(one) for one in selections],

@@ -27,6 +27,8 @@ _ACCENT = "#3b78b5"
 _SECOND = "#c9772b"
 _WIDTH = 8.6  # inches: that of the page's text
 
+FEWEST_IN_A_BOX = 5
+
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": _INK,
     "axes.facecolor": "none",
@@ -85,7 +87,8 @@ def class_colour(name: str) -> str:
 
 
 def fold_dots(scores: Sequence[Mapping[str, Any]]) -> str:
-    """One row per variant: a dot per fold and seed, their mean, and the 95 % interval of the pooled predictions.
+    """One row per variant: a dot per fold and seed, their mean, and the 95 % interval of the pooled predictions. Five
+    dots or more have a box: their quartiles and median, whiskers to the last dot within 1.5 times its width.
 
     Args:
         scores: rows of `flows.report.score_table`, all of one metric.
@@ -97,6 +100,8 @@ def fold_dots(scores: Sequence[Mapping[str, Any]]) -> str:
             if score["low"] is not None:
                 axes.plot([score["low"], score["high"]], [row, row], color=_ACCENT, alpha=0.28, linewidth=9, zorder=1)
             values = sorted(run["value"] for run in score["runs"])
+            if len(values) >= FEWEST_IN_A_BOX:
+                _box(axes, values, row)
             axes.scatter(values, row + _spread(values), s=20, color=_ACCENT, alpha=0.85, linewidths=0, zorder=3)
             axes.plot([score["mean"]] * 2, [row - 0.3, row + 0.3], color=_INK, linewidth=1.4, zorder=4)
         axes.set_yticks(range(len(scores)), [score["variant"] for score in scores])
@@ -105,6 +110,43 @@ def fold_dots(scores: Sequence[Mapping[str, Any]]) -> str:
         axes.spines["left"].set_visible(False)
         _grid(axes, "x")
         return _svg(figure, f"folds-{scores[0]['metric']}", f"{scores[0]['metric']} of each fold, by model")
+
+
+def _box(axes: Axes, values: Sequence[float], row: int) -> None:
+    line = {"color": _INK, "linewidth": 0.8, "alpha": 0.75}
+    axes.boxplot(
+        values, positions=[row], widths=0.62, orientation="horizontal", showfliers=False, manage_ticks=False,
+        boxprops=line, whiskerprops=line, capprops=line, medianprops=line | {"linestyle": (0, (2, 1.5))}, zorder=2,
+    )  # fmt: skip
+
+
+def reliability_diagrams(calibrations: Sequence[Mapping[str, Any]]) -> str:
+    """One panel per variant: how often predictions of a confidence are right. On the diagonal they are as often as the
+    model says; below it, it is too sure. The area of a dot is the share of predictions in its bin.
+
+    Args:
+        calibrations: rows of `flows.calibration.calibration_table`.
+    """
+    with _style():
+        figure, grid = _panels(len(calibrations), 2.3)
+        for axes, one in zip(grid, calibrations, strict=False):
+            confidence, accuracy = ([of_bin[name] for of_bin in one["bins"]] for name in ("confidence", "accuracy"))
+            axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, alpha=0.5, linestyle=(0, (4, 3)))
+            for x, y in zip(confidence, accuracy, strict=True):
+                axes.plot([x, x], [x, y], color=_SECOND, linewidth=1.4, alpha=0.8, solid_capstyle="butt")
+            areas = [12 + 160 * of_bin["n"] / one["n"] for of_bin in one["bins"]]
+            axes.scatter(confidence, accuracy, s=areas, color=_ACCENT, alpha=0.85, linewidths=0, zorder=3)
+            axes.set_xlim(-0.04, 1.04)
+            axes.set_ylim(-0.04, 1.04)
+            axes.set_aspect("equal")
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+            axes.set_yticks([0, 0.5, 1], ["0", "0.5", "1"])
+            axes.set_title(one["variant"])
+            axes.set_xlabel("confidence")
+            axes.spines["left"].set_visible(False)
+            _grid(axes, "y")
+        grid[0].set_ylabel("share that is right")
+        return _svg(figure, "reliability", "reliability diagrams: confidence across, share of right predictions up")
 
 
 def confusion_matrices(confusions: Sequence[Mapping[str, Any]]) -> str:

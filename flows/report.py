@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ def html_report(content: Mapping[str, Any]) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"number": _number, "thousands": _thousands, "colour": plots.class_colour}
+    environment.filters["stamped"] = partial(_stamped, content=content)
     figures = {name: [Markup(svg) for svg in drawn] for name, drawn in _figures(content).items()}
     scored = {name: list(rows) for name, rows in groupby(content["scores"], key=lambda row: row["variant"])}
     page = environment.get_template("report.html.j2")
@@ -36,12 +38,13 @@ def html_report(content: Mapping[str, Any]) -> str:
 
 
 def terminal_tables(report: Path) -> list[Table]:
-    """The scores, the corpora and the warnings of a `report.json`, as tables that rich prints."""
+    """The scores, the calibration, the corpora and the warnings of a `report.json`, as tables that rich prints."""
     content = json.loads(report.read_text(encoding="utf-8"))
     tables = []
     for (protocol, selected_on), rows in groupby(content["scores"], lambda row: (row["protocol"], row["selected_on"])):
         names = ("model", "metric"), ("mean ± sd", "pooled [95 %]", "folds × seeds", "n")
-        table = _table(f"scores on the test part of {protocol}, selected on {selected_on}", *names)
+        stamp = ": test-selected" if selected_on == "test" else ""
+        table = _table(f"scores on the test part of {protocol}, selected on {selected_on}{stamp}", *names)
         before = ""
         for row in rows:
             first = row["variant"] != before
@@ -55,6 +58,12 @@ def terminal_tables(report: Path) -> list[Table]:
             )
             before = row["variant"]
         tables.append(table)
+    tables += [_points_table(swept, content) for swept in content["points"]]
+    tables.append(_papers_table(content))
+    calibration = _table("calibration on the test part", ("model",), ("Brier score", "ECE"))
+    for row in content["calibration"]:
+        cells = _stamped(row["variant"], content), _number(row["brier"]), _number(row["ece"])
+        calibration.add_row(*map(Text, cells))
     corpora = _table("corpora", ("corpus",), ("utterances", "hours", "speakers"), ("classes",))
     for row in content["corpora"]:
         classes = ", ".join(f"{name} {n}" for name, n in row["classes"].items())
@@ -63,10 +72,36 @@ def terminal_tables(report: Path) -> list[Table]:
     warnings = _table(None, ("keep in mind",))
     for sentence in content["warnings"]:
         warnings.add_row(Text(sentence, style="yellow"))
-    return [table for table in (*tables, corpora, warnings) if table.row_count]
+    for sentence in content["papers"]["caveats"]:
+        warnings.add_row(Text(f"Papers: {sentence}", style="yellow"))
+    return [table for table in (*tables, calibration, corpora, warnings) if table.row_count]
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _points_table(swept: Mapping[str, Any], content: Mapping[str, Any]) -> Table:
+    name, metric = _stamped(swept["model"], content), swept["metric"]
+    title = f"points of {name}, chosen by {metric} on {swept['selected_on']}"
+    table = _table(title, ("point",), (f"{metric} on {swept['selected_on']}", "on test", "fits"))
+    for row in swept["points"]:
+        cells = f"{_number(row['mean'])} ± {_number(row['sd'])}", _number(row["test"]), str(row["n_fits"])
+        table.add_row(*map(Text, (row["name"], *cells)), style="bold" if row["chosen"] else None)
+    return table
+
+
+def _papers_table(content: Mapping[str, Any]) -> Table:
+    table = _table("the papers' own rows", ("model", "table", "row", "metric"), ("printed", "ours"))
+    for row in content["papers"]["rows"]:
+        cells = (_stamped(row["model"], content), row["table"], row["row"], row["metric"])
+        pairs = (row["figure"], row["sd"]), (row["ours"], row["ours_sd"])
+        table.add_row(*map(Text, (*cells, *(f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs))))
+    return table
+
+
+def _stamped(variant: str, content: Mapping[str, Any]) -> str:
+    """A variant's name with what must stand beside every number of it."""
+    return f"{variant} ({content['stamps'][variant]})" if variant in content["stamps"] else variant
 
 
 def _f1_tables(classes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], dict[str, list[float]]]:
@@ -79,6 +114,9 @@ def _f1_tables(classes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], di
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    def told(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return [{**row, "variant": _stamped(row["variant"], content)} for row in rows]
+
     by_metric: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for _, rows in groupby(content["scores"], key=lambda row: row["variant"]):
         lead = next(rows)  # a protocol's first metric is the one its tables lead with
@@ -86,8 +124,9 @@ def _figures(content: Mapping[str, Any]) -> dict[str, list[str]]:
             by_metric[lead["metric"]].append(lead)
     labelled = [corpus for corpus in content["corpora"] if corpus["classes"]]
     return {
-        "folds": [plots.fold_dots(rows) for _, rows in sorted(by_metric.items())],
-        "confusions": [plots.confusion_matrices(content["confusions"])] if content["confusions"] else [],
+        "folds": [plots.fold_dots(told(rows)) for _, rows in sorted(by_metric.items())],
+        "confusions": [plots.confusion_matrices(told(content["confusions"]))] if content["confusions"] else [],
+        "calibration": [plots.reliability_diagrams(told(content["calibration"]))] if content["calibration"] else [],
         "curves": [plots.learning_curves(content["curves"])] if content["curves"] else [],
         "classes": [plots.class_bars(labelled)] if labelled else [],
         "durations": [plots.duration_histograms(content["durations"])] if content["durations"]["counts"] else [],

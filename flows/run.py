@@ -14,8 +14,7 @@ from rich.console import Console
 
 from flows import show
 from flows.checkpoints import checkpoint_roots
-from flows.cost import COLUMNS as COST_COLUMNS
-from flows.cost import cost_list, readable
+from flows.costs import cost_list, cost_table
 from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import Recipe, read_recipe, recipe_path
@@ -148,9 +147,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         for table in terminal_tables(outcome.report.path("report.json")):
             console.print()
             console.print(table)
-        costs = [readable(row) for row in cost_list(outcome.warehouse, outcome.recipe.name)]
         console.print()
-        console.print(show.rows_table(costs, COST_COLUMNS))
+        console.print(cost_table(cost_list(outcome.warehouse, outcome.recipe.name)))
         console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
     console.print(f"lake:   {outcome.warehouse.root}", soft_wrap=True)
 
@@ -191,8 +189,13 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
         ids = pq.read_table(predictions.path("predictions.parquet"), filters=[("part", "=", "test")])
         own = ids.column("utterance_id").to_pylist()
         if utterance is None or utterance in own:
-            name = f"{row['metric']} of '{row['variant']}', fold {row['fold']}, seed {row['seed']}"
-            return Number(name, row["value"], lineage.trace(warehouse, predictions, utterance or own[0], roots))
+            stamp = ", test-selected" if row.get("selected_on") == "test" else ""
+            name = f"{row['metric']} of '{row['variant']}', fold {row['fold']}, seed {row['seed']}{stamp}"
+            cited = artifact.request.inputs
+            judges = dict(zip(cited["predictions"], cited.get("truths", ()), strict=False))
+            truth = warehouse.by_digest("truth").get(judges.get(row["predictions"], ""))
+            hops = lineage.trace(warehouse, predictions, utterance or own[0], roots, truth)
+            return Number(name, row["value"], hops)
     return None
 
 

@@ -30,7 +30,7 @@ def scores(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[st
         (0.75, 0.667)
     """
     matrix = _confusion(labels, predicted, classes)
-    return {name: float(value) for name, value in _from_confusion(matrix, classes).items()}
+    return {name: float(value) for name, value in from_confusions(matrix, classes).items()}
 
 
 def bootstrap_interval(
@@ -49,7 +49,7 @@ def bootstrap_interval(
     classes = sorted({*labels, *predicted})
     matrix = _confusion(labels, predicted, classes)
     draws = np.random.default_rng(seed).multinomial(len(labels), matrix.ravel() / len(labels), size=n)
-    values = _from_confusion(draws.reshape(n, *matrix.shape), classes)
+    values = from_confusions(draws.reshape(n, *matrix.shape), classes)
     if metric not in values:
         raise UnknownName("metric", metric, values)
     low, high = np.percentile(values[metric], [2.5, 97.5])
@@ -68,8 +68,8 @@ def _confusion(labels: Sequence[str], predicted: Sequence[str], classes: Sequenc
     return matrix
 
 
-def _from_confusion(matrix: NDArray[np.int64], classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The metrics of confusion matrices [..., n_classes, n_classes], each [...]."""
+def from_confusions(matrix: NDArray, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """The metrics of confusion matrices [..., n_classes, n_classes], labels down and predictions across: each [...]."""
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     n_labels, n_predicted = matrix.sum(-1), matrix.sum(-2)
     n = n_labels.sum(-1)

@@ -18,6 +18,7 @@ SCORES = [
     }
     for name, low, high in (("distilled & <tuned>", 0.45, 0.55), ("plain", None, None))
 ]  # fmt: skip
+REPEATED = [score | {"metric": "wf1", "runs": [{"value": 0.4 + 0.03 * n} for n in range(10)]} for score in SCORES]
 CONFUSIONS = [
     {"variant": "four", "classes": ["a", "b"], "counts": [[3, 1], [0, 0]]},
     {"variant": "seven", "classes": list("abcdefg"), "counts": [[1] * 7] * 7},
@@ -30,8 +31,17 @@ CURVES = [
     {"model": "no losses", "runs": [{"epoch": [1, 2], "kept": None}]},
     {"model": "fourth", "runs": [{"epoch": [1, 2], "dev_loss": [2.0, 1.0], "kept": 2}]},
 ]
+CALIBRATIONS = [
+    {"variant": name, "n": 40, "bins": [
+        {"low": 0.2, "high": 0.3, "n": 10, "confidence": 0.25, "accuracy": 0.5},
+        {"low": 0.9, "high": 1.0, "n": 30, "confidence": 0.95, "accuracy": 0.8},
+    ]}
+    for name in ("one & <another>", "plain")
+]  # fmt: skip
 FIGURES = {
     "fold_dots": lambda: plots.fold_dots(SCORES),
+    "boxes": lambda: plots.fold_dots(REPEATED),
+    "reliability_diagrams": lambda: plots.reliability_diagrams(CALIBRATIONS),
     "confusion_matrices": lambda: plots.confusion_matrices(CONFUSIONS),
     "class_bars": lambda: plots.class_bars(CORPORA),
     "duration_histograms": lambda: plots.duration_histograms(DURATIONS),
@@ -75,6 +85,23 @@ def test_a_figure_is_one_element_of_the_page(name: str) -> None:
 def test_ids_of_different_figures_differ() -> None:
     ids = [set(re.findall(r' id="([^"]*)"', figure())) for figure in FIGURES.values()]
     assert sum(map(len, ids)) == len(set.union(*ids))
+
+
+def test_a_confusion_tells_counts_and_on_its_diagonal_the_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(plots, "_svg", lambda figure, *words: figures.append(figure))
+    plots.confusion_matrices([{"variant": "m", "classes": ["a", "b"], "counts": [[30, 10], [0, 5]]}])
+    told = {tuple(text.get_position()): text.get_text() for text in figures[0].axes[0].texts}
+    shares = {place: float(text) for place, text in told.items() if round(place[1] % 1, 2) == 0.9}
+    assert list(shares.values()) == [75, 25, 0, 100]
+    assert [text for place, text in told.items() if place not in shares] == ["30", "10", "0", "5"]
+
+
+def test_five_values_have_a_box_and_four_do_not() -> None:
+    few = [score | {"runs": [{"value": 0.1 * n} for n in range(4)]} for score in SCORES[:1]]
+    enough = [score | {"runs": [{"value": 0.1 * n} for n in range(5)]} for score in SCORES[:1]]
+    lines = [plots.fold_dots(scores).count("stroke-dasharray: 1.6") for scores in (few, enough)]
+    assert lines == [0, 1], "the dashed median"
 
 
 def test_a_class_has_one_colour() -> None:
