@@ -28,10 +28,12 @@ from flows.app import (
     print_rows,
     warehouse_of,
 )  # fmt: skip
+from flows.firewall import selected_on
 from flows.plan import plan as make_plan
 from flows.recipe import Recipe, read_recipe, recipe_path
 from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
+from models.logs import log_folder
 from warehouse import Warehouse, lineage
 from warehouse.errors import EmolakeError, UnknownName
 
@@ -179,13 +181,19 @@ def ls(
 
 @command("emolake show reports/demo")
 def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> None:
-    """Show one artifact: its request, files, digest and the environment it was made in."""
-    artifact = warehouse_of(lake).resolve(reference)
+    """Show one artifact: its request, files, digest, environment, whether it is test-selected, a fit's log."""
+    warehouse = warehouse_of(lake)
+    artifact = warehouse.resolve(reference)
     value = {
         "key": artifact.key, "digest": artifact.digest, "created_at": artifact.created_at,
         "folder": str(artifact.folder), "request": artifact.request.as_json(), "files": dict(artifact.files),
         "environment": dict(artifact.environment),
     }  # fmt: skip
+    if selected_on(warehouse, artifact) == "test":
+        value["stamp"] = "test-selected"
+    log = log_folder(warehouse.root, artifact.key)
+    if log.is_dir():
+        value["log"] = str(log)
     if as_json:
         print_json(value)
     else:
@@ -276,4 +284,5 @@ def verify(lake: Lake = None, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-from flows import cli_corpora, cli_features  # noqa: E402, F401  (register their commands, after these)
+# These register their commands, after those above.
+from flows import cli_corpora, cli_features, cli_papers, cli_reports, cli_trained  # noqa: E402, F401

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from features import sandbox
 from tests.flows.small import Small, emolake, small_recipe
 
+if TYPE_CHECKING:
+    from tests.flows.spoken import Spoken
+
 
 @pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the small lake go to one worker: it takes half a minute to build."""
     for test in items:
-        if "small" in getattr(test, "fixturenames", ()):
-            test.add_marker(pytest.mark.xdist_group("small"))
+        for lake in ("small", "spoken"):
+            if lake in getattr(test, "fixturenames", ()):
+                test.add_marker(pytest.mark.xdist_group(lake))
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +33,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     printed = emolake("run", str(recipe), *given, "--json", cwd=folder)
     assert printed.returncode == 0, printed.stderr
     return Small(folder, recipe, roots, printed, json.loads(printed.stdout))
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Spoken:
+    """Fitted and reported models of four kinds: read it, add to it, remove nothing."""
+    from tests.flows.spoken import write_spoken  # here: the training loop takes seconds to import
+
+    return write_spoken(tmp_path_factory.mktemp("spoken"))

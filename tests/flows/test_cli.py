@@ -27,6 +27,7 @@ from warehouse import Warehouse
 COMMANDS = (
     "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show", "sql", "lineage", "why", "verify",
     "check", "protocols", "split", "leakage", "features", "canary", "failures", "transcripts", "retry",
+    "table", "compare", "cost", "predict", "card", "export",
 )  # fmt: skip
 VERBS = ("ingest", "align", "extract", "pack", "run")
 
@@ -138,7 +139,10 @@ def test_show(say: Say, small: Small) -> None:
         assert say("show", reference, "--json").json["digest"] == artifact.digest
     shown = say("show", "reports/small").json
     assert shown["request"] == artifact.request.as_json() and set(shown["files"]) == {"report.html", "report.json"}
-    assert shown["environment"]["packages"]["pyarrow"]
+    assert shown["environment"]["packages"]["pyarrow"] and "log" not in shown
+    fitted = [artifact for artifact in small.warehouse.artifacts("checkpoint") if "history.csv" in artifact.files]
+    log = Path(say("show", fitted[0].key, "--json").json["log"])
+    assert log == small.warehouse.root / ".logs" / fitted[0].key and len(list(log.glob("events.*"))) == 1
 
 
 def test_sql(say: Say) -> None:
@@ -252,7 +256,7 @@ def is_one_sentence(said: Said, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ("run dem", r"no recipe 'dem'; did you mean 'demo'\? \(there are: aligned, baselines, cmd, demo, emodb, .*\)"),
+        ("run dem", r"no recipe 'dem'; did you mean 'demo'\? \(there are: aligned, baselines, cmd, .*\)"),
         ("run none.toml", r"the recipe is not at none\.toml: give the path of a TOML file"),
         ("plan small.toml --root iemcap=.", "no corpus 'iemcap'; did you mean 'iemocap'"),
         ("plan small.toml --lake {new}", "'corpora.iemocap' was not ingested into this lake before: say where it is "

@@ -1,0 +1,38 @@
+"""A fit in a folder for others: the network in the form that is asked for, and its card."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from flows.card import card_of, markdown
+from flows.trained import Trained
+from warehouse import Warehouse
+from warehouse.errors import InvalidField
+
+Form = Literal["onnx", "transformers"]
+CARD = "README.md"
+"""Where model hubs look for a card."""
+
+
+def export(warehouse: Warehouse, fit: Trained, form: Form, target: Path) -> list[str]:
+    """Writes a fit into a folder that is new or empty; see `models.export` for what can be loaded how.
+
+    Returns:
+        The files, by relative path.
+
+    Raises:
+        InvalidField: the folder holds something, or the fit cannot be had in this form.
+    """
+    from models.export import to_onnx, to_transformers  # here: torch takes a second or two
+
+    if target.is_dir() and any(target.iterdir()):
+        raise InvalidField("export", "folder", f"is {target}, which is not empty: name another")
+    with warehouse.scratch("export") as folder:
+        whole = folder / "export"
+        whole.mkdir()
+        {"onnx": to_onnx, "transformers": to_transformers}[form](fit.checkpoint.folder, whole)
+        (whole / CARD).write_text(markdown(card_of(warehouse, fit)), encoding="utf-8")
+        shutil.copytree(whole, target, dirs_exist_ok=True)
+    return sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())

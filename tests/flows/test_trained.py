@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from flows.trained import rule, the_only, trained
+from tests.flows.spoken import Spoken
+from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName
+
+
+def test_a_reported_model_is_its_fits(spoken: Spoken) -> None:
+    fits = trained(spoken.warehouse, "spoken:crossed")
+    assert [(fit.fold, fit.seed, fit.model) for fit in fits] == [("all", 0, "crossed"), ("all", 1, "crossed")]
+    assert [fit.checkpoint.request.params["seed"] for fit in fits] == [0, 1]
+    [one] = trained(spoken.warehouse, "spoken:crossed", "all", 1)
+    assert one == fits[1]
+    assert rule(fits) == "spoken:crossed: mean of the probabilities of 2 fits (folds 'all'; seeds 0, 1)"
+    assert rule([one]) == "spoken:crossed: fold 'all', seed 1"
+
+
+def test_a_key_means_the_fit_that_a_report_has_of_it(spoken: Spoken) -> None:
+    [fit] = trained(spoken.warehouse, "spoken:read")
+    for reference in (fit.checkpoint.key, fit.checkpoint.key[:10], fit.checkpoint.digest):
+        assert trained(spoken.warehouse, reference) == [fit]
+
+
+def test_what_is_not_there_is_named(spoken: Spoken) -> None:
+    lake = spoken.warehouse
+    with pytest.raises(UnknownName, match=r"no report of a recipe 'spokn'; did you mean 'spoken'"):
+        trained(lake, "spokn:read")
+    with pytest.raises(UnknownName, match=r"no model with fits in the report of 'spoken' 'reed'; did you mean 'read'"):
+        trained(lake, "spoken:reed")
+    with pytest.raises(UnknownName, match=r"no fold of 'spoken:read' '5' \(there are: all\)"):
+        trained(lake, "spoken:read", fold="5")
+    with pytest.raises(UnknownName, match=r"no seed of 'spoken:crossed' '7' \(there are: 0, 1\)"):
+        trained(lake, "spoken:crossed", seed=7)
+    with pytest.raises(InvalidField, match="is 'report', but a checkpoint is wanted: RECIPE:MODEL"):
+        trained(lake, "reports/spoken")
+    with pytest.raises(ArtifactNotFound):
+        trained(lake, "nothing")
+
+
+def test_one_fit_where_one_is_wanted(spoken: Spoken) -> None:
+    fits = trained(spoken.warehouse, "spoken:crossed")
+    assert the_only(fits[:1], "it") == fits[0]
+    with pytest.raises(InvalidField, match="'it': field 'fold' must be given, for it has 2 fits: --fold all --seed 0;"):
+        the_only(fits, "it")
