@@ -37,6 +37,7 @@ from models.orders import ROOM, fit_request, terms_of
 from models.plugin import wave_roles
 from models.stream import RATE_HZ, Stream, read_split
 from warehouse import Request, Warehouse, catalog
+from warehouse.errors import EmolakeError
 from warehouse.schema import SPLIT
 from warehouse.shards import write_shard
 from warehouse.tables import write_rows
@@ -350,7 +351,7 @@ def main(report: Path = REPORT) -> int:
             print(f"{case.system}, {case.what} …", flush=True)
             try:
                 rows.append(bench.measure(case, "cuda"))
-            except RuntimeError as error:  # what torch raises: no memory, no deterministic kernel
+            except (RuntimeError, EmolakeError) as error:  # no memory, no deterministic kernel; a loss that diverges
                 rows.append((case, str(error).splitlines()[0][:200].replace("|", "/")))
             torch.cuda.empty_cache()
     found = table(rows, torch.cuda.get_device_name(0))

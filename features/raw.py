@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -131,7 +131,8 @@ def _stamp(place: str) -> _Stamp:
 
 
 def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Generator[tuple[str, str]]:
-    """Path and digest of each file, in order. Several are read at once: the disk or the network is what takes long."""
+    """Path and digest of each file, as they are done. Several are read at once: the disk or the network is what takes
+    long."""
     groups: list[list[str]] = []
     n_bytes = _GROUP_BYTES
     for path in places:
@@ -150,8 +151,8 @@ def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Generat
         return
     readers = ThreadPoolExecutor(_N_READERS)
     try:
-        for done in readers.map(hashed, groups):
-            yield from done
+        for done in as_completed([readers.submit(hashed, group) for group in groups]):
+            yield from done.result()
     finally:
         readers.shutdown(cancel_futures=True)
 

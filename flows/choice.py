@@ -50,8 +50,9 @@ def choice_of(line: Line, grid: str) -> Choice:
         )
         raise InvalidField(f"recipe '{recipe.name}'", f"models.{grid}.grid", problem)
     rules = {point.name: recipe.protocol(point.name) for point in points}
-    part = selected_on(line.warehouse, predicted[0][1])
-    judgement = Judgement(rules, truths_of(line, predicted, f"truth for {grid}"), dict.fromkeys(rules, part))
+    firsts = {fit.model: artifact for fit, artifact in reversed(predicted)}
+    selected = {name: selected_on(line.warehouse, artifact) for name, artifact in firsts.items()}
+    judgement = Judgement(rules, truths_of(line, predicted, f"truth for {grid}"), selected)
     metrics = line.doer.step(f"choose {grid}", [metrics_work(predicted, judgement)])[0]
     rows = read_table(metrics.path("metrics.parquet"), METRICS).to_pylist()
     metric = rules[points[0].name].metrics[0]
@@ -59,7 +60,7 @@ def choice_of(line: Line, grid: str) -> Choice:
         point.name: [row["value"] for row in rows if (row["variant"], row["metric"]) == (point.name, metric)]
         for point in points
     }
-    table = point_table(grid, metric, points, values) | {"selected_on": part}
+    table = point_table(grid, metric, points, values) | {"selected_on": max(selected.values())}  # 'test' if one is
     return Choice(next(row["name"] for row in table["points"] if row["chosen"]), table, metrics)
 
 

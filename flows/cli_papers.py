@@ -25,7 +25,7 @@ def table(
         print_rows(tables.table_list(), ["table", "paper", "title", "rows", "recipes"], as_json)
         return
     runtime = read_runtime()
-    content = tables.table(name, _lake_if_any(lake, runtime.lake), runtime.weights, runtime.device)
+    content = tables.table(name, _lake_if_any(lake, runtime.lake), runtime.weights, runtime.device, runtime.roots)
     if as_json:
         print_json(content)
         return

@@ -14,6 +14,7 @@ from flows.recipe import Recipe
 from flows.run import roots_of
 from models.orders import Fit
 from warehouse import Warehouse, catalog
+from warehouse.artifact import Artifact
 from warehouse.errors import EmolakeError
 
 
@@ -27,8 +28,9 @@ class Estimate:
         n_epochs: of the missing fits together, at most.
         n_rows: that the recipe's extractors have to make, as far as they can be counted before anything is made.
         n_waiting: extractors and models whose works can be counted only when what comes before them is there.
-        seconds: of the missing fits on this machine, if an epoch takes as long as those of the same student in the lake
-            did on average; None where one of the students was never fitted there.
+        seconds: of the missing fits on this machine, if they have all their epochs and an epoch takes as long as those
+            of the same student in the lake did on average (of a fit that was ended and went on, only the time since
+            then is known); None where one of the students was never fitted there.
         why: what keeps the lake from being asked.
     """
 
@@ -47,17 +49,18 @@ class Estimate:
 
 
 def estimate(
-    recipe: Recipe, names: Sequence[str], warehouse: Warehouse | None, weights: Path | None = None, device: str = "cpu"
-) -> Estimate:
+    recipe: Recipe, names: Sequence[str], warehouse: Warehouse | None, weights: Path | None = None, device: str = "cpu",
+    roots: Mapping[str, Path] | None = None,
+) -> Estimate:  # fmt: skip
     """What is there of these models and what is missing. The recipe is planned in the lake where its corpora were
     ingested and its checkpoints are placed; elsewhere only what it declares is counted, and nothing counts as fitted.
 
     Args:
         names: of models, grids or averages of the recipe.
-        weights, device: as `flows.run.Setup` has them.
+        weights, device, roots: as `flows.run.Setup` has them.
     """
     models = needed(recipe, names)
-    steps, why = _planned(recipe, warehouse, weights, device)
+    steps, why = _planned(recipe, warehouse, weights, device, roots or {})
     asked = steps is not None
     fits = {name: _fits(recipe, name, (steps or {}).get(f"fit {name}")) for name in models}
     missing = {name: n for name, (_, n) in fits.items()}
@@ -120,15 +123,15 @@ def n_epochs(recipe: Recipe, model: str) -> int:
 
 
 def _planned(
-    recipe: Recipe, warehouse: Warehouse | None, weights: Path | None, device: str
+    recipe: Recipe, warehouse: Warehouse | None, weights: Path | None, device: str, roots: Mapping[str, Path]
 ) -> tuple[dict[str, Step] | None, str]:
     """Name -> step of the recipe's plan; or else why there is none."""
     if warehouse is None:
         return None, "there is no lake"
     try:
-        steps = plan(recipe, warehouse, roots_of(recipe, warehouse, {}, weights), explain=False, device=device)
+        steps = plan(recipe, warehouse, roots_of(recipe, warehouse, roots, weights), explain=False, device=device)
     except (EmolakeError, OSError) as error:
-        return None, str(error)
+        return None, f"emolake plan {recipe.name} says: {error}"
     return {step.name: step for step in steps}, ""
 
 
@@ -144,9 +147,8 @@ def _fits(recipe: Recipe, model: str, step: Step | None) -> tuple[int | None, in
 def _seconds(recipe: Recipe, missing: Mapping[str, int | None], warehouse: Warehouse) -> float | None:
     spent: dict[str, list[float]] = {}
     for made in warehouse.artifacts("checkpoint"):
-        epochs = made.request.params.get("fit", {}).get("epochs", 1)
         if "work_s" in made.environment:
-            spent.setdefault(made.request.step, []).append(made.environment["work_s"] / epochs)
+            spent.setdefault(made.request.step, []).append(made.environment["work_s"] / _epochs_done(made))
     total = 0.0
     for name, n in missing.items():
         own = spent.get(f"students.{recipe.models[name].student}")
@@ -154,6 +156,14 @@ def _seconds(recipe: Recipe, missing: Mapping[str, int | None], warehouse: Wareh
             return None
         total += n * (n_epochs(recipe, name) or 1) * statistics.fmean(own) if own else 0.0
     return total
+
+
+def _epochs_done(checkpoint: Artifact) -> int:
+    """The epochs that a fit had, which may have ended early; 1 where it was solved in closed form."""
+    if "history.csv" not in checkpoint.files:
+        return 1
+    with open(checkpoint.path("history.csv"), encoding="utf-8") as lines:
+        return sum(1 for _ in lines) - 1
 
 
 def _sum(numbers: Sequence[int | None]) -> int | None:

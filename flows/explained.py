@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FILE = "explanations.json"
 
+EXPLAINABLE = ("cmd", "cross_attention", "mmer", "mult", "multilevel", "pooled")
+"""Students that compare streams, weigh layers, or have modalities that attend to each other, most ways they are set."""
+
 
 def explanations_of(line: Line) -> dict[str, list[Artifact]]:
     """Model -> the explanations of each of its fits, for the models that the report shall explain."""
@@ -38,6 +41,11 @@ def unexplained(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name in recipe.report.explain if recipe.report else ():
         if name not in recipe.models or name not in recipe.report.models:  # type: ignore[union-attr]
             yield "report.explain", f"names '{name}', which is no model that the report has by its own name"
+        elif recipe.models[name].student not in EXPLAINABLE:
+            able = ", ".join(EXPLAINABLE)
+            yield "report.explain", f"names '{name}', but of its kind nothing can be told; of these it can: {able}"
+        elif "test" not in recipe.protocol(name).judged_parts:
+            yield "report.explain", f"names '{name}', whose protocol has no test part to be explained"
 
 
 def told_of(name: str, fits: Sequence[Artifact]) -> dict[str, Any]:

@@ -33,13 +33,14 @@ def table_list() -> list[dict[str, Any]]:
 
 
 def table(
-    name: str, warehouse: Warehouse | None = None, weights: Path | None = None, device: str = "cpu"
-) -> dict[str, Any]:
+    name: str, warehouse: Warehouse | None = None, weights: Path | None = None, device: str = "cpu",
+    roots: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """A table as JSON values. Ours are the figures of the last reports in the lake; None where there are none.
 
     Args:
         name: such as 'cmd-3'.
-        weights, device: as `flows.run.Setup` has them; what is missing is planned with them.
+        weights, device, roots: as `flows.run.Setup` has them; what is missing is planned with them.
 
     Raises:
         UnknownName: no such table.
@@ -53,7 +54,7 @@ def table(
         "table": name, "paper": wanted.citation, "title": wanted.title, "parts": parts,
         "recipes": [
             {"recipe": one, "has_report": one in reports, "remark": _remark(recipe, reports.get(one))}
-            | estimate(recipe, _models(wanted, one), warehouse, weights, device).as_json()
+            | estimate(recipe, _models(wanted, one), warehouse, weights, device, roots).as_json()
             for one, recipe in recipes.items()
         ],
         "caveats": [*_stamps(parts), *wanted.caveats],

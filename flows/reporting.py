@@ -53,7 +53,7 @@ def report_of(line: Line) -> Artifact:
 
 def truths_of(line: Line, predicted: Predicted, step: str = "truth") -> dict[str, Artifact]:
     """The key of each split -> its truth."""
-    splits = {fit.split.key: fit.split for fit, _ in predicted}
+    splits = {one.split.key: one.split for fit, _ in predicted for one in (fit, *fit.members)}
     works = [truth_work(line.split_works[key], split) for key, split in splits.items()]
     return dict(zip(splits, line.doer.step(step, works), strict=True))
 

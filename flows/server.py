@@ -116,6 +116,7 @@ def _saying_disk_full(home: Path) -> Iterator[None]:
 def _server_begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
     """The address of a server that is starting, and what waits until it answers."""
     from flows import server_database  # here, because the server's process needs nothing of ours
+    from warehouse.errors import ServerNotStarted
 
     log = home / "server.log"
     with ExitStack() as stack:
@@ -139,13 +140,27 @@ def _server_begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
                     "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{server_database.path(home)}",
                 },
             )
-        stack.callback(_stop, server)
         listener.close()
+        failed: list[Exception] = []
+
+        def start() -> None:
+            try:
+                _wait_until_healthy(server, port, log)
+                server_database.complete(home)
+            except (ServerNotStarted, OSError) as error:
+                failed.append(error)
+            finally:
+                starting.close()  # whoever starts another one here need not wait for what we do meanwhile
+
+        starter = threading.Thread(target=start, daemon=True)
+        starter.start()
+        stack.callback(starter.join)
+        stack.callback(_stop, server)
 
         def wait_until_ready() -> None:
-            _wait_until_healthy(server, port, log)
-            server_database.complete(home)
-            starting.close()
+            starter.join()
+            if failed:
+                raise failed[0]
 
         yield f"http://127.0.0.1:{port}/api", wait_until_ready
 

@@ -27,7 +27,9 @@ def truth_work(asked: Work, split: Artifact) -> Work:
         asked: the work that the split is the answer to, as `flows.protocol.split_work` gives it.
     """
     inputs = dict(asked.request.inputs) | {"split": (split.digest,)}
-    return Work(Request("truth", "flows.truth", VERSION, asked.request.params, inputs), write_truth, asked.arguments)
+    # The split's code says who has which label, and of the test part the split's bytes do not tell.
+    params = dict(asked.request.params) | {"split_version": asked.request.version}
+    return Work(Request("truth", "flows.truth", VERSION, params, inputs), write_truth, asked.arguments)
 
 
 def write_truth(

@@ -25,7 +25,7 @@ from models.plugin import Progress, wave_roles
 from models.predict import BATCH_FRAMES, BATCH_SAMPLES
 from models.stream import Stream, read_split
 from warehouse import Request, Warehouse
-from warehouse.errors import InvalidField, NoClasses, PartEmpty, RoleMissing, VersionDiffers
+from warehouse.errors import NoClasses, PartEmpty, RoleMissing, VersionDiffers
 
 FILE = "explanations.json"
 N_SHOWN = 8
@@ -43,8 +43,10 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
     * `layers`: role -> how much each layer of a stack of states weighs, where that is learned.
     * `utterances`: of some, the importance of each token (CMD), and what words and sound attend to in each other.
 
+    All may be empty: how a student is set decides whether there is anything to tell.
+
     Raises:
-        EmolakeError: an input is missing, or there is nothing that this network could tell.
+        EmolakeError: an input is missing.
     """
     if request.version != EXPLAIN_VERSION:
         raise VersionDiffers(EXPLAIN, request.version, EXPLAIN_VERSION)
@@ -82,9 +84,6 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
             [batch] = stream.batches([[utterance_id]])
             seen = _crossings(card.step, network, batch.to(device), card.classes)
             content["utterances"].append({"utterance_id": utterance_id, **told.get(utterance_id, {}), **seen})
-    if not content["streams"] and not content["layers"] and not any(u["attention"] for u in content["utterances"]):
-        problem = f"cannot name a model of '{card.step}' as it is set: it compares no streams, weighs no layers, and "
-        raise InvalidField("the report", "explain", problem + "no modality asks another")
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     (folder / FILE).write_text(text + "\n", encoding="utf-8")
     progress(len(ids), len(ids), f"{len(ids)} utterances")

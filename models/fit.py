@@ -61,7 +61,8 @@ def write(
 
     Args:
         device: 'cpu', 'cuda', 'mps' or 'auto'; where, never what.
-        n_processes: one per device; they share the batches of each optimiser step.
+        n_processes: one per device, at most; they share the batches of each optimiser step, so there are no more than
+            these.
         weights: digest of the record of a placed checkpoint -> the folder where it lies here.
         save_every_s: seconds of work between two states, at least.
 
@@ -72,11 +73,7 @@ def write(
         EmolakeError: the request is not one of a fit, an input is missing or unfit, the loss diverges.
     """
     order = read_fit(request)
-    n_processes = n_sharing(n_processes) if order.fit else 1  # a closed form has no steps to share
-    n_shared = order.fit.accumulate if order.fit else 1
-    if n_processes > n_shared:
-        problem = f"are {n_processes}, but a step has {n_shared} batches to share: raise 'accumulate' or use fewer"
-        raise InvalidField("the job", "processes", problem)
+    n_processes = n_sharing(n_processes, order.fit.accumulate) if order.fit else 1  # a closed form has no steps
     folders = input_folders(warehouse, request)
     fabric = fabric_for(device, n_processes, order.fit.precision if order.fit else "32-true")
     first = order.student.inputs[0]

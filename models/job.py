@@ -31,6 +31,7 @@ from models.plugin import Progress
 from models.processes import launched, of_the_first
 from models.resume import SAVE_EVERY_S, forget
 from warehouse import Request, Warehouse
+from warehouse.artifact import Artifact
 from warehouse.errors import EmolakeError, InvalidField, MalformedSource, UnknownName
 
 MOST_FILES = 65_536
@@ -91,23 +92,42 @@ def run(
         artifact = warehouse.find(request)
         report, cost = partial(_report, number, len(requests)), dict[str, Any]()
         work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s, cost)
-        if launched().n > 1:
-            _share(request, device, artifact is None, work)
-            if launched().rank:
-                continue
+        if launched().rank:
+            _help(request, device, work)
+            continue
         if artifact is None:
-            artifact = warehouse.materialize(request, work, cost)
+            artifact = _made(warehouse, request, device, work, cost)
+        elif launched().n > 1 and request.kind == "checkpoint":
+            of_the_first(device, False)
         forget(warehouse.root, request.key)
         _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
-def _share(request: Request, device: str, is_absent: bool, work: Callable[[Path], None]) -> None:
-    """What one of several processes does for a request beside what the first does: all share a fit that the first finds
-    absent; the rest is the first one's alone."""
+def _made(
+    warehouse: Warehouse, request: Request, device: str, work: Callable[[Path], None], cost: Mapping[str, Any]
+) -> Artifact:
+    """What the first process, or the only one, does for a request whose artifact it did not find."""
+    if launched().n == 1 or request.kind != "checkpoint":
+        return warehouse.materialize(request, work, cost)
+    _check(device)
+    begun = False
+
+    def together(folder: Path) -> None:
+        nonlocal begun
+        begun = of_the_first(device, True)
+        work(folder)
+
+    artifact = warehouse.materialize(request, together, cost)
+    if not begun:  # another job made it just now: the others must not begin
+        of_the_first(device, False)
+    return artifact
+
+
+def _help(request: Request, device: str, work: Callable[[Path], None]) -> None:
+    """What the other processes do for a request: they share a fit that the first one begins, and nothing else."""
     if request.kind == "checkpoint":
         _check(device)
-        is_absent = of_the_first(device, is_absent)  # another job may have made it since the others looked
-        if launched().rank and is_absent:
+        if of_the_first(device, False):
             with tempfile.TemporaryDirectory() as unneeded:
                 work(Path(unneeded))
 

@@ -45,19 +45,25 @@ def launched(environ: Mapping[str, str] = os.environ) -> Launched:
     return Launched(*(int(environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")))
 
 
-def n_sharing(n_processes: int) -> int:
-    """How many processes share a fit.
+def n_sharing(n_processes: int, n_batches: int) -> int:
+    """How many processes share a fit: as many as there may be, or `torchrun` has started, which cannot be fewer.
 
     Args:
-        n_processes: as many as were asked for, beside `torchrun`'s own.
+        n_processes: how many there may be, beside `torchrun`'s own.
+        n_batches: of an optimiser step, which is what they share.
 
     Raises:
-        InvalidField: both are several.
+        InvalidField: both are several, or a step has no batch for each of those that `torchrun` has started.
     """
     n = launched().n
-    if n > 1 and n_processes > 1:
+    if n == 1:
+        return min(n_processes, n_batches)
+    if n_processes > 1:
         raise InvalidField("the job", "processes", f"are {n_processes}, but torchrun has started {n}: it alone says")
-    return max(n, n_processes)
+    if n > n_batches:
+        problem = f"are {n}, but a step has {n_batches} batches to share: raise 'accumulate' or use fewer"
+        raise InvalidField("the job", "processes", problem)
+    return n
 
 
 def fabric_for(device: str, n_processes: int = 1, precision: Any = "32-true") -> Fabric:

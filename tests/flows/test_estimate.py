@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.estimate import estimate, n_epochs, n_folds, needed
+from flows.estimate import _epochs_done, estimate, n_epochs, n_folds, needed
 from flows.recipe import Recipe, read_recipe, recipe_path
 from tests.flows.small import Small
-from warehouse import Warehouse
+from warehouse import Request, Warehouse
 
 
 def recipe(name: str) -> Recipe:
@@ -49,6 +49,24 @@ def test_a_lake_without_the_corpus_says_so(tmp_path: Path) -> None:
     found = estimate(recipe("krishna"), ["text"], Warehouse(tmp_path / "lake", create=True))
     assert "'corpora.iemocap' was not ingested into this lake before" in found.why
     assert (found.n_fits, found.n_fitted, found.seconds) == (5, None, None)
+
+
+def test_a_root_from_the_environment_is_enough(tmp_path: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    found = estimate(recipe("krishna"), ["text"], lake, roots={"iemocap": tmp_path})
+    assert "was not ingested" not in found.why
+
+
+def test_a_fit_that_ended_early_had_fewer_epochs_than_were_ordered(tmp_path: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    history = "epoch,train_loss\n1,0.5\n2,0.4\n3,0.4\n"
+    made = lake.materialize(
+        Request("checkpoint", "students.cross_attention", 1, {"fit": {"epochs": 100}}),
+        lambda folder: (folder / "history.csv").write_text(history, "utf-8") and None,
+    )
+    assert _epochs_done(made) == 3
+    found = estimate(recipe("krishna"), ["trained"], lake)
+    assert found.seconds == pytest.approx(5 * 30 * made.environment["work_s"] / 3)
 
 
 def test_what_a_row_cannot_be_without() -> None:

@@ -17,6 +17,8 @@ from flows.recipe import read_recipe
 from flows.report import html_report
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
+from tests.flows.test_firewall import CALM
+from tests.flows.test_firewall import RECIPE as LAW
 from tests.flows.test_teaching import RECIPE as TAUGHT
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse
@@ -84,6 +86,23 @@ def test_only_models_of_the_report_are_explained(tmp_path: Path) -> None:
         path.write_text(TAUGHT.replace('models = ["teacher", "student"]', f'models = {models}\nexplain = ["{name}"]'))
         with pytest.raises(InvalidField, match=f"'report.explain' names '{name}', which is no model that"):
             read_recipe(path)
+
+
+def test_what_cannot_be_explained_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    def read(text: str) -> None:
+        (tmp_path / "law.toml").write_text(text, encoding="utf-8")
+        (tmp_path / "calm.toml").write_text(CALM.replace("test = \"split = 'test'\"\n", ""), encoding="utf-8")
+        read_recipe(tmp_path / "law.toml")
+
+    reported = LAW[: LAW.index("[models.chosen]")] + '[report]\nmodels = ["plain"]\nexplain = ["plain"]\n'
+    with pytest.raises(
+        InvalidField, match=r"names 'plain', but of its kind nothing can be told; of these it can: cmd,"
+    ):
+        read(reported)
+    pooled = reported[: reported.index("channels =")].replace('"mced"', '"pooled"\nmodalities = "audio"')
+    pooled = pooled.replace("speech =", "audio_states =") + reported[reported.index("[report]") :]
+    with pytest.raises(InvalidField, match="names 'plain', whose protocol has no test part to be explained"):
+        read(pooled)
 
 
 RECIPE = """

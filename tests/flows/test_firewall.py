@@ -137,6 +137,21 @@ def test_the_stamp_goes_down_to_all_that_comes_from_it(lake: Warehouse) -> None:
     assert stamped == ["test"] * 5 and selected_on(lake, honest) == selected_on(lake, alone) == "dev"
 
 
+def test_a_selection_that_changed_no_byte_stamps_nobody_else(lake: Warehouse) -> None:
+    def made(kind: str, content: str, params: Mapping[str, Any], **inputs: Artifact) -> Artifact:
+        request = Request(kind, "made", 1, params, {role: (source.digest,) for role, source in inputs.items()})
+        return lake.materialize(request, lambda folder: (folder / "x").write_text(content, "utf-8") and None)
+
+    honest, other = made("split", "honest", {}), made("split", "other", {"select_on": "test"})
+    solved = made("checkpoint", "weights", {}, split=honest)
+    assert selected_on(lake, solved) == "dev"
+    again = made("checkpoint", "weights", {}, split=other)
+    assert solved.digest == again.digest and solved.key != again.key
+    predictions = made("predictions", "p", {}, checkpoint=solved, split=honest)
+    chosen = made("predictions", "q", {}, checkpoint=again, split=other)
+    assert [selected_on(lake, one) for one in (solved, predictions, chosen)] == ["dev", "dev", "test"]
+
+
 # -- the whole line --------------------------------------------------------------------------------------------------
 
 

@@ -221,3 +221,9 @@ def test_a_log_that_cannot_be_written_says_nothing(capsys: pytest.CaptureFixture
         logging.getLogger("prefect").error("a word of Prefect's")
     assert capsys.readouterr() == ("", "")
     assert logging.raiseExceptions
+
+
+def test_a_second_start_waits_for_the_first_start_alone(tmp_path: Path) -> None:
+    """Not for what the first one does before it needs its server."""
+    with server._server_begun(tmp_path), server._server_begun(tmp_path) as (_, ready):
+        ready()

@@ -67,3 +67,41 @@ def test_a_cache_that_is_a_file_costs_time_only(tmp_path: Path, cache: Path) -> 
     server_database.complete(home)
     server_database.prepare(_home(tmp_path, "next"))
     assert _tables(home) == [("flow_run",)]
+
+
+def test_nothing_of_a_lake_that_ran_before_is_kept(tmp_path: Path, cache: Path) -> None:
+    home = _home(tmp_path, "old")
+    _made(home)
+    (home / "prefect.db.complete").touch()
+    server_database.prepare(home)
+    server_database.complete(home)
+    assert not cache.exists()
+
+
+def test_a_damaged_copy_goes_and_is_made_again(tmp_path: Path, cache: Path) -> None:
+    first, second = _home(tmp_path, "first"), _home(tmp_path, "second")
+    _made(first)
+    server_database.complete(first)
+    (kept,) = (cache / "emolake").iterdir()
+    kept.write_bytes(b"half")
+    server_database.prepare(second)
+    assert not kept.exists() and not server_database.path(second).exists()
+    _made(second)
+    server_database.complete(second)
+    assert kept.exists()
+
+
+def test_a_cache_that_cannot_be_read_costs_time_only(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _home(tmp_path, "first"), _home(tmp_path, "second")
+    _made(first)
+    server_database.complete(first)
+
+    def refused(source: Path, target: Path) -> None:
+        target.write_bytes(b"half")
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(server_database.shutil, "copyfile", refused)
+    server_database.prepare(second)
+    assert not server_database.path(second).exists()

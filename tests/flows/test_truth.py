@@ -51,7 +51,7 @@ def test_what_the_split_hides_the_truth_has(lake: Warehouse) -> None:
     dev = dict.fromkeys(("dev0", "dev1", "dev2"), "sad")
     assert told(truth) == dev | {"test0": "happy", "test1": "sad", "test2": "happy"}
     assert truth.request.inputs == dict(split.request.inputs) | {"split": (split.digest,)}
-    assert truth.request.params == split.request.params
+    assert truth.request.params == dict(split.request.params) | {"split_version": split.request.version}
 
 
 def test_another_order_of_test_labels_is_another_truth_of_the_same_split(lake: Warehouse) -> None:

@@ -32,12 +32,14 @@ def test_a_process_that_torchrun_did_not_start_is_alone() -> None:
 
 
 def test_torchrun_alone_says_how_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (n_sharing(1), n_sharing(3)) == (1, 3)
+    assert (n_sharing(1, 4), n_sharing(3, 4), n_sharing(8, 4)) == (1, 3, 4), "no more than a step has batches"
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
-    assert n_sharing(1) == 2
+    assert n_sharing(1, 4) == 2
     with pytest.raises(InvalidField, match=r"'processes' are 4, but torchrun has started 2: it alone says"):
-        n_sharing(4)
+        n_sharing(4, 4)
+    with pytest.raises(InvalidField, match=r"'processes' are 2, but a step has 1 batches to share: raise 'accumulate'"):
+        n_sharing(1, 1)
 
 
 def test_processes_of_several_hosts_are_one_world(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +67,22 @@ def test_a_mistake_is_told_with_the_process_that_made_it(
         monkeypatch.setenv(name, value)
     assert job.main([str(lake.warehouse.root), str(tmp_path / "absent.json")]) == 1
     assert capsys.readouterr().err.startswith("process 1: ")
+
+
+def test_the_others_begin_a_fit_only_with_the_first(
+    lake: TinyLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where another job makes it after the first process looked."""
+    told: list[bool] = []
+    monkeypatch.setattr(job, "of_the_first", lambda device, value: told.append(value) or value)
+    for name, value in (TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+        monkeypatch.setenv(name, value)
+    request = Request("checkpoint", "made", 1)
+    work = lambda folder: (folder / "x").write_text("x") and None  # noqa: E731
+    made = job._made(lake.warehouse, request, "cpu", work, {})
+    assert told == [True] and lake.warehouse.find(request) == made
+    assert job._made(lake.warehouse, request, "cpu", lambda folder: pytest.fail("again"), {}) == made
+    assert told == [True, False]
 
 
 @pytest.mark.slow
