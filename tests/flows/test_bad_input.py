@@ -195,7 +195,7 @@ def test_a_missing_session_is_named_and_a_run_with_it_continues(bench: Bench) ->
     refused(bench.cli("ingest"), sentence)
     assert left_behind(bench.folder) == [] and Warehouse(bench.lake).artifacts() == []
     (bench.folder / "elsewhere").rename(bench.iemocap / "Session1")
-    bench.with_database().continues("ingest")
+    bench.continues("ingest")
 
 
 def test_an_unknown_field_is_named_with_the_nearest_and_no_lake_is_made(bench: Bench) -> None:
