@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from flows.score import Fitted
+from flows.unfitted import refuse_unfitted
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import InvalidField
 from warehouse.schema import PREDICTIONS
@@ -31,6 +32,8 @@ def averaged_predictions(line: Line, name: str) -> list[tuple[Fitted, Artifact]]
     report = line.recipe.report
     members = report.averages[name] if report else []
     runs = [{(fit.fold, fit.seed): (fit, made) for fit, made in line.predictions(member)} for member in members]
+    for member in members:
+        refuse_unfitted(line, member, f"the average '{name}'")
     fits: list[Fitted] = []
     works: list[Work] = []
     for place in runs[0]:

@@ -10,6 +10,7 @@ from flows.firewall import selected_on
 from flows.points import point_table
 from flows.reporting import truths_of
 from flows.score import Fitted, Judgement, metrics_work
+from flows.unfitted import refuse_unfitted
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField
 from warehouse.schema import METRICS
@@ -43,6 +44,8 @@ def choice_of(line: Line, grid: str) -> Choice:
     """
     points, recipe = line.recipe.grids[grid], line.recipe
     predicted = [pair for point in points for pair in line.predictions(point.name, ("dev",))]
+    for point in points:
+        refuse_unfitted(line, point.name, f"the choice of '{grid}'")
     if len({(fit.fold, fit.split.digest) for fit, _ in predicted}) > len({fit.fold for fit, _ in predicted}):
         problem = (
             "has points that are not chosen on the same utterances, for not every input could be made of every "

@@ -80,6 +80,8 @@ def _verb(
         print_json(outcome.as_json())
     else:
         runs.print_outcome(outcome, console)
+    if any(step.unmade for step in outcome.steps):
+        raise typer.Exit(1)
 
 
 @command("emolake demo")

@@ -10,6 +10,14 @@ from warehouse.artifact import Artifact, Work
 from warehouse.lineage import Difference
 
 
+@dataclass(frozen=True)
+class Unmade:
+    """A work whose artifact could not be made, which others need not suffer from: its key, and why."""
+
+    key: str
+    why: str
+
+
 @dataclass
 class Step:
     """One step of a plan or a run.
@@ -20,6 +28,7 @@ class Step:
         waits_for: the step whose answer decides what this one needs.
         differences: how the first missing request differs from the nearest artifact.
         remark: what a person should know of it.
+        unmade: fits that could not be made, while others of the step could.
     """
 
     name: str
@@ -30,12 +39,13 @@ class Step:
     differences: list[Difference] = field(default_factory=list)
     seconds: float = 0.0
     remark: str = ""
+    unmade: list[Unmade] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "step": self.name, "rows": self.n_rows, "new": self.n_new, "artifacts": len(self.works),
             "waits_for": self.waits_for, "why": [str(d) for d in self.differences], "seconds": round(self.seconds, 2),
-            "remark": self.remark,
+            "remark": self.remark, "unmade": len(self.unmade),
         }  # fmt: skip
 
 
@@ -64,7 +74,8 @@ class Doer(Protocol):
     """What happens with works."""
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        """The artifacts of these works, in order. `n_rows` counts the rows wanted, those present included.
+        """The artifacts of these works, in order; of fits without those that could not be made, if one could. `n_rows`
+        counts the rows wanted, those present included.
 
         Raises:
             Waits: one of them does not exist and will not be made.

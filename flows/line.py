@@ -78,6 +78,7 @@ class Line:
         self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.split_works: dict[str, Work] = {}  # by the key of the split
+        self.unfitted: dict[str, list[tuple[str, int]]] = {}  # model -> (fold, seed) of the fits that could not be made
         self._made: dict[str, Any] = {}
 
     # -- the five verbs ----------------------------------------------------------------------------------------
@@ -271,10 +272,13 @@ class Line:
         ]  # fmt: skip
         weights = {"weights": placed | {one.digest: one.folder for one in encoders.values()}}
         made = self.doer.step(f"fit {name}", [Work(request, arguments=weights) for request in requests])
+        by_key = {checkpoint.key: checkpoint for checkpoint in made}
+        asked = list(zip(places, requests, strict=True))
+        self.unfitted[name] = [place for place, request in asked if request.key not in by_key]
         return [
-            Fitted(name, fold, seed, splits[fold], checkpoint)
-            for (fold, seed), checkpoint in zip(places, made, strict=True)
-        ]
+            Fitted(name, fold, seed, splits[fold], by_key[request.key])
+            for (fold, seed), request in asked if request.key in by_key
+        ]  # fmt: skip
 
     def _splits(self, model: str) -> dict[str, Artifact]:
         """Fold -> its split."""

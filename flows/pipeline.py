@@ -13,12 +13,13 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import opaque
 
-from flows.doer import Step, new_step, set_remark
+from flows.doer import Step, Unmade, new_step, set_remark
 from flows.line import Line
 from flows.recipe import Recipe, read_recipe
 from flows.show import Silent, Watcher
 from flows.tasks import answer
 from flows.workers import Workers, workers
+from infra.launch import JobError
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 
@@ -41,14 +42,30 @@ class Runner:
         self.steps.append(step)
         if missing:
             with self.watcher.step(name, step.n_new) as progress:
-                found |= self._answer(missing, progress)
+                answers = self._answer(missing, progress)
+            found |= {one.key: one for one in answers if isinstance(one, Artifact)}
+            step.unmade = [one for one in answers if isinstance(one, Unmade)]
+            if step.unmade:
+                self._bear(step, works, found)
         # Without their rows: Prefect walks through all that a flow returns, for seconds where utterances are many.
         step.works = [replace(work, arguments={}) for work in step.works]
         step.seconds = time.monotonic() - began
         artifacts = [found[work.request.key] for work in works]
         return [artifact for artifact in artifacts if artifact is not None]
 
-    def _answer(self, missing: Mapping[str, Work], progress: Any) -> dict[str, Artifact | None]:
+    def _bear(self, step: Step, works: Sequence[Work], found: Mapping[str, Artifact | None]) -> None:
+        """A fit that could not be made leaves its fold out, if one of the others could.
+
+        Raises:
+            JobError: with the first mistake, where that cannot be.
+        """
+        why, n = step.unmade[0].why, len(step.unmade)
+        if works[0].request.kind != "checkpoint" or not any(found.values()):
+            raise JobError(works[0].request.step, 1, why)
+        again = "The same command tries again."
+        step.remark = f"{n} of {len(works)} could not be made, the others go on without. {again} The first: {why}"
+
+    def _answer(self, missing: Mapping[str, Work], progress: Any) -> list[Artifact | Unmade]:
         """Begins with the longest, so that at the end nobody waits long for the last."""
         futures = [
             answer.with_options(name=works[0].request.step).submit(
@@ -58,7 +75,7 @@ class Runner:
             )
             for works in self.pool.batches(sorted(missing.values(), key=lambda work: -work.n_rows))
         ]
-        return {artifact.key: artifact for future in futures for artifact in future.result()}
+        return [one for future in futures for one in future.result()]
 
     def waits(self, name: str, step: str) -> None:
         """In a run nothing waits: what is missing is made."""

@@ -10,6 +10,7 @@ from flows.firewall import selected_on
 from flows.leakage_work import leakage_work
 from flows.score import Fitted, Judgement, Predicted, metrics_work, report_work
 from flows.truth import truth_work
+from flows.unfitted import unfitted_sentences
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField
 
@@ -45,6 +46,7 @@ def report_of(line: Line) -> Artifact:
     work = report_work(
         recipe, metrics, predictions, judgement, utterances, labels, failures, leakages, selections,
         line.warehouse.root, [(choice.table, choice.metrics) for choice in choices], explanations_of(line),
+        unfitted_sentences(line),
     )  # fmt: skip
     made = line.doer.step("report", [work])[0]
     line.doer.remember(f"reports/{recipe.name}", {"artifact": made.key, "metrics": metrics.key})

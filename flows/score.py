@@ -112,6 +112,7 @@ def report_work(
     lake: Path,
     chosen: Sequence[tuple[Mapping[str, Any], Artifact]] = (),
     explanations: Mapping[str, Sequence[Artifact]] | None = None,
+    lacks: Sequence[str] = (),
 ) -> Work:
     """The work that writes `report.html` and `report.json`. Where and when change no byte.
 
@@ -120,12 +121,13 @@ def report_work(
         selections: name -> a selection and the utterances it was chosen from.
         chosen: the points of each grid (`flows.points.point_table`), and the metrics that one was chosen by.
         explanations: model -> those of each of its fits.
+        lacks: sentences on fits that could not be made.
     """
     runs, truths, rules = _runs(predicted, judgement), judgement.truths_of(predicted), judgement.rules
     described = {name: dict(describe(protocol)) for name, protocol in rules.items()}
     for name, part in judgement.selected_on.items():
         described[name]["selected_on"] = part
-    remarks = [*differing_sources(recipe, rules), *(recipe.report.sentences if recipe.report else [])]
+    remarks = [*lacks, *differing_sources(recipe, rules), *(recipe.report.sentences if recipe.report else [])]
     params = {
         "title": recipe.title, "recipe": recipe.text, "protocols": described, "runs": runs, "caveats": remarks,
         "failures": digest(list(failures)), "selections": list(selections),

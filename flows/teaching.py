@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from flows.taught_references import roles_taught
+from flows.unfitted import refuse_unfitted
 from models.orders import teach_request
 from warehouse.artifact import Artifact, Work
 
@@ -26,7 +27,9 @@ def lessons_of(line: Line, model: str, splits: Mapping[str, Artifact]) -> dict[P
     if entry.teacher is None:
         return {}
     teacher = line.recipe.models[entry.teacher]
-    fitted = {(fit.fold, fit.seed): fit.checkpoint for fit in line.model(entry.teacher)}
+    taught = line.model(entry.teacher)
+    refuse_unfitted(line, entry.teacher, f"'{model}', which it teaches,")
+    fitted = {(fit.fold, fit.seed): fit.checkpoint for fit in taught}
     shards = {role: [a.digest for a in own] for role, own in line.shards(entry.teacher).items()}
     works: dict[str, Work] = {}
     keys: dict[Place, dict[str, str]] = {}

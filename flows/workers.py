@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from features.guard import Apart, apart
+from flows.doer import Unmade
 from infra.launch import run_job, stop_jobs
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
@@ -73,8 +74,8 @@ class Workers:
         dealt = [jobs[start::n_processes] for start in range(n_processes)]
         return [[work] for work in works if work.function is not None] + dealt
 
-    def answer(self, works: Sequence[Work], note: Callable[[int, int, str], None]) -> list[Artifact]:
-        """Does one of the `batches`, or finds that it is done.
+    def answer(self, works: Sequence[Work], note: Callable[[int, int, str], None]) -> list[Artifact | Unmade]:
+        """Does one of the `batches`, or finds that it is done. Of jobs also what could not be made.
 
         Raises:
             WorkerDied: processes that did it were killed or crashed, and it was no clip's fault. Whatever the work
@@ -83,9 +84,14 @@ class Workers:
         if works[0].function is None:
             requests = [work.request.as_json() for work in works]
             weights = {d: folder for work in works for d, folder in work.arguments.get("weights", {}).items()}
-            run_job(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
+            told = run_job(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
+            mistakes = {one["key"]: one["error"] for one in told if "error" in one}
             warehouse = Warehouse(self.lake)
-            return [warehouse.find_folder(warehouse.folder_of(work.request)) for work in works]
+            return [
+                Unmade(work.request.key, mistakes[work.request.key]) if work.request.key in mistakes
+                else warehouse.find_folder(warehouse.folder_of(work.request))
+                for work in works
+            ]  # fmt: skip
         return [self._answer(work) for work in works]
 
     def _answer(self, work: Work) -> Artifact:

@@ -5,7 +5,8 @@ EMOLAKE_PROCESSES where that is not 1: devices of this host that share each fit.
 the same command on each, see `models.job`. What the two agree on:
 
 * **stdout** is for machines: one JSON object per line. `{"done": 3, "total": 10, "note": "epoch 3"}` is progress, and
-  `{"key": …, "digest": …}`, one for each request, names the artifact that was made. Other lines count as stderr.
+  `{"key": …, "digest": …}`, one for each request, names the artifact that was made; `{"key": …, "error": …}`
+  says in its place what kept it from being made. Other lines count as stderr.
 * **stderr** is for people: when the exit code is not 0, its last line is the sentence that is shown.
 * **stdin** is a lifeline. When EMOLAKE_PARENT_PIPE is '1', nothing is ever written to it, and its end means that the
   parent is gone (even by `kill -9`): the job must then kill its own process group, which it leads. It has to read the
@@ -81,10 +82,11 @@ def run_job(
         weights: digest of the record of a placed checkpoint -> its folder; appended as --weights DIGEST=FOLDER each.
 
     Returns:
-        For each request, in order, what the job said of its artifact: at least `key` and `digest`.
+        For each request, in order, what the job said of its artifact: `key`, and `digest` or `error`.
 
     Raises:
-        JobError: the exit code is not 0, or the job did not name all that it was to make.
+        JobError: the job did not say of each request what became of it, or its exit code is not 0 although it says of
+            none that it could not be made.
     """
     step = str(requests[0].get("step", "job"))
     scratch = Path(lake) / ".scratch"
@@ -119,9 +121,10 @@ def run_job(
             for pipe in (job.stdin, job.stdout, job.stderr):
                 if pipe is not None:
                     pipe.close()
-    if code != 0:
+    are_all_told = len(results) == len(requests)
+    if code != 0 and not (are_all_told and any("error" in result for result in results)):
         raise JobError(step, code, _last_line(tail))
-    if len(results) != len(requests):
+    if not are_all_told:
         raise JobError(step, code, "it did not print the key and digest of what it made")
     return results
 
@@ -165,7 +168,7 @@ def _listen(
                         message = _message(line)
                         if message is None:
                             tail = (tail + line + b"\n")[-_TAIL:]
-                        elif "digest" in message:
+                        elif "key" in message:
                             results.append(message)
                         elif on_progress is not None:
                             on_progress(message["done"], message["total"], str(message.get("note", "")))
@@ -181,7 +184,8 @@ def _message(line: bytes) -> dict[str, Any] | None:
     if not isinstance(message, dict):
         return None
     is_progress = all(isinstance(message.get(name), int) for name in ("done", "total"))
-    return message if is_progress or {"key", "digest"} <= message.keys() else None
+    is_answer = "key" in message and ("digest" in message or "error" in message)
+    return message if is_progress or is_answer else None
 
 
 def _last_line(tail: bytes) -> str:

@@ -3,7 +3,8 @@
 The file holds one request, or a list of them that are answered one after the other.
 
 On stdout one JSON object per line: `{"done": 3, "total": 10, "note": "dev loss 0.83"}` while working, and for each
-request `{"key": …, "digest": …}`. A mistake is one sentence on stderr and exit code 1, an interruption exit code 130.
+request `{"key": …, "digest": …}`, or `{"key": …, "error": …}` where it could not be made; the others are made all the
+same. A mistake is one sentence on stderr and exit code 1, an interruption exit code 130.
 
 Several devices, of several hosts too, share each fit where `torchrun` starts the same command once for each of them:
 `torchrun --nproc-per-node 4 -m models.job LAKE REQUEST.json --device cuda`. The lake is on a disk that all hosts have;
@@ -81,26 +82,44 @@ def run(
     lake: Path, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None,
     save_every_s: float = SAVE_EVERY_S,
 ) -> None:  # fmt: skip
-    """Makes the artifact of each request unless it exists, and prints its key and digest.
+    """Makes the artifact of each request unless it exists, and prints its key and digest, or what stopped it.
 
     Raises:
-        EmolakeError: the file holds no request of this room, or whatever stops the fit or the prediction.
+        EmolakeError: the file holds no request of this room; or, after the last request, what stopped the first that
+            could not be made. Processes that share fits stop at once.
     """
     warehouse = Warehouse(lake)
     requests = _read_requests(path)
+    mistakes: list[EmolakeError] = []
     for number, request in enumerate(requests):
-        artifact = warehouse.find(request)
-        report, cost = partial(_report, number, len(requests)), dict[str, Any]()
-        work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s, cost)
-        if launched().rank:
-            _help(request, device, work)
-            continue
-        if artifact is None:
-            artifact = _made(warehouse, request, device, work, cost)
-        elif launched().n > 1 and request.kind == "checkpoint":
-            of_the_first(device, False)
-        forget(warehouse.root, request.key)
-        _print_line({"key": artifact.key, "digest": artifact.digest})
+        report = partial(_report, number, len(requests))
+        try:
+            _answer(warehouse, request, report, device, n_processes, weights, save_every_s)
+        except EmolakeError as error:
+            if launched().n > 1:
+                raise
+            _print_line({"key": request.key, "error": str(error)})
+            mistakes.append(error)
+    if mistakes:
+        raise mistakes[0]
+
+
+def _answer(
+    warehouse: Warehouse, request: Request, report: Progress, device: str, n_processes: int,
+    weights: Mapping[str, Path] | None, save_every_s: float,
+) -> None:  # fmt: skip
+    artifact = warehouse.find(request)
+    cost: dict[str, Any] = {}
+    work = partial(_work, warehouse, request, report, device, n_processes, weights, save_every_s, cost)
+    if launched().rank:
+        _help(request, device, work)
+        return
+    if artifact is None:
+        artifact = _made(warehouse, request, device, work, cost)
+    elif launched().n > 1 and request.kind == "checkpoint":
+        of_the_first(device, False)
+    forget(warehouse.root, request.key)
+    _print_line({"key": artifact.key, "digest": artifact.digest})
 
 
 def _made(

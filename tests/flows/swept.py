@@ -72,7 +72,7 @@ loud = "loud"
 WORDS = {"calm": "sleep tea snow", "loud": "run fire drum"}
 
 
-def swept_line(folder: Path, text: str = RECIPE) -> Line:
+def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly) -> Line:
     """The line of a recipe over the clips, run wholly in this process."""
     root = folder / "clips"
     root.mkdir(parents=True)
@@ -86,6 +86,6 @@ def swept_line(folder: Path, text: str = RECIPE) -> Line:
     (folder / "calm2.toml").write_text(PROTOCOL, encoding="utf-8")
     (folder / "swept.toml").write_text(text, encoding="utf-8")
     warehouse = Warehouse(folder / "lake", create=True)
-    line = Line(read_recipe(folder / "swept.toml"), warehouse, {"clips": root}, Wholly(warehouse))
+    line = Line(read_recipe(folder / "swept.toml"), warehouse, {"clips": root}, doer(warehouse))
     line.run()
     return line

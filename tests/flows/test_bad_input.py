@@ -18,7 +18,7 @@ from features import sandbox
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
 from tests.flows.killing import HERE, Running, left_behind
-from tests.flows.small import Small, emolake
+from tests.flows.small import emolake
 from warehouse import Warehouse, lineage
 
 RECIPE = """
@@ -76,10 +76,19 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return sandbox.write(tmp_path_factory.mktemp("trees") / "sandbox", scale=0.1)
 
 
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a Prefect server that has been up once, and did nothing."""
+    home = tmp_path_factory.mktemp("someone") / ".prefect"
+    program = "import sys, pathlib, flows.server as s\nwith s.prefect_server(pathlib.Path(sys.argv[1])) as wait: wait()"
+    subprocess.run([sys.executable, "-c", program, str(home)], cwd=HERE, check=True)
+    return home
+
+
 class Bench:
     """A folder with one session, one film, a recipe, and a lake to be."""
 
-    def __init__(self, folder: Path, trees: dict[str, Path], small: Small, recipe: str = RECIPE) -> None:
+    def __init__(self, folder: Path, trees: dict[str, Path], database: Path, recipe: str = RECIPE) -> None:
         self.folder, self.iemocap, self.films = folder, folder / "IEMOCAP", folder / "films"
         shutil.copytree(trees["iemocap"] / "Session1", self.iemocap / "Session1")
         film = sorted(path for path in trees["films"].iterdir() if path.is_dir())[0]
@@ -89,7 +98,7 @@ class Bench:
         self.wavs = sorted(self.iemocap.glob("Session1/sentences/wav/*/Ses*.wav"))
         (self.subtitles,) = self.films.glob("*/*.srt")
         self.lake = folder / "lake"
-        self.database = small.lake / ".prefect"
+        self.database = database
 
     def arguments(self, verb: str) -> list[str]:
         return [verb, str(self.recipe), *(f"--root={name}={root}" for name, root in self.roots.items())]
@@ -132,8 +141,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(small: Small, trees: dict[str, Path], tmp_path: Path) -> Bench:
-    return Bench(tmp_path, trees, small)
+def bench(database: Path, trees: dict[str, Path], tmp_path: Path) -> Bench:
+    return Bench(tmp_path, trees, database)
 
 
 def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
@@ -146,9 +155,9 @@ def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
 
 
 def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(
-    small: Small, trees: dict[str, Path], tmp_path: Path
+    database: Path, trees: dict[str, Path], tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, trees, small, RECIPE + MORE).with_database()
+    bench = Bench(tmp_path, trees, database, RECIPE + MORE).with_database()
     corrupt, tags_only, short, strange, *others = bench.wavs
     corrupt.write_bytes(b"RIFF and nothing else")
     bench.say(tags_only, "[LAUGHTER] [BREATHING]")
@@ -216,9 +225,9 @@ def test_a_lake_of_a_newer_format_is_left_alone(bench: Bench, verb: str) -> None
 
 
 def test_a_file_that_changes_while_a_run_reads_it_stops_the_run(
-    small: Small, trees: dict[str, Path], tmp_path: Path
+    database: Path, trees: dict[str, Path], tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, trees, small, RECIPE + MORE).with_database()
+    bench = Bench(tmp_path, trees, database, RECIPE + MORE).with_database()
     wav = bench.wavs[-1]
     whole = wav.read_bytes()
     running = Running(*bench.arguments("run"), cwd=bench.folder)
@@ -292,6 +301,7 @@ def test_ctrl_c_while_corpora_are_ingested_and_a_rerun_continues(bench: Bench) -
     bench.continues("ingest")
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_model_is_fitted_ends_the_job_and_a_rerun_continues(bench: Bench) -> None:
     bench.recipe.write_text(FIT, encoding="utf-8")
     running = Running(*bench.with_database().arguments("run"), cwd=bench.folder)

@@ -18,9 +18,10 @@ from warehouse import Warehouse
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for orphans in /proc")
 
 
-def test_extraction_killed_three_times_makes_the_same_bytes(small: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_extraction_that_is_killed_makes_the_same_bytes(small: Small, tmp_path: Path, n_kills: int) -> None:
     given = [part for name, root in small.roots.items() for part in ("--root", f"{name}={root}")]
-    when = killing.moments(_extraction(killing.timeline(small.folder)), 3, seed=7)
+    when = killing.moments(_extraction(killing.timeline(small.folder)), n_kills, seed=7)
     killing.run_with_kills(["extract", str(small.recipe), *given], tmp_path, when)
 
     made, expected = killing.identities(tmp_path / "lake"), killing.identities(small.lake)

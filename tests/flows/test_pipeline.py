@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,8 +14,10 @@ from typing import Any, cast
 import pytest
 
 from flows import pipeline
+from flows.doer import Unmade
 from flows.pipeline import Runner
 from flows.workers import Workers
+from infra.launch import JobError
 from warehouse import Request, Warehouse, Work
 from warehouse.errors import Untreatable
 
@@ -85,6 +88,25 @@ def test_answers_come_in_the_order_of_the_works(runner: Runner) -> None:
 def test_a_work_that_is_asked_for_twice_is_done_once(runner: Runner) -> None:
     assert texts(runner.step("write", [work("a"), work("a")])) == ["a", "a"]
     assert cast(Any, runner.pool).answered == ["a"]
+
+
+def test_a_fit_that_cannot_be_made_leaves_the_others(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(works: Sequence[Work], note: Any) -> Any:
+        (one,) = works
+        bad = one.arguments["text"] in "bc"
+        return [Unmade(one.request.key, "the loss is no number") if bad else runner.warehouse.perform(one)]
+
+    monkeypatch.setattr(runner.pool, "answer", answer)
+    fits = [replace(work(text), request=replace(work(text).request, kind="checkpoint")) for text in "abc"]
+    assert texts(runner.step("fit", fits)) == ["a"]
+    (step,) = runner.steps
+    assert {one.key for one in step.unmade} == {fit.request.key for fit in fits[1:]} and step.as_json()["unmade"] == 2
+    assert step.remark.startswith("2 of 3 could not be made, the others go on without.")
+    assert texts(runner.step("fit", fits)) == ["a"], "one that is there is one that could be made"
+    with pytest.raises(JobError, match="exit code 1: the loss is no number"):
+        runner.step("fit", fits[1:])
+    with pytest.raises(JobError, match="exit code 1: the loss is no number"):
+        runner.step("predict", [work("a"), work("b")])
 
 
 def test_the_longest_works_are_begun_first(runner: Runner) -> None:

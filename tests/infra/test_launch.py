@@ -91,6 +91,18 @@ for order in json.load(open(sys.argv[2], encoding="utf-8")):
         run_job(tmp_path, [REQUEST], "cpu", command=_job(tmp_path, body * 2))
 
 
+def test_what_could_not_be_made_is_told_beside_what_was(tmp_path: Path) -> None:
+    body = """
+print(json.dumps({"key": "a", "error": "the loss is no number"}))
+print(json.dumps({"key": "b", "digest": "d"}))
+sys.exit("the loss is no number")
+"""
+    told = run_job(tmp_path, [REQUEST, REQUEST], "cpu", command=_job(tmp_path, body))
+    assert told == [{"key": "a", "error": "the loss is no number"}, {"key": "b", "digest": "d"}]
+    with pytest.raises(JobError, match="ended with exit code 1: the loss is no number"):
+        run_job(tmp_path, [REQUEST] * 3, "cpu", command=_job(tmp_path, body))
+
+
 def test_much_output_on_both_pipes_blocks_nothing(tmp_path: Path) -> None:
     command = _job(
         tmp_path,

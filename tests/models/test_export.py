@@ -46,7 +46,9 @@ def cut(batch: Batch, rows: slice, n_steps: int) -> Batch:
     return named_batch(arrays, lengths)
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("mult", "cross_attention"))) for name in STORED]
+)
 def test_an_onnx_graph_gives_the_logits_of_the_network(lake: TinyLake, tmp_path: Path, name: str) -> None:
     folder = of(lake, name).folder
     to_onnx(folder, tmp_path)

@@ -56,6 +56,17 @@ def test_one_job_may_answer_several_requests(lake: TinyLake, tmp_path: Path) -> 
     assert shares == sorted(shares) and shares[-1] == 1, "progress is over all of them"
 
 
+def test_a_request_that_cannot_be_answered_keeps_no_other_from_being(lake: TinyLake, tmp_path: Path) -> None:
+    bad, good = Request("poem", "models.poems", 1), order(lake, "linear", seed=43)
+    command = _command(lake, good, tmp_path)
+    (tmp_path / "request.json").write_text(json.dumps([bad.as_json(), good.as_json()]))
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+    lines = [line for line in map(json.loads, done.stdout.splitlines()) if "key" in line]
+    assert [line["key"] for line in lines] == [bad.key, good.key]
+    assert "no kind of job 'poem'" in lines[0]["error"] and lake.warehouse.find(good) is not None
+    assert done.returncode == 1 and done.stderr == lines[0]["error"] + "\n"
+
+
 def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> None:
     """The fit of a text encoder in this process and in one of its own, whose hashes of strings differ."""
     other = tiny_lake(tmp_path / "lake")
