@@ -94,7 +94,7 @@ def test_members_of_different_splits_are_refused() -> None:
     report = SimpleNamespace(averages={"both": ["one", "two"]})
     predictions = {"one": fits("one", "s1"), "two": fits("two", "s2")}
     line: Any = SimpleNamespace(
-        recipe=SimpleNamespace(name="r", report=report), predictions=lambda member: predictions[member]
+        recipe=SimpleNamespace(name="r", report=report), predictions=lambda member: predictions[member], unfitted={}
     )
     sentence = "field 'report.averages.both' averages one, two, which are not judged on the same utterances in fold 'A'"
     with pytest.raises(InvalidField, match=sentence):

@@ -21,7 +21,7 @@ def test_points_of_different_utterances_are_not_compared() -> None:
         return [(Fitted(point, "A", 0, SimpleNamespace(digest=splits[point]), None), None)]  # type: ignore[arg-type]
 
     recipe = SimpleNamespace(name="r", grids={"m": [Point(name, {}) for name in splits]})
-    line: Any = SimpleNamespace(recipe=recipe, predictions=predictions)
+    line: Any = SimpleNamespace(recipe=recipe, predictions=predictions, unfitted={})
     sentence = "recipe 'r': field 'models.m.grid' has points that are not chosen on the same utterances"
     with pytest.raises(InvalidField, match=sentence):
         choice_of(line, "m")

@@ -29,7 +29,7 @@ def test_a_step_as_json_says_why_in_words() -> None:
     step = Step("extract lld", 10, 3, [work("a", 3)], differences=[difference], seconds=1.23456)
     assert json.loads(json.dumps(step.as_json())) == {
         "step": "extract lld", "rows": 10, "new": 3, "artifacts": 1, "waits_for": "",
-        "why": ['params.level: "lld" instead of "functionals"'], "seconds": 1.23, "remark": "",
+        "why": ['params.level: "lld" instead of "functionals"'], "seconds": 1.23, "remark": "", "unmade": 0,
     }  # fmt: skip
 
 

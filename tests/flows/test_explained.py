@@ -75,6 +75,9 @@ def test_the_page_colours_tokens_and_escapes_them(told: dict[str, Any]) -> None:
     assert "Why cmd answers so" in page and "<b>no" not in page and "&lt;b&gt;no" in page
     assert re.search(r'rgba\(214, 39, 40, 1\.00\)">&lt;b&gt;no', page), "the token that counts most is reddest"
     assert re.search(r'rgba\(214, 39, 40, 0\.50\)">more', page)
+    unlettered = {**told["utterances"][0], "tokens": [], "importance": []}
+    plain = told | {"utterances": [unlettered], "layers": {}}
+    assert 'told" style' not in html_report(empty | {"explanations": [plain]})
     assert page.count('title="0.900"') == 1 and page.count("<th>[CLS]</th>") == 1
     assert "answers so" not in html_report(empty)
 

@@ -94,7 +94,7 @@ def test_what_cannot_be_explained(lake: TinyLake, tmp_path: Path) -> None:
     request = _request(lake, "cmd")
     nothing = json.loads(_made(lake, _request(lake, "mced")).path(FILE).read_text(encoding="utf-8"))
     assert (nothing["streams"], nothing["layers"]) == ([], {})
-    assert nothing["utterances"] and not any(row["attention"] for row in nothing["utterances"])
+    assert nothing["utterances"] and not any(row["attention"] or row["tokens"] for row in nothing["utterances"])
     with pytest.raises(VersionDiffers, match=f"version 9 of 'models.explaining' is asked .* version {EXPLAIN_VERSION}"):
         _made(lake, replace(request, version=9))
     with pytest.raises(RoleMissing, match=r"'students.cmd' needs shards of 'wave' to explain, but it is given"):
