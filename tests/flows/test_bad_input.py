@@ -224,6 +224,7 @@ def test_a_lake_of_a_newer_format_is_left_alone(bench: Bench, verb: str) -> None
     assert marker.read_text() == '{"format":999}'
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_while_a_run_reads_it_stops_the_run(
     database: Path, trees: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -293,6 +294,7 @@ def test_ctrl_c_while_the_sandbox_is_spoken_leaves_no_sandbox(tmp_path: Path) ->
         assert left_behind(tmp_path) == [] and not (tmp_path / "sandbox").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_corpora_are_ingested_and_a_rerun_continues(bench: Bench) -> None:
     running = Running(*bench.with_database().arguments("ingest"), cwd=bench.folder)
     running.wait_for(lambda: any(bench.lake.glob("artifacts/raw/*/manifest.json")))

@@ -104,6 +104,7 @@ def test_two_clips_of_one_batch_die_each_in_its_way(lake: Warehouse) -> None:
     assert reasons([made]) == {"clips-1": FAULT, "clips-3": ENDED} and len(rows([made])) == 2
 
 
+@pytest.mark.slow
 def test_a_clip_of_each_of_two_batches_in_flight_dies(lake: Warehouse) -> None:
     found = done(lake, ["one", "abort", "three", "fault", "seven", "nine"], batch_s=0.25)
     assert [a.request.kind for a in found] == ["features"] * 3

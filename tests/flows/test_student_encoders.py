@@ -74,6 +74,7 @@ def _recipe(folder: Path, old: str = "", new: str = "") -> Recipe:
     return read_recipe(folder / "inside.toml")
 
 
+@pytest.mark.slow
 def test_a_job_finds_the_recorded_encoders_and_predicts_without_them(tmp_path: Path) -> None:
     write_clips(tmp_path / "clips")
     places = {"w2v": write_speech_encoder(tmp_path / "w2v", "wav2vec2"), "bert": write_bert(tmp_path / "bert")}

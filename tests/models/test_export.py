@@ -19,6 +19,7 @@ from tests.models.tiny_lake import CLASSES, TinyLake, batch_of, fitted, order
 from warehouse import Artifact
 from warehouse.errors import InvalidField
 
+LONG = ("mult", "multilevel", "cross_attention")  # to be drawn as a graph: ten seconds each
 STORED = {
     "linear": {}, "pooled": {"pooling": "statistics"}, "mult": {}, "multilevel": {}, "mced": {},
     "cross_attention": {"trained": False},
@@ -46,9 +47,7 @@ def cut(batch: Batch, rows: slice, n_steps: int) -> Batch:
     return named_batch(arrays, lengths)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("mult", "cross_attention"))) for name in STORED]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in STORED])
 def test_an_onnx_graph_gives_the_logits_of_the_network(lake: TinyLake, tmp_path: Path, name: str) -> None:
     folder = of(lake, name).folder
     to_onnx(folder, tmp_path)
