@@ -225,5 +225,6 @@ def test_a_log_that_cannot_be_written_says_nothing(capsys: pytest.CaptureFixture
 
 def test_a_second_start_waits_for_the_first_start_alone(tmp_path: Path) -> None:
     """Not for what the first one does before it needs its server."""
-    with server._server_begun(tmp_path), server._server_begun(tmp_path) as (_, ready):
-        ready()
+    with server._server_begun(tmp_path) as (first, _), server._server_begun(tmp_path) as (second, ready):
+        ready()  # the first was never waited for, and its lock would have kept the second from starting
+        assert first != second and (tmp_path / "prefect.db.complete").exists()
