@@ -10,22 +10,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import checkpoint
+from models.asked import asked_model
 from models.batch import Batch
 from models.determinism import reproducible
 from models.explain import explain
-from models.inputs import input_folders
 from models.network import Network
 from models.networks.cmd import CmdNetwork, TextFrontEnd
 from models.networks.crossing import SOUND, Crossing, listening
 from models.networks.encoder_blocks import SentenceEncoder
 from models.networks.standardised import StandardisedStates
-from models.orders import EXPLAIN, EXPLAIN_VERSION, shard_roles
+from models.orders import EXPLAIN, EXPLAIN_VERSION
 from models.plugin import Progress, wave_roles
 from models.predict import BATCH_FRAMES, BATCH_SAMPLES
-from models.stream import Stream, read_split
+from models.stream import Stream
 from warehouse import Request, Warehouse
-from warehouse.errors import NoClasses, PartEmpty, RoleMissing, VersionDiffers
+from warehouse.errors import PartEmpty, VersionDiffers
 
 FILE = "explanations.json"
 N_SHOWN = 8
@@ -50,16 +49,7 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
     """
     if request.version != EXPLAIN_VERSION:
         raise VersionDiffers(EXPLAIN, request.version, EXPLAIN_VERSION)
-    folders = input_folders(warehouse, request)
-    card, network = checkpoint.load(folders["checkpoint"][0])
-    if not card.classes:
-        raise NoClasses(card.step)
-    shards = {}
-    for role in card.student.inputs:
-        if f"shards:{role}" not in folders:
-            raise RoleMissing(card.step, role, "to explain", shard_roles(request))
-        shards[role] = folders[f"shards:{role}"]
-    parts = read_split(folders["split"][0] / "split.parquet")
+    card, network, shards, parts = asked_model(warehouse, request, "to explain")
     if "test" not in parts:
         raise PartEmpty("test", parts)
     waves = wave_roles(card.student)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models import checkpoint
+from models.asked import asked_model
 from models.determinism import reproducible
-from models.inputs import input_folders
-from models.orders import PREDICT, VERSION, shard_roles
+from models.orders import PREDICT, VERSION
 from models.plugin import Progress, wave_roles
-from models.stream import Stream, read_split
+from models.stream import Stream
 from warehouse import Request, Warehouse
-from warehouse.errors import NoClasses, PartEmpty, RoleMissing, VersionDiffers
+from warehouse.errors import PartEmpty, VersionDiffers
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import write_rows
 
@@ -43,16 +42,7 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
     """
     if request.version != VERSION:
         raise VersionDiffers(PREDICT, request.version, VERSION)
-    folders = input_folders(warehouse, request)
-    card, network = checkpoint.load(folders["checkpoint"][0])
-    if not card.classes:
-        raise NoClasses(card.step)
-    shards = {}
-    for role in card.student.inputs:
-        if f"shards:{role}" not in folders:
-            raise RoleMissing(card.step, role, "to predict", shard_roles(request))
-        shards[role] = folders[f"shards:{role}"]
-    parts = read_split(folders["split"][0] / "split.parquet")
+    card, network, shards, parts = asked_model(warehouse, request, "to predict")
     rows = []
     for n_done, part in enumerate(request.params["parts"]):
         if part not in parts:

@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models import checkpoint
+from models.asked import asked_model
 from models.determinism import reproducible
-from models.inputs import input_folders
 from models.networks.taught import POOLED
-from models.orders import TEACH, TEACH_VERSION, TEACHER_TERMS, shard_roles
+from models.orders import TEACH, TEACH_VERSION, TEACHER_TERMS
 from models.plugin import Progress, wave_roles
 from models.predict import BATCH_FRAMES, BATCH_SAMPLES
-from models.stream import Stream, read_split
+from models.stream import Stream
 from warehouse import Request, Warehouse
-from warehouse.errors import InvalidField, NoClasses, PartEmpty, RoleMissing, UnknownName, VersionDiffers
+from warehouse.errors import InvalidField, PartEmpty, UnknownName, VersionDiffers
 from warehouse.shards import write_shard
 
 PARTS = ("train", "dev")
@@ -42,19 +41,10 @@ def write(warehouse: Warehouse, request: Request, folder: Path, progress: Progre
     roles = [one for several in TEACHER_TERMS.values() for one in several]
     if role not in roles:
         raise UnknownName("role of a teacher", role, roles)
-    folders = input_folders(warehouse, request)
-    card, network = checkpoint.load(folders["checkpoint"][0])
-    if not card.classes:
-        raise NoClasses(card.step)
+    card, network, shards, parts = asked_model(warehouse, request, "to teach")
     if role == POOLED and not network.last_layers():
         problem = f"must have no weight: the teacher '{card.step}' has no layer before its classes"
         raise InvalidField("the objective", "features", problem)
-    shards = {}
-    for one in card.student.inputs:
-        if f"shards:{one}" not in folders:
-            raise RoleMissing(card.step, one, "to teach", shard_roles(request))
-        shards[one] = folders[f"shards:{one}"]
-    parts = read_split(folders["split"][0] / "split.parquet")
     mine = {part: parts[part] for part in PARTS if part in parts}
     if not mine:
         raise PartEmpty(PARTS[0], parts)
