@@ -22,8 +22,9 @@ from safetensors import safe_open
 from flows.firewall import selected_on
 from flows.trained import Trained
 from models.orders import shard_roles
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.lineage import up
 from warehouse.hashing import short_digest
 from warehouse.schema import METRICS, SPLIT
 from warehouse.tables import read_table
@@ -54,7 +55,7 @@ def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
     """
     checkpoint = fit.checkpoint
     params = checkpoint.request.params
-    above = {node.artifact.key: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
+    above = {node.artifact.key: node.artifact for node in up(warehouse, checkpoint).walk()}
     split = _one(above.values(), "split", checkpoint.request.inputs["split"][0])
     members = _members(above.values(), split)
     tests = [row for row in members if row["part"] == "test"]

@@ -34,7 +34,7 @@ from flows.recipe import Recipe, read_recipe, recipe_path
 from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
 from models.logs import log_folder
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.errors import EmolakeError, UnknownName
 
 
@@ -202,89 +202,6 @@ def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> Non
         console_for(False).print_json(json.dumps(value, ensure_ascii=False))
 
 
-@command('emolake sql "SELECT corpus, count(*) AS n FROM utterances GROUP BY ALL"')
-def sql(
-    query: Annotated[str, typer.Argument(help="A SELECT; `SHOW TABLES` lists the views.")],
-    lake: Lake = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Ask the lake in SQL."""
-    table = warehouse_of(lake).table(query)
-    table = table.rename_columns(show.numbered(table.column_names))
-    print_rows(table.to_pylist(), table.column_names, as_json)
-
-
-@command("emolake lineage reports/demo")
-def lineage_(
-    reference: Annotated[
-        str, typer.Argument(help="An artifact (key, digest, name), or an utterance id.", metavar="REFERENCE")
-    ],
-    down: Annotated[bool, typer.Option("--down", help="What was made from it, not what it was made from.")] = False,
-    utterance: Annotated[
-        str | None, typer.Option("--utterance", help="Trace the prediction of this utterance to its bytes.")
-    ] = None,
-    lake: Lake = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Trace an artifact up to raw files, or down to everything made from it; a report also one number to its bytes."""
-    warehouse = warehouse_of(lake)
-    console = console_for(as_json)
-    hops = lineage.uses(warehouse, reference) if lineage.is_utterance(warehouse, reference) else None
-    if hops is not None:
-        print_rows([vars(hop) for hop in hops], ["what", "key", "note"], as_json)
-        return
-    artifact = warehouse.resolve(reference)
-    tree = lineage.down(warehouse, artifact) if down else lineage.up(warehouse, artifact)
-    number = None if down else runs.trace_number(warehouse, artifact, utterance)
-    if utterance and number is None:
-        raise typer.BadParameter(f"no prediction of '{utterance}' is under {reference}", param_hint="--utterance")
-    if as_json:
-        trace = [vars(hop) for hop in number.hops] if number else []
-        print_json({"tree": tree.as_json(), "trace": trace})
-        return
-    console.print(show.lineage_tree(tree))
-    if number:
-        runs.print_number(number, console)
-
-
-@command("emolake why 3f2a81 --than 90bc17")
-def why(
-    reference: Reference,
-    than: Annotated[
-        str | None, typer.Option("--than", help="The artifact to compare with (default: the nearest).")
-    ] = None,
-    lake: Lake = None, as_json: Json = False,
-) -> None:  # fmt: skip
-    """Say which field, version or input makes two artifacts differ."""
-    warehouse = warehouse_of(lake)
-    artifact = warehouse.resolve(reference)
-    other = warehouse.resolve(than) if than else lineage.nearest(warehouse, artifact.request)
-    found = lineage.differences(artifact.request, other.request) if other else []
-    if as_json:
-        there = other.key if other else None
-        rows = [{"where": d.where, "asked": d.asked, "there": d.there} for d in found]
-        print_json({"key": artifact.key, "than": there, "differences": rows})
-    elif other is None:
-        console_for(False).print(f"the lake holds no other artifact of '{artifact.request.step}' to compare with")
-    else:
-        console_for(False).print(show.differences_table(found, artifact.key, other.key))
-
-
-@command("emolake verify")
-def verify(lake: Lake = None, as_json: Json = False) -> None:
-    """Hash every file of the lake again, read its names, and say what is not as it was made; exit 1 then."""
-    warehouse = warehouse_of(lake)
-    console = console_for(as_json)
-    with show.counting(console, "hashing artifacts") as progress:
-        faults = lineage.verify(warehouse, progress)
-    if as_json:
-        print_json([vars(fault) for fault in faults])
-    elif faults:
-        for fault in faults:
-            console.print(show.fault_line(fault), soft_wrap=True)
-    else:
-        console.print(f"sound: {len(warehouse.artifacts())} artifacts, every file has the bytes it was made with")
-    if faults:
-        raise typer.Exit(1)
-
-
 # These register their commands, after those above.
 from flows import cli_corpora, cli_features, cli_papers, cli_reports, cli_trained  # noqa: E402, F401
+from flows.audit import cli_catalog, cli_lineage, cli_verify  # noqa: E402, F401

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from warehouse.artifact import Artifact, Work
-from warehouse.lineage import Difference
+from warehouse.audit.why import Difference
 
 
 @dataclass(frozen=True)

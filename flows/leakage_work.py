@@ -14,8 +14,9 @@ from flows.leakage import leakage
 from flows.leaks import Leak, Leakage, sentences
 from flows.similarity import CONTAINED, LEAST_WORDS, N
 from flows.teacher_texts import teacher_texts
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
+from warehouse.audit.lineage import up
 from warehouse.schema import SPLIT, UTTERANCES
 from warehouse.tables import read_table, rows_of
 
@@ -54,7 +55,7 @@ def leakage_work(
 
 def teachers_of(warehouse: Warehouse, checkpoint: Artifact) -> list[Artifact]:
     """The checkpoints that this one comes from: what it was initialised with, and what made the features it read."""
-    above = {node.artifact.digest: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
+    above = {node.artifact.digest: node.artifact for node in up(warehouse, checkpoint).walk()}
     found = [a for a in above.values() if a.request.kind == "checkpoint" and a.digest != checkpoint.digest]
     return sorted(found, key=lambda artifact: artifact.key)
 

@@ -11,7 +11,7 @@ from flows.line import Line
 from flows.recipe import Recipe
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
-from warehouse.lineage import why
+from warehouse.audit.why import why
 
 
 class Planner:

@@ -19,8 +19,9 @@ from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import Recipe, read_recipe, recipe_path
 from flows.server import prefect_server
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.trace import Hop, trace
 from warehouse.errors import InvalidField
 from warehouse.refs import corpus_root
 
@@ -162,7 +163,7 @@ class Number:
 
     name: str
     value: float
-    hops: list[lineage.Hop]
+    hops: list[Hop]
 
 
 def metric_rows(warehouse: Warehouse, recipe: str) -> list[dict[str, Any]]:
@@ -178,7 +179,7 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
     """
     roots = {name: str(corpus_root(warehouse.root, ref)) for name, ref in warehouse.refs("corpora").items()}
     if artifact.request.kind == "predictions":
-        return Number("prediction", float("nan"), lineage.trace(warehouse, artifact, utterance, roots))
+        return Number("prediction", float("nan"), trace(warehouse, artifact, utterance, roots))
     if artifact.request.kind == "report":
         artifact = warehouse.with_digest(artifact.request.inputs["metrics"][0])[0]
     if artifact.request.kind != "metrics":
@@ -194,7 +195,7 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
             cited = artifact.request.inputs
             judges = dict(zip(cited["predictions"], cited.get("truths", ()), strict=False))
             truth = warehouse.by_digest("truth").get(judges.get(row["predictions"], ""))
-            hops = lineage.trace(warehouse, predictions, utterance or own[0], roots, truth)
+            hops = trace(warehouse, predictions, utterance or own[0], roots, truth)
             return Number(name, row["value"], hops)
     return None
 

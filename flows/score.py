@@ -22,8 +22,9 @@ from flows.recipe import Recipe
 from flows.report import html_report, report_content
 from flows.select import selection_table
 from models.metrics import scores
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
+from warehouse.audit.trace import trace
 from warehouse.hashing import digest
 from warehouse.schema import LABELS, METRICS, PREDICTIONS, SELECTION, UTTERANCES
 from warehouse.tables import read_table, write_rows
@@ -176,7 +177,7 @@ def write_report(
             histories.setdefault(run["model"], {})[place] = own[0].path("history.csv").read_text()
     tested = read_table(predictions[0].path("predictions.parquet"), PREDICTIONS).filter(pc.field("part") == "test")
     first = tested.column("utterance_id").to_pylist()[:1]
-    hops = lineage.trace(Warehouse(lake), predictions[0], first[0], truth=truths[0]) if first else []
+    hops = trace(Warehouse(lake), predictions[0], first[0], truth=truths[0]) if first else []
     content = report_content(
         title=title, recipe=recipe, predictions=_together(runs, predictions, truths), protocols=protocols,
         utterances=_uttered(utterances),

@@ -19,7 +19,10 @@ from rich.tree import Tree
 
 from flows.doer import Step
 from warehouse.artifact import Work
-from warehouse.lineage import Difference, Fault, Hop, Node
+from warehouse.audit.lineage import Node
+from warehouse.audit.trace import Hop
+from warehouse.audit.verify import Fault
+from warehouse.audit.why import Difference
 
 Noter = Callable[[int, int, str], None]
 """Told how far a batch of works is: done, of how many, and a word on it."""

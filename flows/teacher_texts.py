@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from models.orders import shard_roles
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.lineage import up
 from warehouse.catalog import names, plugin_class
 from warehouse.schema import SHARD_INDEX, SPLIT, UTTERANCES
 from warehouse.tables import rows_of
@@ -79,7 +80,7 @@ def teacher_texts(warehouse: Warehouse, checkpoint: Artifact) -> dict[str, Train
     transcripts, such as another network's hidden layers; of both, the train part of its split: what it was only chosen
     on, it has not learned. Weights that came into the lake from outside have read what nobody here knows.
     """
-    nodes = {node.artifact.key: node.artifact for node in lineage.up(warehouse, checkpoint).walk()}
+    nodes = {node.artifact.key: node.artifact for node in up(warehouse, checkpoint).walk()}
     by_digest = {artifact.digest: artifact for artifact in nodes.values()}
     found = {}
     for key, artifact in sorted(nodes.items()):

@@ -16,8 +16,9 @@ from features.plugin import RawFile, Rows
 from features.raw import RawDigests
 from features.rows import failure_row, label_row, utterance_row
 from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.errors import MissingFolder, SourceChanged
-from warehouse.lineage import up, verify
 from warehouse.schema import make_id
 
 STEP = "corpora.pairs"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from features import sandbox
+from tests.flows.saying import Say, saying
 from tests.flows.small import Small, emolake, small_recipe
 
 if TYPE_CHECKING:
@@ -41,3 +42,10 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Spoken:
     from tests.flows.spoken import write_spoken  # here: the training loop takes seconds to import
 
     return write_spoken(tmp_path_factory.mktemp("spoken"))
+
+
+@pytest.fixture
+def say(small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """`emolake …` in the folder of the small lake, in this process."""
+    monkeypatch.chdir(small.folder)
+    return saying(monkeypatch, capsys)

@@ -11,7 +11,8 @@ from tests.features.tiny_translation import write_translator
 from tests.flows.partly import Partly
 from tests.flows.test_retelling import PROTOCOL, rows_of, write_clips
 from warehouse import Warehouse
-from warehouse.lineage import up, verify
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.schema import SHARD_INDEX
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table

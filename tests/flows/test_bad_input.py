@@ -19,7 +19,8 @@ from flows.plan import is_done, plan
 from flows.recipe import read_recipe
 from tests.flows.killing import HERE, Running, left_behind
 from tests.flows.small import emolake
-from warehouse import Warehouse, lineage
+from warehouse import Warehouse
+from warehouse.audit.verify import verify
 
 RECIPE = """
 name = "bad"
@@ -136,7 +137,7 @@ class Bench:
         assert (again.returncode, again.stderr) == (0, "")
         lake = Warehouse(self.lake)
         assert is_done(plan(read_recipe(self.recipe), lake, self.roots, verb))
-        assert lineage.verify(lake) == []
+        assert verify(lake) == []
         assert left_behind(self.folder) == []
 
 
@@ -273,7 +274,7 @@ def test_a_full_disk_is_named_and_with_more_space_a_run_continues(bench: Bench) 
         assert sentence.startswith(f"emolake: no space left on the disk of {room}/lake while '")
         assert sentence.endswith("run the same command again, which continues where this one stopped")
     assert left_behind(bench.folder) == []
-    assert lineage.verify(Warehouse(bench.lake)) == []
+    assert verify(Warehouse(bench.lake)) == []
 
 
 # -- Ctrl-C ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tests.features.tiny_speech import write_speech_encoder
 from tests.features.tiny_text import write_text_encoder
 from tests.flows.wholly import Wholly
 from warehouse import Warehouse
-from warehouse.lineage import verify
+from warehouse.audit.verify import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 

@@ -24,8 +24,9 @@ from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
 from tests.flows.partly import Partly, by_name, contents, new, waiting
 from warehouse import Request, Warehouse
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder, WeightsChanged
-from warehouse.lineage import up, verify
 from warehouse.pooling import mean_over
 from warehouse.schema import FAILURES, INTERVALS, pair_id
 from warehouse.tables import array_of, write_rows

@@ -11,8 +11,6 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,49 +18,18 @@ import pytest
 
 from flows import cli
 from flows import run as runs
-from tests.flows.partly import contents, lake_copy
+from tests.flows.partly import contents
+from tests.flows.saying import Said, Say
 from tests.flows.small import Small, emolake
 from warehouse import Warehouse
 
 COMMANDS = (
-    "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show", "sql", "lineage", "why", "verify",
+    "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show",
     "check", "protocols", "split", "leakage", "features", "canary", "failures", "transcripts", "retry",
     "table", "compare", "cost", "predict", "card", "export",
+    "sql", "lineage", "why", "verify",
 )  # fmt: skip
 VERBS = ("ingest", "align", "extract", "pack", "run")
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        return json.loads(self.out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
-
-
-Say = Callable[..., Said]
-
-
-@pytest.fixture
-def say(small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Say]:
-    """`emolake …` in the folder of the small lake, in this process."""
-    for name in [name for name in os.environ if name.startswith("EMOLAKE_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(small.folder)
-
-    def call(*arguments: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["emolake", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    yield call
 
 
 # -- help ------------------------------------------------------------------------------------------------------------
@@ -145,103 +112,11 @@ def test_show(say: Say, small: Small) -> None:
     assert log == small.warehouse.root / ".logs" / fitted[0].key and len(list(log.glob("events.*"))) == 1
 
 
-def test_sql(say: Say) -> None:
-    query = "SELECT corpus, count(*) AS n, NULL AS nothing FROM utterances GROUP BY ALL ORDER BY ALL"
-    rows = say("sql", query, "--json").json
-    assert [row["corpus"] for row in rows] == ["films", "iemocap", "meld"]
-    lines = [line.split() for line in say("sql", query).out.splitlines()]
-    assert lines == [["corpus", "n", "nothing"], *([row["corpus"], str(row["n"])] for row in rows)]
-    assert say("sql", "FROM failures").out == "no rows\n" and say("sql", "FROM failures", "--json").json == []
-
-
-def test_sql_of_anything_is_json(say: Say) -> None:
-    columns = "'nan'::DOUBLE AS x, 'ab'::BLOB AS b, DATE '2020-02-01' AS d, MAP {'k': [1.5]} AS m, sum(n) AS x"
-    assert say("sql", f"SELECT {columns} FROM range(4) AS numbers(n)", "--json").json == [
-        {"x": None, "b": "YWI=", "d": "2020-02-01", "m": [["k", [1.5]]], "x_2": 6}
-    ]
-    joined = say("sql", "SELECT * FROM utterances JOIN labels USING (utterance_id) LIMIT 1", "--json").json[0]
-    assert joined["artifact"] != joined["artifact_2"], "two tables have a column of that name"
-    frames = say("sql", "SELECT frames FROM features_lld LIMIT 1").out.splitlines()[1]
-    assert re.fullmatch(r"\(\d+ bytes\) *", frames)
-
-
 def test_lines_of_a_pipe_are_not_wrapped(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert say("sql", "SELECT repeat('long ', 200) AS text").out.splitlines()[1] == "long " * 200
     tree = say("lineage", "reports/small").out.partition("\n\n")[0].splitlines()
     assert len(tree) > 50 and all(re.search(r" [0-9a-f]{12}( \(above\))?$", line) for line in tree)
-
-
-def test_lineage_up_down_and_of_an_utterance(say: Say, small: Small) -> None:
-    warehouse = small.warehouse
-    answer = say("lineage", "reports/small", "--json").json
-    assert answer["tree"]["kind"] == "report" and answer["trace"][0]["what"] == "prediction"
-    raw = next(hop["key"] for hop in answer["trace"] if hop["what"] == "raw file")
-    told = say("lineage", "reports/small").out
-    assert f"raw features.raw {raw[:12]}" in told and "one number, traced: wf1 of 'distilled', fold all, seed 0" in told
-
-    below = say("lineage", raw, "--down").out
-    report = warehouse.resolve("reports/small")
-    assert f"report flows.report {report.key[:12]}" in below and "one number" not in below
-
-    utterance = answer["trace"][0]["note"].partition(":")[0]
-    hops = say("lineage", utterance, "--json").json
-    assert {"raw file", "utterances", "features", "predictions", "split"} <= {hop["what"] for hop in hops}
-    assert [line.split()[0] for line in say("lineage", utterance).out.splitlines()[2:]] == [h["what"] for h in hops[1:]]
-
-
-def test_lineage_of_the_number_over_another_utterance(say: Say, small: Small) -> None:
-    query = "SELECT utterance_id FROM predictions WHERE part = 'test' ORDER BY utterance_id DESC LIMIT 1"
-    last = say("sql", query, "--json").json[0]["utterance_id"]
-    answer = say("lineage", "reports/small", "--utterance", last, "--json").json
-    assert answer["trace"][0]["note"].startswith(f"{last}: ")
-    nobody = say("lineage", "reports/small", "--utterance", "nobody")
-    assert nobody.code == 2 and "no prediction of 'nobody' is under reports/small" in nobody.err
-
-
-def test_why(say: Say, small: Small) -> None:
-    fits = {a.request.params["fit"]["batch_frames"]: a for a in small.warehouse.artifacts("checkpoint")[:2]}
-    language, teacher = fits[128], fits[64]
-    answer = say("why", teacher.key, "--than", language.key[:12], "--json").json
-    found = {row["where"]: (row["asked"], row["there"]) for row in answer["differences"]}
-    assert answer["than"] == language.key and found["params.fit.batch_frames"] == (64, 128)
-    assert say("why", teacher.key, "--json").json["than"] == language.key, "the nearest one"
-    table = say("why", teacher.key).out.splitlines()
-    assert table[0].split() == ["where", teacher.key[:12], language.key[:12]]
-    assert any(line.split() == ["params.fit.batch_frames", "64", "128"] for line in table)
-    assert "the lake holds no other artifact of 'flows.report' to compare with" in say("why", "reports/small").out
-    assert say("why", "reports/small", "--json").json["than"] is None
-
-
-def test_verify_finds_one_flipped_bit_and_what_it_taints(say: Say, small: Small, tmp_path: Path) -> None:
-    assert say("verify", "--json").json == []
-    n_artifacts = len(small.warehouse.artifacts())
-    assert say("verify").out == f"sound: {n_artifacts} artifacts, every file has the bytes it was made with\n"
-    warehouse = lake_copy(small, tmp_path)
-    raw = warehouse.artifacts("raw")[0]
-    path = raw.path("files.parquet")
-    flipped = bytearray(path.read_bytes())
-    flipped[100] ^= 1
-    path.unlink()  # a link to the small lake's own file
-    path.write_bytes(flipped)
-    faults = say("verify", "--lake", str(warehouse.root))
-    assert faults.code == 1 and faults.err == ""
-    assert faults.out.startswith(f"{raw.key[:12]}  file 'files.parquet' has other bytes than when it was made; taints ")
-    (fault,) = json.loads(say("verify", "--lake", str(warehouse.root), "--json").out)
-    assert fault["key"] == raw.key and warehouse.resolve("reports/small").key in fault["taints"]
-
-
-def test_verify_names_a_damaged_name_and_what_to_do(say: Say, small: Small, tmp_path: Path) -> None:
-    warehouse = lake_copy(small, tmp_path)
-    path = warehouse.root / "refs" / "reports" / "small.json"
-    path.unlink()
-    path.mkdir()
-    faults = say("verify", "--lake", str(warehouse.root))
-    assert faults.code == 1 and faults.err == ""
-    assert faults.out == (
-        f"refs/reports/small  {path} cannot be read (IsADirectoryError: [Errno 21] Is a directory: '{path}'): "
-        "delete it, and the next run writes it again\n"
-    )
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

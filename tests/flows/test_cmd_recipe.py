@@ -19,7 +19,8 @@ from tests.features.tiny_speech import write_speech_encoder
 from tests.flows.tabled import printed_beside, rows_of_ours
 from tests.flows.wholly import Wholly
 from warehouse import Warehouse
-from warehouse.lineage import up, verify
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 

@@ -4,7 +4,7 @@ import json
 
 from flows.doer import Step, Waits, new_step, set_remark
 from warehouse import Request, Work
-from warehouse.lineage import Difference
+from warehouse.audit.why import Difference
 
 
 def work(name: str, n_rows: int = 1) -> Work:

@@ -22,8 +22,8 @@ from tests.flows.test_firewall import RECIPE as LAW
 from tests.flows.test_teaching import RECIPE as TAUGHT
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.lineage import up
 from warehouse.errors import InvalidField
-from warehouse.lineage import up
 
 
 def _row(name: str, told: str, audio: float, text: float, n_tokens: int) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from flows.recipe import read_recipe
 from flows.run import metric_rows, trace_number
 from models.stream import read_split
 from tests.flows.wholly import Wholly
-from warehouse import Artifact, Request, Warehouse, lineage
+from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.lineage import up
 from warehouse.errors import InvalidField
 from warehouse.schema import PREDICTIONS, SPLIT, TRUTH
 from warehouse.tables import read_table, table_of, write_rows
@@ -236,12 +237,12 @@ def test_corrected_test_labels_cost_no_fit(folder: Path, line: Line) -> None:
 def test_no_fit_and_no_prediction_cites_a_truth_and_metrics_lead_through_it_to_raw_bytes(line: Line) -> None:
     for kind in ("checkpoint", "predictions"):
         for artifact in line.warehouse.artifacts(kind):
-            kinds = {node.artifact.request.kind for node in lineage.up(line.warehouse, artifact).walk()}
+            kinds = {node.artifact.request.kind for node in up(line.warehouse, artifact).walk()}
             assert "truth" not in kinds and "raw" in kinds
     report = line.warehouse.resolve("reports/law")
     metrics = line.warehouse.resolve(report.request.inputs["metrics"][0])
     truth = line.warehouse.resolve(metrics.request.inputs["truths"][0])
-    above = [node.artifact for node in lineage.up(line.warehouse, truth).walk()]
+    above = [node.artifact for node in up(line.warehouse, truth).walk()]
     assert {"labels", "raw"} <= {artifact.request.kind for artifact in above}
     number = trace_number(line.warehouse, metrics)
     assert number is not None

@@ -20,8 +20,9 @@ from flows.recipe import Recipe, read_recipe
 from tests.flows.partly import Partly
 from tests.flows.small import Small
 from warehouse import Artifact, Warehouse
+from warehouse.audit.lineage import down, up
+from warehouse.audit.verify import verify
 from warehouse.errors import EmolakeError, InvalidField, TooManyFailures
-from warehouse.lineage import down, up, verify
 
 
 def recipe_of(folder: Path, text: str) -> Recipe:

@@ -10,7 +10,7 @@ import pytest
 from flows.line import Line
 from flows.recipe import read_recipe, recipe_path
 from tests.flows.multilevel import line_of
-from warehouse.lineage import verify
+from warehouse.audit.verify import verify
 
 GRANULARITIES = ("frame", "phone", "syllable", "word")
 BUDGETS = {"frame": 7200, "phone": 1200, "syllable": 500, "word": 380}

@@ -11,7 +11,7 @@ from models.students.multilevel import Multilevel
 from tests.flows.multilevel import line_of
 from tests.flows.tabled import printed_beside, rows_of_ours
 from warehouse import Artifact
-from warehouse.lineage import verify
+from warehouse.audit.verify import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table

@@ -16,7 +16,8 @@ from flows.plan import is_done, plan
 from flows.report import terminal_tables
 from tests.flows.swept import RECIPE, swept_line
 from warehouse import Artifact
-from warehouse.lineage import trace, verify
+from warehouse.audit.trace import trace
+from warehouse.audit.verify import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 

@@ -36,8 +36,10 @@ from tests.flows.test_stand_ins import selected
 from tests.flows.test_voices import labels_of, protocol_of, recorded
 from tests.flows.test_voices import rows_of as made_rows
 from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.lineage import up
+from warehouse.audit.trace import trace, uses
+from warehouse.audit.verify import verify
 from warehouse.errors import ArtifactNotFound, InvalidField, TooManyFailures, VoiceElsewhere
-from warehouse.lineage import trace, up, uses, verify
 from warehouse.schema import PREDICTIONS, SPLIT, UTTERANCES, text_id
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table, write_rows

@@ -24,7 +24,9 @@ from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe, recipe_path
 from tests.flows.small import Small, emolake
-from warehouse import Request, Warehouse, Work, lineage
+from warehouse import Request, Warehouse, Work
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.errors import InvalidField
 
 
@@ -123,7 +125,7 @@ def test_another_utterance_can_be_traced(small: Small) -> None:
 
 def test_lineage_of_the_report_reaches_every_raw_unit(small: Small) -> None:
     warehouse = small.warehouse
-    tree = lineage.up(warehouse, warehouse.resolve("reports/small"))
+    tree = up(warehouse, warehouse.resolve("reports/small"))
     reached = {node.artifact.digest for node in tree.walk() if node.artifact.request.kind == "raw"}
     assert reached == {d for ref in warehouse.refs("corpora").values() for d in ref["raw"]}
 
@@ -145,7 +147,7 @@ def test_mean_f0_per_emotion_and_speaker(small: Small) -> None:
 
 
 def test_the_lake_is_sound(small: Small) -> None:
-    assert lineage.verify(small.warehouse) == []
+    assert verify(small.warehouse) == []
 
 
 def test_a_failed_utterance_is_named_with_step_and_reason_and_allowed_by_the_recipe(
@@ -210,7 +212,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, 
     assert "Traceback" not in complaint
     assert not list(scratch.glob("*"))
     warehouse = Warehouse(tmp_path / "lake")
-    assert lineage.verify(warehouse) == []
+    assert verify(warehouse) == []
     recipe = read_recipe(small.recipe)
     assert not is_done(plan(recipe, warehouse, small.roots, "align"))
     again = emolake("align", str(small.recipe), *given, "--json", cwd=tmp_path)

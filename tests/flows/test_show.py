@@ -19,7 +19,10 @@ from flows import show
 from flows.doer import Step
 from flows.show import Silent, Terminal
 from warehouse import Artifact, Request, Work
-from warehouse.lineage import ABSENT, Difference, Fault, Hop, Node
+from warehouse.audit.lineage import Node
+from warehouse.audit.trace import Hop
+from warehouse.audit.verify import Fault
+from warehouse.audit.why import ABSENT, Difference
 
 WORKS = [Work(Request("made", name, 1), n_rows=n_rows) for name, n_rows in (("a", 1), ("b", 5), ("c", 7))]
 

@@ -16,8 +16,9 @@ from tests.features.tiny_speech import write_speech_encoder
 from tests.flows.partly import Partly
 from tests.flows.test_retelling import PROTOCOL, write_clips
 from warehouse import Artifact, Warehouse, Work
+from warehouse.audit.lineage import up
+from warehouse.audit.verify import verify
 from warehouse.errors import InvalidField
-from warehouse.lineage import up, verify
 
 RECIPE = """
 name = "inside"

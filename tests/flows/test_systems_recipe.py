@@ -12,7 +12,7 @@ from flows.line import Line
 from flows.recipe import read_recipe, recipe_path
 from tests.flows.wholly import Wholly
 from warehouse import Warehouse
-from warehouse.lineage import verify
+from warehouse.audit.verify import verify
 
 
 def test_its_encoders_are_the_same_each_time(tmp_path: Path) -> None:

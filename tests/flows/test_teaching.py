@@ -12,7 +12,7 @@ from models.orders import shard_roles
 from models.stream import read_split, read_votes
 from tests.flows.wholly import Wholly
 from warehouse import Warehouse
-from warehouse.lineage import verify
+from warehouse.audit.verify import verify
 from warehouse.schema import LABELS
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table

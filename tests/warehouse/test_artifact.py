@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from warehouse import Artifact, Request, Warehouse
 from warehouse.artifact import MANIFEST, commit, content_digest, read_artifact
+from warehouse.audit.why import why
 from warehouse.errors import EmptyArtifact, InvalidId, NotCanonical, UnreadableManifest
-from warehouse.lineage import why
 
 PARAMS = {"plugin": {"n_mels": 40}, "ids": "0a"}
 REQUEST = Request("features", "extractors.mfcc", 1, PARAMS, {"utterances": ("d1", "d2")})

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.warehouse.small_lake import SmallLake, small_lake
+from warehouse.audit.verify import verify
 from warehouse.errors import UnreadableRef
-from warehouse.lineage import verify
 from warehouse.refs import corpus_root, read_ref, ref_faults
 from warehouse.store import Warehouse
 

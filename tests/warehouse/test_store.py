@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from warehouse import Request, Warehouse, Work, store
+from warehouse.audit.verify import verify
 from warehouse.errors import (
     AmbiguousReference,
     ArtifactNotFound,
@@ -30,7 +31,6 @@ from warehouse.errors import (
     UnreadableManifest,
     UnreadableRef,
 )
-from warehouse.lineage import verify
 
 REQUEST = Request("raw", "features.raw", 1, {"corpus": "films"})
 HOUSE = Path(__file__).resolve().parents[2]

@@ -1,110 +1,21 @@
-"""Where a number comes from, what used a byte, why an order does not match, and whether the lake is sound.
-
-Everything is read from the manifests; there is no log beside the data.
-"""
+"""The way from one prediction to bytes and seconds, and from an utterance to all that holds a row about it."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from warehouse.artifact import MANIFEST, Artifact, Request, content_digest, read_artifact
-from warehouse.errors import ArtifactNotFound, EmolakeError
-from warehouse.hashing import canonical_json, file_digest
-from warehouse.refs import corpus_root, ref_faults
+from warehouse.artifact import Artifact
+from warehouse.errors import ArtifactNotFound
+from warehouse.refs import corpus_root
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 from warehouse.truths import label_of, truth_of
-
-
-@dataclass(frozen=True)
-class Node:
-    """An artifact in a lineage tree. `role` is what it was to the node above (or, downwards, what that was to it);
-    `repeated` marks one whose own branches stand elsewhere in the tree already."""
-
-    artifact: Artifact
-    role: str = ""
-    branches: list[Node] = field(default_factory=list)
-    repeated: bool = False
-
-    def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
-        yield self
-        for branch in self.branches:
-            yield from branch.walk()
-
-    def as_json(self) -> dict[str, Any]:
-        a = self.artifact
-        return {
-            "role": self.role, "kind": a.request.kind, "step": a.request.step, "key": a.key, "digest": a.digest,
-            "repeated": self.repeated, "branches": [branch.as_json() for branch in self.branches],
-        }  # fmt: skip
-
-
-def up(warehouse: Warehouse, artifact: Artifact) -> Node:
-    """Everything an artifact was made from, down to the records of raw files.
-
-    Two requests may have given the same bytes; an input is a digest, so each of them is shown, unless one is of the
-    very unit that asks: of its corpus or, where that is told again, of any.
-    """
-    by_digest = _by_digest(warehouse.artifacts())
-    return _tree(artifact, lambda a: _sources(a, by_digest))
-
-
-def down(warehouse: Warehouse, artifact: Artifact) -> Node:
-    """Everything that was ever made from an artifact."""
-    return _down(warehouse.artifacts(), artifact)
-
-
-def _down(artifacts: Sequence[Artifact], artifact: Artifact) -> Node:
-    by_digest = _by_digest(artifacts)
-    users: dict[str, list[tuple[str, Artifact]]] = {}
-    for known in artifacts:
-        for role, source in _sources(known, by_digest):
-            users.setdefault(source.key, []).append((role, known))
-    return _tree(artifact, lambda a: users.get(a.key, []))
-
-
-def _by_digest(artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
-    found: dict[str, list[Artifact]] = {}
-    for artifact in artifacts:
-        found.setdefault(artifact.digest, []).append(artifact)
-    return found
-
-
-def _sources(artifact: Artifact, by_digest: Mapping[str, Sequence[Artifact]]) -> Iterator[tuple[str, Artifact]]:
-    """The inputs of an artifact with their roles. Pieces of one file are recorded once per unit, in the same bytes: a
-    piece then stands on the record of its own unit, also where its corpus, which is told again, has another name."""
-    for role, digests in sorted(artifact.request.inputs.items()):
-        for digest in dict.fromkeys(digests):
-            found = by_digest.get(digest, [])
-            yield from ((role, source) for source in _of_unit(found, artifact.request.params))
-
-
-def _of_unit(found: Sequence[Artifact], asking: Mapping[str, Any]) -> Sequence[Artifact]:
-    """Those of the same corpus and unit, or of the same unit, or all."""
-    if "unit" not in asking:
-        return found
-    same = [source for source in found if source.request.params.get("unit") == asking["unit"]]
-    return [one for one in same if one.request.params.get("corpus") == asking.get("corpus")] or same or found
-
-
-def _tree(root: Artifact, edges: Any) -> Node:
-    seen: set[str] = set()
-
-    def grow(a: Artifact, role: str) -> Node:
-        if a.key in seen:
-            return Node(a, role, repeated=True)
-        seen.add(a.key)
-        return Node(a, role, [grow(other, other_role) for other_role, other in edges(a)])
-
-    return grow(root, "")
 
 
 @dataclass(frozen=True)
@@ -293,107 +204,3 @@ def _one(warehouse: Warehouse, digest: str) -> Artifact:
 def _row_where(path: Path, column: str, value: str | None) -> dict[str, Any] | None:
     rows = pq.read_table(path, filters=None if value is None else [(column, "=", value)]).slice(0, 1)
     return rows.to_pylist()[0] if rows.num_rows else None
-
-
-ABSENT = "(absent)"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One place where two requests differ, as a path such as 'params.plugin.fields.level'."""
-
-    where: str
-    asked: Any
-    there: Any  # ABSENT where one has no such place
-
-    def __str__(self) -> str:
-        return f"{self.where}: {_brief(self.asked)} instead of {_brief(self.there)}"
-
-
-def _brief(value: Any) -> str:
-    if value is ABSENT:
-        return ABSENT
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | Request) -> list[Difference]:
-    """Every field, version or input in which two requests differ: none exactly when their keys are the same."""
-    first = asked.as_json() if isinstance(asked, Request) else asked
-    second = there.as_json() if isinstance(there, Request) else there
-    found: list[Difference] = []
-
-    def compare(a: Any, b: Any, where: str) -> None:
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            for name in sorted(a.keys() | b.keys()):
-                compare(a.get(name, ABSENT), b.get(name, ABSENT), f"{where}.{name}" if where else name)
-        elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
-            found.append(Difference(where, a, b))
-
-    compare(first, second, "")
-    return found
-
-
-def nearest(warehouse: Warehouse, request: Request) -> Artifact | None:
-    """The artifact of the same kind and step whose request differs in the fewest places; the newest of those."""
-    same = [a for a in warehouse.artifacts(request.kind) if a.request.step == request.step and a.key != request.key]
-    return min(reversed(same), key=lambda a: len(differences(request, a.request)), default=None)
-
-
-def why(warehouse: Warehouse, request: Request) -> list[Difference]:
-    """Why an order is not answered by what exists: how it differs from the nearest artifact; [] when there is none."""
-    close = nearest(warehouse, request)
-    return differences(request, close.request) if close else []
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong in a lake: the artifact's key, what, and the keys of everything made from it. The key of a name
-    is its own, such as 'refs/corpora/iemocap', and nothing is made from it."""
-
-    key: str
-    problem: str
-    taints: Sequence[str]
-
-
-def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
-    """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
-    manifest, an input that is nowhere. Then reads every name: one that cannot be read, or that points at what is not
-    in the lake. An empty list means the lake is sound, wherever its corpora are."""
-    faults: list[tuple[str, str]] = []
-    readable: list[Artifact] = []
-    manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))
-    for number, path in enumerate(manifests, start=1):
-        try:
-            artifact = read_artifact(path.parent)  # from the disk, whatever this process remembers
-        except EmolakeError as error:
-            faults.append((path.parent.name, str(error)))
-        else:
-            readable.append(artifact)
-            faults += [(artifact.key, problem) for problem in _problems(artifact)]
-        progress(number, len(manifests))
-    known = {a.digest for a in readable}
-    for a in readable:
-        for role, digests in a.request.inputs.items():
-            faults += [(a.key, f"its input '{role}' {d[:12]} is not in the lake") for d in digests if d not in known]
-    by_key = {a.key: a for a in readable}
-
-    def made_from(key: str) -> list[str]:
-        nodes = _down(readable, by_key[key]).walk() if key in by_key else ()
-        return [node.artifact.key for node in nodes if not node.repeated][1:]
-
-    faults += ref_faults(warehouse.root, known, by_key)
-    return [Fault(key, problem, made_from(key)) for key, problem in faults]
-
-
-def _problems(artifact: Artifact) -> Iterator[str]:
-    on_disk = {p.relative_to(artifact.folder).as_posix() for p in artifact.folder.rglob("*") if p.is_file()}
-    for name in sorted(on_disk - set(artifact.files) - {MANIFEST}):
-        yield f"file '{name}' is in its folder but not in its manifest"
-    for name, entry in artifact.files.items():
-        if name not in on_disk:
-            yield f"file '{name}' is missing"
-        elif file_digest(artifact.path(name)) != entry["sha256"]:
-            yield f"file '{name}' has other bytes than when it was made"
-    if content_digest(artifact.files) != artifact.digest:
-        yield "its manifest was edited: the digest is not that of its files"
