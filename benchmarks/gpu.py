@@ -186,7 +186,7 @@ class Bench:
         losses = [_losses(folder / "history.csv") for folder, *_ in runs]
         _, cost, audio_per_s, busy = runs[-1]
         return Row(
-            case, cost["parameters"], audio_per_s, self._reading(request, student, settings) / audio_per_s,
+            case, cost["parameters"], audio_per_s, self._reading(request, student, settings, device) / audio_per_s,
             cost.get("device_peak_bytes", cost["peak_bytes"]) / 2**30, busy,
             max(float((one[name] - two[name]).abs().max()) for name in one if one[name].is_floating_point()),
             max(abs(a - b) / abs(a) for a, b in zip(*losses, strict=True)),
@@ -209,8 +209,9 @@ class Bench:
         audio_s = sum(self.lasts_s.values()) * (len(ends_s) - 1)
         return folder, cost, audio_s / lasted_s, busy.between(ends_s[0], ends_s[-1])
 
-    def _reading(self, request: Request, student: Any, settings: Mapping[str, Any]) -> float:
-        """Seconds of audio per second from the same shards to batches, with nobody to use them."""
+    def _reading(self, request: Request, student: Any, settings: Mapping[str, Any], device: str) -> float:
+        """Seconds of audio per second from the same shards to batches as that device gets them, with nobody to use
+        them."""
         folders = input_folders(self.warehouse, request)
         first = f"shards:{student.inputs[0]}"
         shards = {role.removeprefix("shards:"): folders[role] for role in sorted(folders, key=lambda r: (r != first, r))
@@ -220,7 +221,7 @@ class Bench:
         spent_s = []
         for epoch in (1, 2):  # the first reads from the disk
             began_s = time.monotonic()
-            for _ in ahead(stream.batches(stream.shuffled(0, epoch))):
+            for _ in ahead(stream.loads(torch.device(device), stream.shuffled(0, epoch))):
                 pass
             spent_s.append(time.monotonic() - began_s)
         return sum(self.lasts_s.values()) / spent_s[-1]

@@ -1,8 +1,10 @@
-"""What it costs to bring shards into padded batches, against touching every byte of the same tars through a map.
+"""What it costs to bring shards into batches, against touching every byte of the same tars through a map.
 
 Run as `PYTHONPATH=. python benchmarks/stream.py [N_UTTERANCES [FOLDER]]`. Everything is read once before it is timed;
-numbers are processor seconds, the least of several rounds in turns. The second floor also makes the float32 numbers:
-each array is copied by itself, not padded, not batched. webdataset reads the same tars, decodes and does not batch.
+numbers are processor seconds, the least of several rounds in turns. There are three floors: the sum of every byte,
+which writes nothing; each array copied as it is stored, into memory that is there, which is the least that joining
+arrays takes; and each array made float32 there, not padded. Packed batches are what a fit sends to a GPU, which pads
+them; padded ones are what it gives a CPU. webdataset reads the same tars, decodes and does not batch.
 """
 
 from __future__ import annotations
@@ -27,51 +29,66 @@ from warehouse.shards import TAR, ShardReader, write_shard
 N = 1000
 ROUNDS = 5
 PER_SHARD = 250
-BUDGETS = (320_000, 640_000, 1_280_000)
+BUDGETS = {"frames": (4_000, 10_000, 40_000), "wave": (320_000, 640_000, 1_280_000)}
 FRAMES_HZ, DIM = 100, 130
 MANY = 5531
 WAIT_S = 0.005
 
 
 def main() -> None:
-    """Prints one table for each form of input, then padding and random access."""
+    """Prints one table for each form of input and size of batch, then padding and random access."""
     n = int(sys.argv[1]) if len(sys.argv) > 1 else N
     torch.set_num_threads(1)
-    memory = np.zeros(34 * FRAMES_HZ * DIM * PER_SHARD, dtype=np.float32)
     with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as name:
-        for role, budget in (("frames", 40_000), ("wave", 640_000)):
+        for role, budgets in BUDGETS.items():
             folders = write(Path(name), role, n)
-            waves = ("wave",) if role == "wave" else ()
-            ids = ids_of(folders)
-            maps = [mapped(folder) for folder in folders]
-            opened = [ShardReader(folder) for folder in folders]
-            stream = Stream({role: folders}, "train", dict.fromkeys(ids), (), budget, waves)
-            groups = stream.shuffled(0, 1)
-            ways: dict[str, Callable[[], object]] = {
-                "every byte through a map": lambda m=maps: touch(m),  # type: ignore[misc]
-                "each array as float32, not batched": lambda o=opened: copy(o, memory),  # type: ignore[misc]
-                "this, padded batches": lambda s=stream, g=groups: consume(s.batches(g)),  # type: ignore[misc]
-                "this, one batch ahead in a thread": lambda s=stream, g=groups: consume(ahead(s.batches(g))),  # type: ignore[misc]
-                "webdataset .decode(), no batches": lambda f=folders: decode(f),  # type: ignore[misc]
-            }
-            size_mb = sum((folder / TAR).stat().st_size for folder in folders) / 1e6
-            spent = least(ways)
-            print(f"\n{role}: {n} utterances, {size_mb:.0f} MB, {seconds(stream, role):.0f} s of sound")
-            floor, other, *_ = spent.values()
-            for what, least_s in spent.items():
-                ratios = f"{least_s / floor:7.2f} {least_s / other:7.2f}"
-                speed = seconds(stream, role) / least_s
-                print(f"{what:36} {least_s * 1e3:8.1f} ms {ratios} {speed:12.0f} × real time")
-            print(f"random access: {access_us(opened, ids):.1f} µs an array")
-            one_by_one = beside(lambda s=stream, g=groups: s.batches(g))  # type: ignore[misc]
-            one_ahead = beside(lambda s=stream, g=groups: ahead(s.batches(g)))  # type: ignore[misc]
-            print(f"a device that takes {1e3 * WAIT_S:.0f} ms a batch: {one_by_one:.2f} × its time, "
-                  f"one batch ahead {one_ahead:.2f} ×")  # fmt: skip
+            for budget in budgets:
+                show(role, folders, budget)
         for n_padded in (n, MANY):
             folders = write(Path(name) / str(n_padded), "empty", n_padded)
-            for budget in BUDGETS:
+            for budget in BUDGETS["wave"]:
                 stream = Stream({"empty": folders}, "train", dict.fromkeys(ids_of(folders)), (), budget)
                 print(f"padding of {budget} samples, {n_padded} utterances: {100 * padding(stream):.1f} %")
+
+
+def show(role: str, folders: list[Path], budget: int) -> None:
+    """Times and prints one form of input in batches of one size."""
+    ids, opened = ids_of(folders), [ShardReader(folder) for folder in folders]
+    stream = Stream({role: folders}, "train", dict.fromkeys(ids), (), budget, ("wave",) if role == "wave" else ())
+    maps, groups = [mapped(folder) for folder in folders], stream.shuffled(0, 1)
+    order = [arrays_of(opened, group) for group in groups]
+    stored, floats = (np.ones(max(sum(a.size for a in group) for group in order), dtype) for dtype in
+                      (order[0][0].dtype, np.float32))  # fmt: skip
+    ways: dict[str, Callable[[], object]] = {
+        "every byte through a map": lambda: touch(maps),
+        "each array copied as it is stored": lambda: copy(order, stored),
+        "each array as float32, not batched": lambda: copy(order, floats),
+        "this, packed": lambda: consume(stream.packed(groups)),
+        "this, packed, one ahead in a thread": lambda: consume(ahead(stream.packed(groups))),
+        "this, packed, then padded by the processor": lambda: consume(one.to("cpu") for one in stream.packed(groups)),
+        "this, padded": lambda: consume(stream.batches(groups)),
+        "this, padded, one ahead in a thread": lambda: consume(ahead(stream.batches(groups))),
+        "webdataset .decode(), no batches": lambda: decode(folders),
+    }
+    spent = least(ways)
+    size_mb = sum((folder / TAR).stat().st_size for folder in folders) / 1e6
+    print(f"\n{role}: {len(ids)} utterances, {size_mb:.0f} MB, {seconds(stream, role):.0f} s of sound; "
+          f"{len(groups)} batches of {budget}\n{'':44}       ms  × bytes × copies × floats")  # fmt: skip
+    floors = list(spent.values())[:3]
+    for what, least_s in spent.items():
+        ratios = " ".join(f"{least_s / floor:8.2f}" for floor in floors)
+        print(f"{what:44} {least_s * 1e3:8.1f} {ratios} {seconds(stream, role) / least_s:12.0f} × real time")
+    print(f"random access: {access_us(opened, ids):.1f} µs an array")
+    for form in (stream.packed, stream.batches):
+        one_by_one, one_ahead = beside(lambda f=form: f(groups[:60])), beside(lambda f=form: ahead(f(groups[:60])))  # type: ignore[misc]
+        print(f"a device that takes {1e3 * WAIT_S:.0f} ms a batch, {form.__name__}: {one_by_one:.2f} × its time, "
+              f"one batch ahead {one_ahead:.2f} ×")  # fmt: skip
+
+
+def arrays_of(readers: Iterable[ShardReader], group: Iterable[str]) -> list[np.ndarray]:
+    """Views of the arrays of some utterances, in one line each."""
+    where = {utterance_id: reader for reader in readers for utterance_id in reader}
+    return [where[utterance_id].array(utterance_id).reshape(-1) for utterance_id in group]
 
 
 def ids_of(folders: Iterable[Path]) -> list[str]:
@@ -112,15 +129,15 @@ def mapped(folder: Path) -> mmap.mmap:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def copy(readers: Iterable[ShardReader], memory: np.ndarray) -> None:
-    """Each array as float32, scaled where it is sound, one after the other into memory that is there."""
-    for reader in readers:
+def copy(order: Iterable[list[np.ndarray]], memory: np.ndarray) -> None:
+    """The arrays of each batch one after the other into memory that is there; scaled where int16 becomes float32."""
+    for arrays in order:
         at = 0
-        for utterance_id in reader:
-            array = reader.array(utterance_id)
-            memory[at : at + array.size] = array.ravel()
-            if array.dtype == np.int16:
-                memory[at : at + array.size] *= np.float32(1 / FULL_SCALE)
+        for array in arrays:
+            there = memory[at : at + array.size]
+            there[:] = array
+            if array.dtype == np.int16 and memory.dtype == np.float32:
+                there *= np.float32(1 / FULL_SCALE)
             at += array.size
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.memory import Lend, fresh
 from warehouse.errors import ShapeDiffers
 
 NO_LABEL = -100
@@ -72,44 +73,64 @@ def collate(
     labels: Sequence[int],
     waves: Collection[str] = (),
     targets: Sequence[np.ndarray] | None = None,
+    memory: Mapping[str, Lend] | None = None,
 ) -> Batch:
     """Puts utterances together.
 
     Args:
         waves: the roles that are sound, [n_samples, 1], which is in [-1, 1] where it is int16 as elsewhere.
         targets: shares of the classes, float32 [n_classes] each.
+        memory: role -> who lends it; fresh where there is none.
 
     Raises:
         ShapeDiffers: two arrays of a role differ in an axis that is not its steps.
     """
     padded, lengths = {}, {}
     for role, several in arrays.items():
-        padded[role] = _pad(role, several, role in waves)
+        shapes = check_shapes(role, several)
+        padded[role] = _pad(several, shapes, role in waves, memory[role] if memory else fresh)
         if several[0].ndim > 1:
-            lengths[role] = torch.tensor([array.shape[-2] for array in several])
+            lengths[role] = torch.from_numpy(np.array([shape[-2] for shape in shapes], np.int64))
     return Batch(
-        tuple(ids), padded, lengths, {role: tuple(several) for role, several in texts.items()}, torch.tensor(labels),
-        None if targets is None else torch.from_numpy(np.stack(targets)),
+        tuple(ids), padded, lengths, {role: tuple(several) for role, several in texts.items()},
+        torch.from_numpy(np.array(labels)), None if targets is None else torch.from_numpy(np.stack(targets)),
     )  # fmt: skip
 
 
-def _pad(role: str, several: Sequence[np.ndarray], is_wave: bool) -> Tensor:
+def check_shapes(role: str, several: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+    """The shapes of the arrays of a role.
+
+    Raises:
+        ShapeDiffers: two of them differ in an axis that is not their steps.
+    """
+    shapes = [array.shape for array in several]
+    ndim, before, dim = len(shapes[0]), shapes[0][:-2], shapes[0][-1]
+    for shape in shapes:
+        if shape[-1] != dim or len(shape) != ndim or shape[:-2] != before:
+            raise ShapeDiffers(role, shape, f"another of the batch has {shapes[0]}")
+    return shapes
+
+
+def as_float32(array: np.ndarray, is_wave: bool) -> np.ndarray:
+    """The numbers of an array as students see them."""
+    numbers = array.astype(np.float32)
+    return numbers * np.float32(1 / FULL_SCALE) if is_wave and array.dtype == np.int16 else numbers
+
+
+def _pad(several: Sequence[np.ndarray], shapes: Sequence[tuple[int, ...]], is_wave: bool, lend: Lend) -> Tensor:
     """Each number is written once, or twice where it is scaled, while its row is still in the cache. Steps and
     dimensions are copied as one axis, which is faster."""
-    first = several[0].shape
-    ndim, before, dim = len(first), first[:-2], first[-1]
-    for array in several:
-        if array.ndim != ndim or array.shape[-1] != dim or array.shape[:-2] != before:
-            raise ShapeDiffers(role, array.shape, f"another of the batch has {first}")
+    first = shapes[0]
     if len(first) == 1:
         return torch.from_numpy(np.stack(several).astype(np.float32))
-    n_steps = max(array.shape[-2] for array in several)
-    n_before = math.prod(before)
-    padded = np.empty((len(several), n_before, n_steps * dim), dtype=np.float32)
+    before, dim = first[:-2], first[-1]
+    n_before, n_steps = math.prod(before), max(shape[-2] for shape in shapes)
+    tensor = lend(len(several) * n_before * n_steps * dim, np.dtype(np.float32))
+    padded = tensor.numpy().reshape(len(several), n_before, n_steps * dim)
     for row, array in zip(padded, several, strict=True):
         length = array.shape[-2] * dim
         row[:, :length] = array.reshape(n_before, length)
         row[:, length:] = 0
         if is_wave and array.dtype == np.int16:
             row *= np.float32(1 / FULL_SCALE)
-    return torch.from_numpy(padded.reshape(len(several), *before, n_steps, dim))
+    return tensor.view(len(several), *before, n_steps, dim)

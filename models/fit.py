@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -236,7 +236,7 @@ def _one_epoch(
     mine = [step[fabric.global_rank :: fabric.world_size] or step[:1] for step in left]
     began_s = time.monotonic()
     own = [group for some in mine for group in some]
-    with spent.on(train.n_steps(own), own), closing(ahead(train.batches(own))) as batches:
+    with spent.on(train.n_steps(own), own), closing(ahead(train.loads(fabric.device, own))) as batches:
         for step, some in zip(left, mine, strict=True):
             rate = _rate(fit, epoch, course.n_steps, len(steps), n_drops)
             for parameters in optimizer.param_groups:
@@ -296,8 +296,8 @@ def _evaluate(fabric: Fabric, module: Any, order: FitOrder, dev: Stream) -> Row:
     sums = dict.fromkeys(order.objective, 0.0)
     labels: list[int] = []
     predicted: list[int] = []
-    for batch in ahead(dev.batches()):
-        moved = partial(batch.to, fabric.device)
+    for batch in ahead(dev.loads(fabric.device)):
+        moved = cache(partial(batch.to, fabric.device))
         for term, value in module(moved, tuple(order.objective)).items():
             sums[term] += value.item() * len(batch)
         labelled = batch.labels != NO_LABEL

@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from models.batch import NO_LABEL, Batch, collate
+from models.memory import Lend, Shelf, pinned
+from models.packed import Packed, pack
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import ShardReader
@@ -42,6 +46,7 @@ class Field:
 
     def __init__(self, role: str, folders: Sequence[Path], is_wave: bool = False) -> None:
         self.role, self.is_wave = role, is_wave
+        self._views: dict[str, Any] = {}
         self._shards: dict[str, ShardReader] = {}
         for folder in folders:
             shard = ShardReader(folder)
@@ -49,6 +54,17 @@ class Field:
 
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._shards
+
+    def read_all(self, group: Sequence[str]) -> list[Any]:
+        """What `read` gives for each of some utterances. Views are kept: to make one takes longer than to copy what a
+        short one shows."""
+        try:
+            return [self._views[utterance_id] for utterance_id in group]
+        except KeyError:
+            values = [self.read(utterance_id) for utterance_id in group]
+        if not isinstance(values[0], str):
+            self._views |= zip(group, values, strict=True)
+        return values
 
     def read(self, utterance_id: str) -> np.ndarray | str:
         stored = self._stored(utterance_id)
@@ -72,6 +88,12 @@ class Field:
 
     def _stored(self, utterance_id: str) -> np.ndarray | str:
         return self._shards[utterance_id].read(utterance_id)
+
+
+_Gathered = tuple[
+    Sequence[str], dict[str, list[Any]], dict[str, list[Any]], list[int], frozenset[str], list[np.ndarray] | None
+]
+"""The first arguments of `collate` and of `pack`."""
 
 
 class Stream:
@@ -110,6 +132,8 @@ class Stream:
                 raise RowsMissing(f"shards of '{field.role}' for part '{part}'", len(missing), missing[0])
         self.labels = {utterance_id: _position(labels[utterance_id], classes) for utterance_id in self.ids}
         self._votes, self._classes = votes, classes
+        self._waves = frozenset(waves)
+        self._memory: dict[str, Lend] = {field.role: Shelf().lend for field in self.fields}
         self._n_steps = {utterance_id: self.fields[0].n_steps(utterance_id) for utterance_id in self.ids}
         self._batch_frames = batch_frames
 
@@ -141,17 +165,28 @@ class Stream:
     def batches(self, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch]:
         """Reads batches: the groups of ids given, or all utterances in order."""
         for group in self.in_order() if groups is None else groups:
-            arrays: dict[str, list[np.ndarray]] = {}
-            texts: dict[str, list[str]] = {}
-            for field in self.fields:
-                for value in map(field.read, group):
-                    if isinstance(value, str):
-                        texts.setdefault(field.role, []).append(value)
-                    else:
-                        arrays.setdefault(field.role, []).append(value)
-            waves = [field.role for field in self.fields if field.is_wave]
-            labels = [self.labels[utterance_id] for utterance_id in group]
-            yield collate(group, arrays, texts, labels, waves, self._targets(group))
+            yield collate(*self._read(group), self._memory)
+
+    def packed(self, groups: Sequence[Sequence[str]] | None = None, to_cuda: bool = False) -> Iterator[Packed]:
+        """The same, to be padded where they are sent."""
+        memory = dict.fromkeys(self._memory, pinned) if to_cuda else self._memory
+        for group in self.in_order() if groups is None else groups:
+            yield pack(*self._read(group), memory)
+
+    def loads(self, device: torch.device, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch | Packed]:
+        """Whichever of the two is sooner on a device, with `to`: a CPU would only copy once more what is packed."""
+        return self.batches(groups) if device.type == "cpu" else self.packed(groups, device.type == "cuda")
+
+    def _read(self, group: Sequence[str]) -> _Gathered:
+        arrays, texts = {}, {}
+        for field in self.fields:
+            values = field.read_all(group)
+            if isinstance(values[0], str):
+                texts[field.role] = values
+            else:
+                arrays[field.role] = values
+        labels = [self.labels[utterance_id] for utterance_id in group]
+        return group, arrays, texts, labels, self._waves, self._targets(group)
 
     def _targets(self, group: Sequence[str]) -> list[np.ndarray] | None:
         """Each class's share of the votes; where there are none, the label has all."""

@@ -16,7 +16,7 @@ from models.checkpoint import load
 from models.determinism import reproducible
 from models.networks.mced import MaskedConvolution
 from models.orders import Fit, predict_request
-from models.stream import read_split
+from models.stream import Stream, read_split
 from models.students.pooled import Pooled
 from tests.models.tiny_lake import FIT, TinyLake, batch_of, fitted, order, predictions, silent, tiny_lake, voted
 from warehouse import Artifact
@@ -53,6 +53,17 @@ def test_the_same_request_gives_the_same_bytes(lake: TinyLake, tmp_path: Path) -
     again = tiny_lake(tmp_path / "lake")
     assert fitted(lake, request).digest == fitted(again, request).digest
     assert fitted(lake, order(lake, "mced", seed=1)).digest != fitted(lake, order(lake, "mced", seed=2)).digest
+
+
+@pytest.mark.parametrize("student", ["mced", "cmd", "multilevel"])  # frames, sound and text, layers
+def test_what_is_packed_and_padded_by_the_device_gives_the_same_bytes(
+    lake: TinyLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, student: str
+) -> None:
+    """As a GPU gets its batches; on a CPU they are padded at once."""
+    request = order(lake, student)
+    padded = fitted(lake, request).digest
+    monkeypatch.setattr(Stream, "loads", lambda self, device, groups=None: self.packed(groups))
+    assert fitted(tiny_lake(tmp_path / "lake"), request).digest == padded
 
 
 def test_chance_outside_is_not_disturbed(lake: TinyLake, tmp_path: Path) -> None:

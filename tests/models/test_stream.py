@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.batch import Batch
+from models.packed import Packed
 from models.stream import RATE_HZ, Stream, read_split, read_votes
 from tests.models.tiny_lake import CLASSES, TinyLake
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
@@ -174,3 +177,32 @@ def test_targets_are_shares_of_votes_and_labels_where_nobody_voted(tmp_path: Pat
     assert found == {"a": [0.25, 0.75], "b": [1.0, 0.0], "c": [1.0, 0.0], "d": [0.0, 0.0]}, "calm is no class here"
     [plain] = Stream({"vector": [folder]}, "train", labels, ("happy", "sad"), 100).batches()
     assert plain.targets is None and plain.labels.tolist() == batch.labels.tolist()
+
+
+def test_batches_that_are_kept_stay_as_they_were(tmp_path: Path) -> None:
+    """Memory is used again, but only what nobody holds."""
+    stream = _stream(tmp_path, [int(n) for n in np.random.default_rng(0).integers(1, 60, size=50)], 200)
+    kept = [batch for epoch in (1, 2) for batch in stream.batches(stream.shuffled(0, epoch))]
+    for _ in stream.batches(stream.shuffled(0, 3)):
+        pass  # lets go of each before the next but one
+    for batch in kept:
+        wanted = torch.tensor([int(utterance_id[1:]) for utterance_id in batch.ids])
+        values = batch.arrays["speech"].amax(dim=(1, 2))
+        assert values.tolist() == wanted.tolist()
+        assert torch.equal(batch.arrays["speech"][..., 0], wanted[:, None] * batch.mask("speech"))
+
+
+def test_a_cpu_gets_padded_batches_and_all_others_packed_ones(tmp_path: Path) -> None:
+    stream = _stream(tmp_path, [5, 9, 2], 100)
+    (padded,), (packed,) = (stream.loads(torch.device(name), [["u000", "u001", "u002"]]) for name in ("cpu", "mps"))
+    assert isinstance(padded, Batch) and isinstance(packed, Packed)
+    assert packed.ids == padded.ids and packed.flat["speech"].numel() == 2 * (5 + 9 + 2)
+    assert packed.to("cpu").arrays["speech"].equal(padded.arrays["speech"])
+
+
+def test_texts_and_arrays_are_read_again_as_they_were(lake: TinyLake) -> None:
+    folders = {role: [lake.warehouse.resolve(d).folder for d in lake.shards[role]] for role in ("text", "wave")}
+    labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))["train"]
+    stream = Stream(folders, "train", labels, CLASSES, 40, ("wave",))
+    for here, there in zip(stream.batches(), stream.batches(), strict=True):
+        assert here.texts == there.texts and here.arrays["wave"].equal(there.arrays["wave"])
