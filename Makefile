@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Hundreds of processes start in the tests: what one has compiled, the next need not.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all gpu quick lint env clean lock
 
 demo: $(VENV)/.installed
@@ -10,7 +13,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev quick
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -n 2
 
 test-all: test
 	@$(BIN)/python -m pytest -q -m slow

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +15,37 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores: thei
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Real files to try things on; tests that use them skip where they are absent."""
+
+COSTLY = {"small": r"\b(small: Small|say: Say)\b", "spoken": r"\bspoken: Spoken\b"}
+"""Lake that takes long to build -> what says in a file that its tests use it. The costliest is the first."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Several workers share files, not single tests: no message for each of thousands, and nothing that the tests of a
+    file share is made twice. All files that use a costly lake are for one worker, and come first: the longest must not
+    be last. (The marks that xdist has for this, `xdist_group`, mean nothing to it under pytest 9.2.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByLake(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return shared_by(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False  # as collected, and not whoever has the most tests first
+    return ByLake(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lakes = [*COSTLY]
+    places = {group: lakes.index(group) for group in lakes}
+    items.sort(key=lambda test: places.get(shared_by(test.nodeid.partition("::")[0]), len(lakes)))
+
+
+@cache
+def shared_by(path: str) -> str:
+    """The costly lake that tests of this file use, or else the file."""
+    text = Path(__file__).parents[1].joinpath(path).read_text(encoding="utf-8") if "tests/flows" in path else ""
+    return next((lake for lake, words in COSTLY.items() if re.search(words, text)), path)
 
 
 @pytest.fixture(scope="session")

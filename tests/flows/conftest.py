@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from tests.flows.spoken import Spoken
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the small lake go to one worker: it takes half a minute to build."""
-    for test in items:
-        for lake in ("small", "spoken"):
-            if lake in getattr(test, "fixturenames", ()):
-                test.add_marker(pytest.mark.xdist_group(lake))
-
-
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     folder = tmp_path_factory.mktemp("small")
@@ -31,7 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     recipe = folder / "small.toml"
     recipe.write_text(small_recipe(), encoding="utf-8")
     given = [part for name, root in roots.items() for part in ("--root", f"{name}={root}")]
-    printed = emolake("run", str(recipe), *given, "--json", cwd=folder)
+    printed = emolake("run", str(recipe), *given, "--json", "--workers", "1", cwd=folder)  # each costs a start
     assert printed.returncode == 0, printed.stderr
     return Small(folder, recipe, roots, printed, json.loads(printed.stdout))
 

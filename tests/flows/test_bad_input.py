@@ -3,7 +3,6 @@ the mending continues."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ import pytest
 import soundfile
 
 from features import sandbox
+from flows import server_database
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
 from tests.flows.killing import HERE, Running, left_behind
@@ -81,6 +81,11 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home of a Prefect server that has been up once, and did nothing."""
     home = tmp_path_factory.mktemp("someone") / ".prefect"
+    home.mkdir()
+    server_database.prepare(home)
+    if server_database.path(home).exists():  # it was up for another lake
+        server_database.complete(home)
+        return home
     program = "import sys, pathlib, flows.server as s\nwith s.prefect_server(pathlib.Path(sys.argv[1])) as wait: wait()"
     subprocess.run([sys.executable, "-c", program, str(home)], cwd=HERE, check=True)
     return home
@@ -119,9 +124,7 @@ class Bench:
         return emolake(*self.arguments(verb), *more, cwd=self.folder)
 
     def sql(self, query: str) -> list[dict[str, object]]:
-        printed = emolake("sql", query, "--json", cwd=self.folder)
-        assert printed.returncode == 0, printed.stderr
-        rows: list[dict[str, object]] = json.loads(printed.stdout)
+        rows: list[dict[str, object]] = Warehouse(self.lake).sql(query).to_arrow_table().to_pylist()
         return rows
 
     def say(self, wav: Path, words: str) -> None:

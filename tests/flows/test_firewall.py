@@ -27,8 +27,6 @@ from warehouse.errors import InvalidField
 from warehouse.schema import PREDICTIONS, SPLIT, TRUTH
 from warehouse.tables import read_table, table_of, write_rows
 
-pytestmark = pytest.mark.xdist_group("firewall")  # its line is run once
-
 PARTS = ("train", "dev", "test")
 ONE = pa.schema([("x", pa.string())])
 RECIPE = """

@@ -21,8 +21,6 @@ from warehouse.audit.verify import verify
 from warehouse.schema import PREDICTIONS
 from warehouse.tables import read_table
 
-pytestmark = pytest.mark.xdist_group("predicting")  # its line is run once
-
 POINTS = ["words(fit.learning_rate=1e-09)", "words(fit.learning_rate=0.01)"]
 
 

@@ -17,8 +17,6 @@ from warehouse.schema import LABELS
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table
 
-pytestmark = pytest.mark.xdist_group("teaching")  # its line is run once
-
 RECIPE = """
 name = "taught"
 title = "A student with a teacher"

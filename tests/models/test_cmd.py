@@ -279,7 +279,7 @@ def test_where_the_answer_needs_both_streams_both_beat_either(placed: dict[str, 
     assert found["both"] > max(found["audio"], found["text"]) + 0.2, found
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_a_teacher_that_knows_lifts_a_student_with_few_labels(
     placed: dict[str, Path], tmp_path: Path, seed: int
 ) -> None:

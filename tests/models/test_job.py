@@ -44,27 +44,31 @@ def test_a_job_tells_its_progress_then_its_answer(lake: TinyLake, tmp_path: Path
     assert fitted(lake, request).digest == artifact.digest
 
 
-def test_one_job_may_answer_several_requests(lake: TinyLake, tmp_path: Path) -> None:
+def test_one_job_may_answer_several_requests(lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     requests = [order(lake, "linear", seed=seed) for seed in (41, 42)]
-    command = _command(lake, requests[0], tmp_path)
-    (tmp_path / "request.json").write_text(json.dumps([request.as_json() for request in requests]))
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps([request.as_json() for request in requests]))
+    assert job.main([str(lake.warehouse.root), str(path)]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    lines = [json.loads(line) for line in printed.out.splitlines()]
     assert [line["key"] for line in lines if "key" in line] == [request.key for request in requests]
     shares = [line["done"] / line["total"] for line in lines if "done" in line]
     assert shares == sorted(shares) and shares[-1] == 1, "progress is over all of them"
 
 
-def test_a_request_that_cannot_be_answered_keeps_no_other_from_being(lake: TinyLake, tmp_path: Path) -> None:
+def test_a_request_that_cannot_be_answered_keeps_no_other_from_being(
+    lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     bad, good = Request("poem", "models.poems", 1), order(lake, "linear", seed=43)
-    command = _command(lake, good, tmp_path)
-    (tmp_path / "request.json").write_text(json.dumps([bad.as_json(), good.as_json()]))
-    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
-    lines = [line for line in map(json.loads, done.stdout.splitlines()) if "key" in line]
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps([bad.as_json(), good.as_json()]))
+    code = job.main([str(lake.warehouse.root), str(path)])
+    printed = capfd.readouterr()
+    lines = [line for line in map(json.loads, printed.out.splitlines()) if "key" in line]
     assert [line["key"] for line in lines] == [bad.key, good.key]
     assert "no kind of job 'poem'" in lines[0]["error"] and lake.warehouse.find(good) is not None
-    assert done.returncode == 1 and done.stderr == lines[0]["error"] + "\n"
+    assert code == 1 and printed.err == lines[0]["error"] + "\n"
 
 
 def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> None:

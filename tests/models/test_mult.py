@@ -127,7 +127,7 @@ def test_it_is_the_equations_and_so_are_its_gradients(pooling: Any) -> None:
     assert_same(gradients(found, network), gradients(expected, network), atol=1e-8)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_it_answers_what_needs_both_modalities_and_its_unimodal_forms_do_not(seed: int) -> None:
     both, *alone = (unseen_accuracy(_student(modalities=m), seed, steps=60) for m in ("both", "audio", "text"))
     assert both > 0.9 and max(alone) < 0.7

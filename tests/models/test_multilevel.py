@@ -330,7 +330,7 @@ ALONE: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_each_fusion_beats_each_modality_alone(seed: int) -> None:
     alone = max(_accuracy(seed, **fields) for fields in ALONE)
     assert alone < 0.65  # each tells one of the two bits
@@ -338,7 +338,7 @@ def test_each_fusion_beats_each_modality_alone(seed: int) -> None:
         assert _accuracy(seed, **{**FORMS[name], "granularities": ("frame", "phone")}) > alone + 0.2, name
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_what_only_both_together_tell_is_lost_where_logits_are_added_up(seed: int) -> None:
     fields: dict[str, Any] = {"both": False, "granularities": ("frame", "phone")}
     assert _accuracy(seed, fusion="early", **fields) > 0.85
