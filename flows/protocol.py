@@ -20,6 +20,7 @@ from flows.firewall import SelectOn, seen
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
+from warehouse.questions import closed_connection
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
 from warehouse.tables import read_table, write_table
 
@@ -159,7 +160,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         return text, tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise MalformedSource(path, f"is not UTF-8 ({error.reason} at byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, 1,000 brackets within each other
         raise MalformedSource(path, f"is not TOML: {error}") from error
 
 
@@ -196,12 +197,14 @@ def _with(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
 
 
 def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
-    """The folds' values, in order."""
+    """The folds' values, in order; InvalidField where they are no SQL."""
     if not protocol.folds:
         return [WHOLE]
-    connection = _connection(utterances)
-    query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances ORDER BY fold"
-    return [row[0] for row in connection.execute(query).fetchall()]
+    query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
+    try:
+        return [row[0] for row in _connection(utterances).execute(query).fetchall()]
+    except duckdb.Error as error:
+        raise InvalidField(f"protocol '{protocol.id}'", "folds", f"is no SQL over utterances: {error}") from error
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:
@@ -366,8 +369,8 @@ def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
 
 def _connection(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
     """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
-    what is drawn does not depend on that name."""
-    connection = duckdb.connect()
+    what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file."""
+    connection = closed_connection()
     connection.execute("CREATE MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     _register(connection, "_utterances", tables, UTTERANCES)

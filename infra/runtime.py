@@ -31,6 +31,7 @@ class Runtime:
         roots: corpus name -> the folder that holds its raw files.
         weights: the folder below which placed checkpoints lie; None where none is named.
         processes: one per device, that share each fit.
+        signing_key: the file with the key that signs receipts; it is made when one is signed.
     """
 
     lake: Path
@@ -39,14 +40,16 @@ class Runtime:
     roots: Mapping[str, Path]
     weights: Path | None
     processes: int = 1
+    signing_key: Path = Path()
 
 
 def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     """The runtime that the environment describes.
 
     EMOLAKE_LAKE ('lake'), EMOLAKE_DEVICE ('cpu'), EMOLAKE_WORKERS (as many as CPU cores), EMOLAKE_PROCESSES (1),
-    EMOLAKE_WEIGHTS (none) and one EMOLAKE_ROOT_<NAME> per corpus, whose name is taken in lower case. Folders need not
-    exist yet: the step that reads one says when it is absent.
+    EMOLAKE_WEIGHTS (none), EMOLAKE_SIGNING_KEY ('~/.config/emolake/signing-key.pem') and one EMOLAKE_ROOT_<NAME> per
+    corpus, whose name is taken in lower case. Folders need not exist yet: the step that reads one says when it is
+    absent.
 
     Raises:
         BadSetting: a value that is empty, no known device, or no positive count.
@@ -68,7 +71,8 @@ def read_runtime(environ: Mapping[str, str] = os.environ) -> Runtime:
     }
     lake = _folder("EMOLAKE_LAKE", environ.get("EMOLAKE_LAKE", "lake"))
     weights = _folder("EMOLAKE_WEIGHTS", environ["EMOLAKE_WEIGHTS"]) if "EMOLAKE_WEIGHTS" in environ else None
-    return Runtime(lake, device, workers, MappingProxyType(roots), weights, processes)
+    key = _folder("EMOLAKE_SIGNING_KEY", environ.get("EMOLAKE_SIGNING_KEY", "~/.config/emolake/signing-key.pem"))
+    return Runtime(lake, device, workers, MappingProxyType(roots), weights, processes, key)
 
 
 def _count(name: str, environ: Mapping[str, str], default: int) -> int:

@@ -190,7 +190,7 @@ def _read_requests(path: Path) -> list[Request]:
         return [Request.from_json(request) for request in (found if isinstance(found, list) and found else [found])]
     except OSError as error:
         raise MalformedSource(path, f"cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedSource(path, f"holds no request ({type(error).__name__}: {error})") from error
 
 

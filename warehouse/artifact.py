@@ -6,14 +6,52 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from warehouse.errors import EmptyArtifact, NotCanonical, UnreadableManifest
 from warehouse.hashing import canonical_json, digest, file_digest, plain, short_digest
+from warehouse.secrets import refuse_secrets
 
 MANIFEST = "manifest.json"
+SEAL = "seal"
+"""The field of a manifest with the digest of the rest of it; manifests of earlier versions lack it."""
+_MOST_BYTES = 1 << 60
+_LONGEST = 255  # bytes of a name, on common disks
+
+_Remembered = TypeVar("_Remembered", "Request", "Artifact")
+
+
+class Recall(Protocol):
+    """What remembers the fields of many artifacts, by row."""
+
+    def field(self, row: int, name: str) -> Any:
+        """A field of an artifact or of its request."""
+
+
+def recalled(kind: type[_Remembered], known: dict[str, Any], recall: Recall, row: int) -> _Remembered:
+    """A request or an artifact of which an index remembers the rest, which is asked for when somebody asks for it.
+
+    Args:
+        known: fields that are there already, and the `key`.
+    """
+    one = object.__new__(kind)
+    object.__setattr__(one, "__dict__", known | {"_recall": recall, "_row": row})
+    return one
+
+
+def _recall(one: Any, name: str) -> Any:
+    if name not in type(one).__dataclass_fields__ or "_recall" not in one.__dict__:
+        raise AttributeError(f"'{type(one).__name__}' has no '{name}'")
+    value = one.__dict__[name] = one.__dict__["_recall"].field(one.__dict__["_row"], name)
+    return value
+
+
+def _whole(one: Any) -> dict[str, Any]:
+    """What travels to another process, which has another index."""
+    return {each.name: getattr(one, each.name) for each in fields(one)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +75,11 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    @property
+    __getstate__ = _whole
+    if not TYPE_CHECKING:
+        __getattr__ = _recall
+
+    @cached_property
     def key(self) -> str:
         return short_digest(self.as_json())
 
@@ -73,7 +115,11 @@ class Artifact:
     created_at: str  # ISO 8601, UTC
     folder: Path
 
-    @property
+    __getstate__ = _whole
+    if not TYPE_CHECKING:
+        __getattr__ = _recall
+
+    @cached_property
     def key(self) -> str:
         return self.request.key
 
@@ -105,6 +151,12 @@ def content_digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return digest({name: [entry["sha256"], entry["n_bytes"]] for name, entry in files.items()})
 
 
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """What the seal of a manifest must be. Its request and files have digests of their own; the seal also covers when
+    and in what environment it was made, so that no bit of it can be lost unnoticed."""
+    return digest({name: value for name, value in manifest.items() if name != SEAL})
+
+
 def read_artifact(folder: Path) -> Artifact:
     """Reads a folder's manifest.
 
@@ -115,23 +167,40 @@ def read_artifact(folder: Path) -> Artifact:
     try:
         value = json.loads(path.read_bytes())
         request = Request.from_json(value["request"])
+        for name, kind in (("kind", str), ("step", str), ("version", int)):
+            _typed(value["request"], name, kind)
         key = request.key
         files, environment = _typed(value, "files", dict), _typed(value, "environment", dict)
         made = _typed(value, "digest", str), environment, _typed(value, "created_at", str)
         artifact = Artifact(request, files, *made, folder)
-        for entry in files.values():
+        for name, entry in files.items():
+            _refuse_way_out(name)
             _typed(entry, "sha256", str)
-            _typed(entry, "n_bytes", int)
+            if not 0 <= _typed(entry, "n_bytes", int) < _MOST_BYTES:
+                raise ValueError(f"'n_bytes' is {entry['n_bytes']}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotCanonical) as error:
         raise UnreadableManifest(path, f"{type(error).__name__}: {error}") from error
     if key != folder.name:
         raise UnreadableManifest(path, f"its request has key {key}, but the folder is {folder.name}")
+    if folder.is_symlink() or path.is_symlink():
+        raise UnreadableManifest(path, "it is reached through a link, which could lead out of the lake")
     return artifact
+
+
+def _refuse_way_out(name: str) -> None:
+    """The name of a file is a path below its folder, in any script; else whoever wrote the manifest
+    could have files read, or written again, that are not the lake's."""
+    parts = name.split("/")
+    is_way_out = "\\" in name or name == MANIFEST or any(part in ("", ".", "..") for part in parts)
+    if is_way_out or not name.isprintable() or max(len(part.encode()) for part in parts) > _LONGEST or len(parts) > 16:
+        raise ValueError(f"{name[:60]!r} cannot be the name of a file below it")
 
 
 def _typed(value: Mapping[str, Any], name: str, kind: type) -> Any:
     if type(value[name]) is not kind:
         raise TypeError(f"'{name}' is {value[name]!r}, no {kind.__name__}")
+    if kind is str:
+        value[name].encode()  # half a surrogate pair has no bytes
     return value[name]
 
 
@@ -143,11 +212,14 @@ def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[s
 
     Raises:
         EmptyArtifact: the scratch folder holds no file.
+        SecretToldOn: the manifest would hold a password or a key.
     """
     if (scratch / MANIFEST).exists():
         raise ValueError(f"'{request.step}' wrote '{MANIFEST}', which is the manifest's own name")
     files = {}
-    for path in sorted(p for p in scratch.rglob("*") if p.is_file()):
+    for path in sorted(p for p in scratch.rglob("*") if p.is_symlink() or p.is_file()):
+        if path.is_symlink():
+            raise ValueError(f"'{request.step}' wrote the link '{path.name}': what it leads to is not the lake's")
         _flush(path)
         name = path.relative_to(scratch).as_posix()
         files[name] = {"sha256": file_digest(path), "n_bytes": path.stat().st_size}
@@ -160,8 +232,11 @@ def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[s
         "environment": dict(environment),
         "created_at": created_at,
     }
+    manifest[SEAL] = seal_of(manifest)
     path = scratch / MANIFEST
-    path.write_bytes(canonical_json(manifest))
+    content = canonical_json(manifest)
+    refuse_secrets(content.decode(), f"the manifest of '{request.step}'")
+    path.write_bytes(content)
     _flush(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not (folder / MANIFEST).exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,18 @@ _FIELDS: Mapping[str, Mapping[str, type]] = {
     "retries": {"input_ids": list},
     "weights": {"digest": str, "folder": str},
     "reports": {"artifact": str, "metrics": str},
+    "bundles": {"digest": str, "keys": list},
+    "tombstones": {"utterances": list},
+    "purged": {"digests": dict},
+    "tainted": {"purges": list, "why": str, "retrain": str},
 }
 """Group -> what a name of it holds."""
+
+_MEANT: Mapping[str, Callable[[Any], bool]] = {
+    "needs": lambda value: value in ("", "audio", "text", "pair"),
+    "hops_s": lambda value: all(type(hop_s) in (int, float) and hop_s > 0 for hop_s in value.values()),
+}
+"""Field that becomes part of a view -> whether it holds what can be meant."""
 
 _OPTIONAL = ("needs", "hops_s", "metrics")  # older lakes lack them; who asks for them knows that
 
@@ -28,8 +38,10 @@ def read_ref(path: Path) -> dict[str, Any]:
     """What a name points at.
 
     Raises:
-        UnreadableRef: it is no JSON object, or one of its fields holds what cannot be meant.
+        UnreadableRef: it is a link, is no JSON object, or one of its fields holds what cannot be meant.
     """
+    if path.is_symlink():
+        raise UnreadableRef(path, "it is a link, which could lead out of the lake")
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -39,6 +51,8 @@ def read_ref(path: Path) -> dict[str, Any]:
     for name, kind in _FIELDS.get(path.parent.name, {}).items():
         value = found.get(name, kind())
         if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(one, str) for one in value)):
+            raise UnreadableRef(path, f"its field '{name}' holds {json.dumps(value)[:60]}")
+        if name in _MEANT and not _MEANT[name](value):
             raise UnreadableRef(path, f"its field '{name}' holds {json.dumps(value)[:60]}")
     return found
 

@@ -125,7 +125,7 @@ METRICS = _table(
 
 def check_id(name: str, value: str) -> str:
     """Returns `value`, or raises InvalidId when it could not name a tar member."""
-    if not _ID.fullmatch(value):
+    if not isinstance(value, str) or not _ID.fullmatch(value):
         raise InvalidId(name, value)
     return value
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from warehouse.errors import DuplicateId
+from warehouse.errors import DuplicateId, SchemaMismatch
 from warehouse.schema import SHARD_INDEX, check_id
 from warehouse.tables import little_endian, read_table, write_rows
 
@@ -74,6 +74,10 @@ class ShardReader:
 
     Args:
         folder: of a 'shards' artifact.
+
+    Raises:
+        SchemaMismatch: the index is none, or names bytes that the tar does not have; later, a member is no array, or no
+            text.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,6 +85,9 @@ class ShardReader:
         self._span = dict(zip(index["utterance_id"], zip(index["offset"], index["n_bytes"], strict=True), strict=True))
         self._path = folder / TAR
         self._mapped: memoryview | None = None
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        if any(not 0 <= offset <= offset + n_bytes <= size for offset, n_bytes in self._span.values()):
+            raise SchemaMismatch(str(folder / INDEX), f"it names bytes that {TAR} does not have, which are {size}")
 
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._span
@@ -95,18 +102,24 @@ class ShardReader:
 
     def read(self, utterance_id: str) -> np.ndarray | str:
         """The array or text of an utterance, whichever it is."""
-        content = self.content(utterance_id)
-        return _npy_view(content) if content[: len(_NPY)] == _NPY else str(content, "utf-8")
+        is_array = self.content(utterance_id)[: len(_NPY)] == _NPY
+        return self.array(utterance_id) if is_array else self.text(utterance_id)
 
     def array(self, utterance_id: str) -> np.ndarray:
-        return _npy_view(self.content(utterance_id))
+        try:
+            return _npy_view(self.content(utterance_id))
+        except (ValueError, TypeError, OverflowError, SyntaxError) as error:
+            raise SchemaMismatch(str(self._path), f"the member of {utterance_id} is no array ({error})") from error
 
     def shape(self, utterance_id: str) -> tuple[int, ...]:
         """The array's shape, read from its header alone."""
         return self.array(utterance_id).shape
 
     def text(self, utterance_id: str) -> str:
-        return str(self.content(utterance_id), "utf-8")
+        try:
+            return str(self.content(utterance_id), "utf-8")
+        except UnicodeDecodeError as error:
+            raise SchemaMismatch(str(self._path), f"the member of {utterance_id} is no text ({error})") from error
 
     def _bytes(self) -> memoryview:
         if self._mapped is None:

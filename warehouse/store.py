@@ -3,9 +3,11 @@
 Layout:
     lake.json                         {"format": 1}
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
+    .cache/manifests/                 what manifests said, remembered (`warehouse.manifest_index`); may be deleted
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
     .resume/<key>/                    states of fits that were ended before their artifact was there (`models.resume`)
     .logs/<key>/                      what a fit told TensorBoard (`models.logs`); no artifact
+    .damaged/                         what `emolake verify --repair` moved aside (`warehouse.audit.aside`)
     .scratch/                         work in progress; swept, like files half-written, when its process is gone
 """
 
@@ -22,7 +24,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -32,7 +34,8 @@ import duckdb
 import pyarrow as pa
 
 from warehouse import views
-from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit, read_artifact
+from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit
+from warehouse.audit.tombstones import successors, with_purged
 from warehouse.errors import (
     AmbiguousReference,
     ArtifactNotFound,
@@ -42,9 +45,12 @@ from warehouse.errors import (
     QueryFailed,
 )
 from warehouse.hashing import canonical_json
+from warehouse.manifest_index import ManifestIndex
 from warehouse.migrations import migrate
+from warehouse.questions import closed_connection, refuse_unless_question
 from warehouse.refs import read_ref
 from warehouse.schema import FORMAT, check_id
+from warehouse.secrets import refuse_secrets
 
 _RECORDED = (
     "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
@@ -53,12 +59,6 @@ _RECORDED = (
 
 
 _UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<host>.+)-(?P<pid>\d+)-[0-9a-z_]+")
-
-_SETTINGS: dict[str, Any] = {
-    "autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False,
-}  # fmt: skip
-
-_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)  # a PIVOT counts as MULTI
 
 
 @cache
@@ -93,14 +93,14 @@ class Warehouse:
             if not create:
                 raise NotALake(self.root, "it has no lake.json")
             with self._saying_disk_full(marker.name):
-                _write_atomically(marker, {"format": FORMAT})
+                write_atomically(marker, {"format": FORMAT})
         found = _format(marker)
         if found > FORMAT:
             raise NewerFormat(self.root, found, FORMAT)
         if found < FORMAT:
             migrate(self.root, found)
-            _write_atomically(marker, {"format": FORMAT})
-        self._known: dict[Path, Artifact] = {}
+            write_atomically(marker, {"format": FORMAT})
+        self.manifests = ManifestIndex(self.root, _unfinished)
         self._sweep()
 
     # -- artifacts ---------------------------------------------------------------------------------------------
@@ -149,24 +149,22 @@ class Warehouse:
         Raises:
             UnreadableManifest.
         """
-        if folder not in self._known:
-            self._known[folder] = read_artifact(folder)
-        return self._known[folder]
+        return self.manifests.at(folder)
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
         """All artifacts, or those of one kind, oldest first."""
-        pattern = f"{kind or '*'}/*/{MANIFEST}"
-        found = [self.find_folder(path.parent) for path in (self.root / "artifacts").glob(pattern)]
-        return sorted(found, key=lambda artifact: (artifact.created_at, artifact.key))
+        return self.manifests.artifacts(kind)
 
     def with_digest(self, digest: str) -> list[Artifact]:
         """Every artifact with these bytes, by key: two requests may have had the same answer, and which was first must
-        not decide what is said of it."""
-        return sorted((a for a in self.artifacts() if a.digest == digest), key=lambda artifact: artifact.key)
+        not decide what is said of it. Of bytes that a purge took, what stands in their place."""
+        return self.manifests.with_digest(digest) or self.manifests.with_digest(
+            successors(self.root).get(digest, digest)
+        )
 
     def by_digest(self, kind: str) -> dict[str, Artifact]:
         """Digest -> the artifact of one kind with these bytes; of several the first of `with_digest`."""
-        return {a.digest: a for a in sorted(self.artifacts(kind), key=lambda artifact: artifact.key, reverse=True)}
+        return with_purged(self.root, self.manifests.by_digest(kind))
 
     def resolve(self, reference: str) -> Artifact:
         """The artifact that a person means: a key, a digest, the beginning of either, or the name of a ref.
@@ -177,8 +175,8 @@ class Warehouse:
         named = self.ref(reference)
         if named is not None and "artifact" in named:
             reference = named["artifact"]
-        found = {a.digest: a for a in self.artifacts() if a.key.startswith(reference) or a.digest.startswith(reference)}
-        if not reference or not found:
+        found = {a.digest: a for a in self.manifests.starting_with(reference)} if reference else {}
+        if not found:
             raise ArtifactNotFound(reference)
         if len(found) > 1:
             raise AmbiguousReference(reference, [a.key[:12] for a in found.values()])
@@ -212,10 +210,15 @@ class Warehouse:
         return read_ref(path) if path.exists() else None
 
     def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
-        """Points a name at something else, atomically; writes nothing when it points there already."""
+        """Points a name at something else, atomically; writes nothing when it points there already.
+
+        Raises:
+            SecretToldOn: it would hold a password or a key.
+        """
+        refuse_secrets(json.dumps(value, ensure_ascii=False, default=str), f"the name '{name}'")
         if self.ref(name) != json.loads(canonical_json(value)):
             with self._saying_disk_full(f"refs/{name}"):
-                _write_atomically(self._ref_path(name), value)
+                write_atomically(self._ref_path(name), value)
 
     def refs(self, group: str) -> dict[str, dict[str, Any]]:
         """The refs of one group, such as 'corpora', by their last name.
@@ -228,15 +231,19 @@ class Warehouse:
 
     # -- questions ---------------------------------------------------------------------------------------------
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self, query: str | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection (in memory) with one view per table of the lake as it is now; see `warehouse.views`.
 
-        Its settings are locked: no log or profile can be directed to a file, no extension is fetched, and names mean
-        tables of the lake, never variables of the program that asks.
+        It reads files of the lake's artifacts only, reaches no network, and its settings are locked; see
+        `warehouse.questions`.
+
+        Args:
+            query: to have those views only that it may read, which in a large lake is quicker.
         """
-        connection = duckdb.connect(config=_SETTINGS)
-        views.create(connection, self)
-        connection.execute("SET lock_configuration = true")
+        with suppress(OSError):  # a lake that cannot be written to can be asked
+            (self.root / ".scratch").mkdir(exist_ok=True)
+        connection = closed_connection([self.root / "artifacts"], self.root / ".scratch" / _unfinished())
+        views.create(connection, self, query)
         return connection
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
@@ -249,16 +256,20 @@ class Warehouse:
             ``wh.sql("SELECT corpus, count(*) FROM utterances GROUP BY ALL").pl()``
         """
         try:
-            connection = self.connect()
-        except duckdb.Error as error:
-            raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
-        try:
-            statements = connection.extract_statements(query)
-            if len(statements) != 1 or statements[0].type not in _QUESTIONS:
-                raise QueryFailed("it must be one SELECT; the lake is changed by flows only")
-            return connection.sql(query, params=parameters) if parameters else connection.sql(query)
+            try:
+                return self._ask(query, parameters, query)
+            except duckdb.CatalogException:  # a wrong name: seeing all views, DuckDB says which was meant
+                return self._ask(query, parameters, None)
         except duckdb.Error as error:
             raise QueryFailed(str(error)) from error
+
+    def _ask(self, query: str, parameters: Mapping[str, Any] | None, named_in: str | None) -> duckdb.DuckDBPyRelation:
+        try:
+            connection = self.connect(named_in)
+        except duckdb.Error as error:
+            raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
+        refuse_unless_question(connection, query, parameters)
+        return connection.sql(query, params=parameters) if parameters else connection.sql(query)
 
     def table(self, query: str) -> pa.Table:
         """`sql` answered at once, as an Arrow table.
@@ -326,7 +337,8 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a value as canonical JSON: whoever reads the file finds what it said before, or all of this."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{_unfinished()}")
     try:

@@ -14,21 +14,28 @@ failures                           what could not be treated, by which step, and
 splits, selections, metrics
 predicted, truths, judges          predictions as they were made, the labels of judged parts, which judge which
 predictions                        these joined: `label` is what the truth says
+extractors, reports, works, soft_labels, agreement, class_balance, hours, coverage, costs
+                                   what is asked most: `warehouse.summaries`
+
+What every column says is in `warehouse.described`.
 """
 
 from __future__ import annotations
 
 import glob
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from warehouse import disagreement, functions, schema
+from warehouse import disagreement, functions, schema, summaries
 from warehouse.artifact import Artifact
-from warehouse.hashing import ID_LENGTH, short_digest
+from warehouse.hashing import ID_LENGTH
+from warehouse.overlaps import overlapping
 from warehouse.truths import truths_of
 
 if TYPE_CHECKING:
@@ -38,155 +45,290 @@ _LATER = {"metrics": "selected_on"}
 """View -> its column of text that artifacts of earlier versions lack; NULL there."""
 
 
-def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
-    """Creates every view over the lake as it is now; an empty lake has them too, empty."""
-    artifacts = warehouse.artifacts()
-    _artifact_views(connection, artifacts)
+_IDS = pa.schema([("input_id", pa.string())])
+
+_MANY, _LARGE = 64, 1 << 23
+"""Artifacts of a plug-in, and bytes of them, from which it is worth while to know beforehand which share an input."""
+
+_LISTING = re.compile(r"\b(show|pragma\w*|query|query_table|duckdb_\w+|information_schema|pg_\w+|sqlite_\w+)\b", re.I)
+"""What a query lists views with, or calls them by names that it composes."""
+
+
+def create(connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, query: str | None = None) -> None:
+    """Creates views over the lake as it is now; an empty lake has them too, empty.
+
+    Args:
+        query: to create those only that it may read, because in a large lake the others take longer than the answer;
+            a name that stands in it for something else does no harm. Without it, every view.
+    """
     _pair_id(connection)
     functions.register(connection)
+    views = _Views(connection, warehouse)
+    if query is None or _LISTING.search(query):
+        views.need(*views.names)
+    else:
+        views.need_named_in(query)
 
-    corpora = warehouse.refs("corpora")
-    current = {
-        role: {digest for ref in corpora.values() for digest in ref[role]} for role in ("raw", "utterances", "labels")
-    }
-    read = {  # two requests may have given the same bytes, whose rows count once
-        role: list({a.digest: a for a in artifacts if a.request.kind == role and a.digest in current[role]}.values())
-        for role in current
-    }
-    _rows_view(connection, "raw_files", read["raw"], "files.parquet", schema.FILES)
-    _rows_view(connection, "utterances", read["utterances"], "utterances.parquet", schema.UTTERANCES)
-    _rows_view(connection, "labels", read["labels"], "labels.parquet", schema.LABELS)
 
-    def of(kind: str) -> list[Artifact]:
-        return [a for a in artifacts if a.request.kind == kind]
+class _Views:
+    """Makes views, each after those that it reads, and once."""
 
-    aligned = [a for a in of("intervals") if set(a.request.inputs.get("raw", ())) <= current["raw"]]
-    _rows_view(connection, "intervals", aligned, "intervals.parquet", schema.INTERVALS)
-    names = [{"name": name, "plugin_key": ref["plugin_key"]} for name, ref in warehouse.refs("aligners").items()]
-    columns = pa.schema([("name", pa.string()), ("plugin_key", pa.string())])
-    _register(connection, "aligners", pa.Table.from_pylist(names, schema=columns))
-    disagreement.create(connection)
-    _rows_view(connection, "splits", of("split"), "split.parquet", schema.SPLIT)
-    _rows_view(connection, "selections", of("selection"), "selection.parquet", schema.SELECTION)
-    _rows_view(connection, "predicted", of("predictions"), "predictions.parquet", schema.PREDICTIONS)
-    _rows_view(connection, "truths", of("truth"), "truth.parquet", schema.TRUTH)
-    _predictions_view(connection, truths_of(artifacts, current["labels"]))
-    _rows_view(connection, "metrics", of("metrics"), "metrics.parquet", schema.METRICS)
-    asked = [*read["utterances"], *of("features"), *aligned, *of("shards")]
-    failed = [a for a in asked if "failures.parquet" in a.files]
-    ids = pa.schema([("input_id", pa.string())])
-    _rows_view(connection, "features", of("features"), "features.parquet", ids)
-    _failures_view(connection, failed)
-    for name, ref in warehouse.refs("features").items():
-        own = [a for a in of("features") if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
-        if own:
-            _rows_view(connection, f"features_{name}", own, "features.parquet", None)
-            for output, hop_s in ref.get("hops_s", {}).items():
+    def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: Warehouse) -> None:
+        self._connection, self._warehouse = connection, warehouse
+        self._features = warehouse.refs("features")
+        rows, of = self._rows, warehouse.artifacts
+        self._makers: dict[str, Callable[[], None]] = {
+            "artifacts": self._artifacts,
+            "plugins": self._plugins,
+            "inputs": self._inputs,
+            "raw_files": lambda: rows("raw_files", self._read("raw"), "files.parquet", schema.FILES),
+            "utterances": lambda: rows("utterances", self._read("utterances"), "utterances.parquet", schema.UTTERANCES),
+            "labels": lambda: rows("labels", self._read("labels"), "labels.parquet", schema.LABELS),
+            "intervals": lambda: self._plugin_rows("intervals", self._aligned(), "intervals.parquet", schema.INTERVALS),
+            "aligners": self._aligners,
+            "side_by_side": self._disagreement,
+            "disagreement": lambda: self.need("side_by_side"),
+            "splits": lambda: rows("splits", of("split"), "split.parquet", schema.SPLIT),
+            "selections": lambda: rows("selections", of("selection"), "selection.parquet", schema.SELECTION),
+            "predicted": lambda: rows("predicted", of("predictions"), "predictions.parquet", schema.PREDICTIONS),
+            "truths": lambda: rows("truths", of("truth"), "truth.parquet", schema.TRUTH),
+            "judges": self._judges,
+            "predictions": self._predictions,
+            "metrics": lambda: rows("metrics", of("metrics"), "metrics.parquet", schema.METRICS),
+            "features": lambda: self._plugin_rows("features", of("features"), "features.parquet", _IDS),
+            "failures": self._failures,
+            "failures_of_attempts": lambda: self.need("failures"),
+        }
+        for name, ref in self._features.items():
+            self._makers[f"features_{name}"] = partial(self._own_features, name)
+            for output in ref.get("hops_s", {}):
                 view = f"means_{name}" if len(ref["hops_s"]) == 1 else f"means_{name}_{output}"
-                _means_view(connection, view, f"features_{name}", output, hop_s, ref["needs"])
+                self._makers[view] = partial(self._means, view, name, output)
+        self._makers["works"] = self._works
+        for name in ("extractors", "reports"):
+            self._makers[name] = partial(self._small, name)
+        for name in summaries.VIEWS:
+            self._makers[name] = partial(self._summary, name)
+        self.names = tuple(self._makers)
+        self._made: set[str] = set()
+
+    def need(self, *names: str) -> None:
+        """Makes views that are not there yet."""
+        for name in names:
+            if name not in self._made:
+                self._made.add(name)
+                self._makers[name]()
+
+    def need_named_in(self, query: str) -> None:
+        """Makes those whose names stand in a query."""
+        query = query.lower().replace('""', '"')
+        self.need(*(name for name in self.names if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", query)))
+
+    # -- what was read -----------------------------------------------------------------------------------------
+
+    @cached_property
+    def _current(self) -> dict[str, set[str]]:
+        corpora = self._warehouse.refs("corpora").values()
+        return {role: {digest for ref in corpora for digest in ref[role]} for role in ("raw", "utterances", "labels")}
+
+    def _read(self, role: str) -> list[Artifact]:
+        """Two requests may have given the same bytes, whose rows count once."""
+        of_role = self._warehouse.artifacts(role)
+        return list({a.digest: a for a in of_role if a.digest in self._current[role]}.values())
+
+    def _aligned(self) -> list[Artifact]:
+        made = self._warehouse.artifacts("intervals")
+        return [a for a in made if set(a.request.inputs.get("raw", ())) <= self._current["raw"]]
+
+    # -- what manifests and names say --------------------------------------------------------------------------
+
+    def _artifacts(self) -> None:
+        columns = ("key", "digest", "kind", "step", "version", "params", "created_at", "n_bytes")
+        root = _text(f"{self._warehouse.root}/artifacts/")
+        query = f"SELECT *, {root} || kind || '/' || key AS folder FROM incoming ORDER BY created_at, key"
+        _register(self._connection, "artifacts", self._warehouse.manifests.table(*columns), query)
+
+    @cached_property
+    def _plugins_table(self) -> pa.Table:
+        table = self._warehouse.manifests.table("key", "step", "plugin_key", "attempt")
+        return table.filter(table["plugin_key"].is_valid()).rename_columns(["artifact", *table.column_names[1:]])
+
+    def _plugins(self) -> None:
+        _register(self._connection, "plugins", self._plugins_table)
+
+    def _inputs(self) -> None:
+        roles = """unnest(map_entries(from_json(inputs, '"MAP(VARCHAR, VARCHAR[])"')))"""
+        query = (
+            f"SELECT key, one.key AS role, unnest(one.value) AS digest FROM (SELECT key, {roles} AS one FROM incoming)"
+        )
+        _register(self._connection, "inputs", self._warehouse.manifests.table("key", "inputs"), query)
+
+    def _aligners(self) -> None:
+        refs = self._warehouse.refs("aligners").items()
+        names = [{"name": name, "plugin_key": ref["plugin_key"]} for name, ref in refs]
+        columns = pa.schema([("name", pa.string()), ("plugin_key", pa.string())])
+        _register(self._connection, "aligners", pa.Table.from_pylist(names, schema=columns))
+
+    def _judges(self) -> None:
+        artifacts = [*self._warehouse.artifacts("truth"), *self._warehouse.artifacts("predictions")]
+        truths = truths_of(artifacts, self._current["labels"])
+        pairs = {"artifact": list(truths), "truth": [truth.key for truth in truths.values()]}
+        _register(self._connection, "judges", pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.string()))))
+
+    def _works(self) -> None:
+        query = "SELECT key, (environment ->> '$.work_s')::DOUBLE AS work_s FROM incoming"
+        _register(self._connection, "works", self._warehouse.manifests.table("key", "environment"), query)
+
+    def _small(self, name: str) -> None:
+        _register(self._connection, name, summaries.tables(self._warehouse)[name])
+
+    # -- rows --------------------------------------------------------------------------------------------------
+
+    def _rows(self, name: str, artifacts: Sequence[Artifact], file: str, columns: pa.Schema) -> None:
+        """A view over one file of many artifacts; its column `artifact` is the key of the artifact of each row."""
+        if not artifacts:
+            fields = [*columns, pa.field("artifact", pa.string())]
+            _register(self._connection, name, pa.schema(fields).empty_table())
+            return
+        self._connection.execute(f"CREATE VIEW {_named(name)} AS {_reading(name, artifacts, file, columns)}")
+
+    def _plugin_rows(self, name: str, artifacts: Sequence[Artifact], file: str, columns: pa.Schema | None) -> None:
+        """The same where plug-ins made the rows, and may have answered an input id twice, in two runs that overlapped:
+        then the rows of one artifact stand, the same one for every question. Where a view mixes plug-ins (`columns`
+        given), a row also says whose it is."""
+        if not artifacts:
+            fields = [*(columns or ()), *(pa.field(name, pa.string()) for name in ("artifact", "step", "plugin_key"))]
+            _register(self._connection, name, pa.schema(fields).empty_table())
+            return
+        keys, *whose = (self._plugins_table[name].to_pylist() for name in ("artifact", "step", "plugin_key"))
+        plugins = dict(zip(keys, zip(*whose, strict=True), strict=True))
+        of_plugin: dict[tuple[str | None, str | None], list[Artifact]] = {}
+        for artifact in artifacts:
+            of_plugin.setdefault(plugins.get(artifact.key, (None, None)), []).append(artifact)
+        parts = []
+        for (step, plugin_key), own in of_plugin.items():
+            said = f", {_text(step)} AS step, {_text(plugin_key)} AS plugin_key" if columns else ""
+            once, twice = self._apart(name, plugin_key, own, file)
+            if once:
+                read = _reading(name, once, file, columns)
+                parts.append(f"SELECT *{said} FROM ({read})" if said else read)
+            if twice:
+                first = "SELECT input_id, min(artifact) FROM own GROUP BY input_id"
+                parts.append(
+                    f"(WITH own AS ({_reading(name, twice, file, columns)}) "
+                    f"SELECT own.*{said} FROM own WHERE (input_id, artifact) IN ({first}))"
+                )
+        self._connection.execute(f"CREATE VIEW {_named(name)} AS {' UNION ALL '.join(parts)}")
+
+    def _apart(
+        self, name: str, plugin_key: str | None, artifacts: list[Artifact], file: str
+    ) -> tuple[list[Artifact], list[Artifact]]:
+        """Those that can be read as they are, and those of which an input id may have been answered twice."""
+        if len(artifacts) == 1:
+            return artifacts, []
+        if len(artifacts) < _MANY and sum(a.n_bytes for a in artifacts) < _LARGE:
+            return [], artifacts
+        memory = self._warehouse.root / ".cache" / "overlaps" / f"{file.partition('.')[0]}-{plugin_key}"
+        named = {f"{a.key} {a.digest}": glob.escape(str(a.path(file))) for a in artifacts}
+        shared = overlapping(self._connection, named, memory, self._warehouse.manifests.beside())
+        return (
+            [a for a in artifacts if f"{a.key} {a.digest}" not in shared],
+            [a for a in artifacts if f"{a.key} {a.digest}" in shared],
+        )
+
+    def _own(self, name: str) -> list[Artifact]:
+        """The artifacts of the extractor that a recipe calls so."""
+        whose = pc.field("plugin_key") == self._features[name]["plugin_key"]
+        keys = set(self._plugins_table.filter(whose)["artifact"].to_pylist())
+        return [a for a in self._warehouse.artifacts("features") if a.key in keys]
+
+    def _own_features(self, name: str) -> None:
+        if made := self._own(name):
+            self._plugin_rows(f"features_{name}", made, "features.parquet", None)
+
+    def _failures(self) -> None:
+        """What failed and was tried again is listed once, as the newest attempt has it, or not at all if one
+        succeeded."""
+        of = self._warehouse.artifacts
+        asked = [*self._read("utterances"), *of("features"), *self._aligned(), *of("shards")]
+        failed = [a for a in asked if "failures.parquet" in a.files]
+        tried = set(self._plugins_table.filter(pc.field("attempt") > 0)["artifact"].to_pylist())
+        if tried.isdisjoint(a.key for a in failed):
+            self._rows("failures", failed, "failures.parquet", schema.FAILURES)
+            return
+        self._rows("failures_of_attempts", failed, "failures.parquet", schema.FAILURES)
+        self.need("plugins", "features", "intervals")
+        self._connection.execute(_FAILURES)
+
+    # -- what views say ----------------------------------------------------------------------------------------
+
+    def _disagreement(self) -> None:
+        self.need("utterances", "intervals")
+        disagreement.create(self._connection)
+
+    def _predictions(self) -> None:
+        self.need("predicted", "judges", "truths")
+        self._connection.execute(_PREDICTIONS)
+
+    def _means(self, view: str, name: str, output: str) -> None:
+        """A view over frames and intervals: a new alignment costs no extraction. A segment outside the frames has
+        NULL."""
+        if self._own(name):
+            self.need("utterances", "intervals", f"features_{name}")
+            ref = self._features[name]
+            self._connection.execute(_means(view, f"features_{name}", output, ref["hops_s"][output], ref["needs"]))
+
+    def _summary(self, name: str) -> None:
+        self.need_named_in(summaries.VIEWS[name])
+        summaries.create(self._connection, lambda one: one == name)
 
 
-def _artifact_views(connection: duckdb.DuckDBPyConnection, artifacts: Iterable[Artifact]) -> None:
-    columns = ("key", "digest", "kind", "step", "version", "params", "created_at", "n_bytes", "folder")
-    rows, edges = [], []
-    for a in artifacts:
-        params = json.dumps(dict(a.request.params), ensure_ascii=False)
-        values = (a.key, a.digest, a.request.kind, a.request.step, a.request.version, params, a.created_at,
-                  a.n_bytes, str(a.folder))  # fmt: skip
-        rows.append(dict(zip(columns, values, strict=True)))
-        edges += [{"key": a.key, "role": r, "digest": d} for r, digests in a.request.inputs.items() for d in digests]
-    texts = {name: pa.string() for name in columns}
-    kinds = texts | {"version": pa.int64(), "n_bytes": pa.int64()}
-    _register(connection, "artifacts", pa.Table.from_pylist(rows, schema=pa.schema(list(kinds.items()))))
-    plugins = [
-        {"artifact": a.key, "step": a.request.step, "plugin_key": short_digest(a.request.params["plugin"]),
-         "attempt": a.request.params.get("attempt", 0)}
-        for a in artifacts
-        if "plugin" in a.request.params
-    ]  # fmt: skip
-    plugin_schema = pa.schema(
-        [*((name, pa.string()) for name in ("artifact", "step", "plugin_key")), ("attempt", pa.int64())]
-    )
-    _register(connection, "plugins", pa.Table.from_pylist(plugins, schema=plugin_schema))
-    edge_schema = pa.schema([("key", pa.string()), ("role", pa.string()), ("digest", pa.string())])
-    _register(connection, "inputs", pa.Table.from_pylist(edges, schema=edge_schema))
-
-
-def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table, query: str = "FROM incoming") -> None:
     connection.register("incoming", table)
-    connection.execute(f'CREATE TABLE "{name}" AS FROM incoming')
+    connection.execute(f"CREATE TABLE {_named(name)} AS {query}")
     connection.unregister("incoming")
 
 
-def _rows_view(
-    connection: duckdb.DuckDBPyConnection, name: str, artifacts: list[Artifact], file: str, columns: pa.Schema | None
-) -> None:
-    """A view over one file of many artifacts; its column `artifact` is the key of the artifact of each row.
-
-    Two runs that overlapped may both have answered an input id; then the rows of one artifact stand, the same one for
-    every question. Where a view mixes plug-ins (`columns` given), a row also says whose it is.
-    """
-    is_plugins = name == "intervals" or name.startswith("features")
-    whose = ["step", "plugin_key"] if is_plugins and columns else []
-    if not artifacts:
-        fields = [*(columns or pa.schema([])), *(pa.field(column, pa.string()) for column in ("artifact", *whose))]
-        _register(connection, name, pa.schema(fields).empty_table())
-        return
-    wanted = ", ".join(f'"{column}"' for column in columns.names) if columns else "* EXCLUDE (filename)"
-    files = ", ".join(_quote(glob.escape(str(a.path(file)))) for a in artifacts)
-    read = f"FROM read_parquet([{files}], union_by_name = true, filename = true, hive_partitioning = false)"
+def _reading(name: str, artifacts: Sequence[Artifact], file: str, columns: pa.Schema | None) -> str:
+    """The query for one file of many artifacts. Those of a view have the same columns, and `union_by_name` would open
+    each of them before the first question; only where earlier versions had fewer it has to be."""
+    wanted = ", ".join(map(_named, columns.names)) if columns else "* EXCLUDE (filename)"
+    files = ", ".join(_text(glob.escape(str(a.path(file)))) for a in artifacts)
+    by_name = "true" if name in _LATER else "false"
+    read = f"FROM read_parquet([{files}], union_by_name = {by_name}, filename = true, hive_partitioning = false)"
     if name in _LATER:
         read = f"FROM (SELECT NULL::VARCHAR AS {_LATER[name]} WHERE false UNION ALL BY NAME {read})"
-    rows = f"SELECT {wanted}, parse_path(filename)[-2] AS artifact {read}"
-    if is_plugins:
-        more = ", ".join(["own.*", *whose])
-        owned = "own LEFT JOIN plugins USING (artifact)"
-        first = f"SELECT input_id, min(artifact) FROM {owned} GROUP BY input_id, plugin_key"
-        rows = f"WITH own AS ({rows}) SELECT {more} FROM {owned} WHERE (input_id, artifact) IN ({first})"
-    connection.execute(f'CREATE VIEW "{name}" AS {rows}')
+    return f"SELECT {wanted}, parse_path(filename)[-2] AS artifact {read}"
 
 
-def _failures_view(connection: duckdb.DuckDBPyConnection, artifacts: list[Artifact]) -> None:
-    """What failed and was tried again is listed once, as the newest attempt has it, or not at all if one succeeded."""
-    if not any("attempt" in a.request.params for a in artifacts):
-        _rows_view(connection, "failures", artifacts, "failures.parquet", schema.FAILURES)
-        return
-    _rows_view(connection, "failures_of_attempts", artifacts, "failures.parquet", schema.FAILURES)
-    connection.execute("""
-        CREATE VIEW failures AS
-        WITH own AS (SELECT tried.*, plugin_key, attempt
-                     FROM failures_of_attempts AS tried LEFT JOIN plugins USING (artifact)),
-        newest AS (SELECT plugin_key, input_id, max(attempt) AS attempt FROM own GROUP BY ALL),
-        answered AS (SELECT plugin_key, input_id FROM features UNION SELECT plugin_key, input_id FROM intervals)
-        SELECT * EXCLUDE (plugin_key, attempt) FROM own
-        WHERE plugin_key IS NULL OR (
-            EXISTS (FROM newest WHERE newest.plugin_key = own.plugin_key AND newest.input_id = own.input_id
-                    AND newest.attempt = own.attempt)
-            AND NOT EXISTS (FROM answered WHERE answered.plugin_key = own.plugin_key
-                            AND answered.input_id = own.input_id)
-        )
-    """)
+_FAILURES = """
+    CREATE VIEW failures AS
+    WITH own AS (SELECT tried.*, plugin_key, attempt
+                 FROM failures_of_attempts AS tried LEFT JOIN plugins USING (artifact)),
+    newest AS (SELECT plugin_key, input_id, max(attempt) AS attempt FROM own GROUP BY ALL),
+    answered AS (SELECT plugin_key, input_id FROM features UNION SELECT plugin_key, input_id FROM intervals)
+    SELECT * EXCLUDE (plugin_key, attempt) FROM own
+    WHERE plugin_key IS NULL OR (
+        EXISTS (FROM newest WHERE newest.plugin_key = own.plugin_key AND newest.input_id = own.input_id
+                AND newest.attempt = own.attempt)
+        AND NOT EXISTS (FROM answered WHERE answered.plugin_key = own.plugin_key
+                        AND answered.input_id = own.input_id)
+    )
+"""
+
+_PREDICTIONS = """
+    CREATE VIEW predictions AS
+    SELECT utterance_id, part, label, made.predicted, classes, probabilities, artifact
+    FROM predicted AS made LEFT JOIN judges USING (artifact)
+    LEFT JOIN (SELECT utterance_id, label, artifact AS truth FROM truths) USING (utterance_id, truth)
+"""
 
 
-def _predictions_view(connection: duckdb.DuckDBPyConnection, truths: Mapping[str, Artifact]) -> None:
-    pairs = {"artifact": list(truths), "truth": [truth.key for truth in truths.values()]}
-    _register(connection, "judges", pa.table(pairs, schema=pa.schema(dict.fromkeys(pairs, pa.string()))))
-    connection.execute("""
-        CREATE VIEW predictions AS
-        SELECT utterance_id, part, label, made.predicted, classes, probabilities, artifact
-        FROM predicted AS made LEFT JOIN judges USING (artifact)
-        LEFT JOIN (SELECT utterance_id, label, artifact AS truth FROM truths) USING (utterance_id, truth)
-    """)
-
-
-def _means_view(
-    connection: duckdb.DuckDBPyConnection, name: str, features: str, output: str, hop_s: float, needs: str
-) -> None:
-    """A view over frames and intervals: a new alignment costs no extraction. A segment outside the frames has NULL."""
+def _means(name: str, features: str, output: str, hop_s: float, needs: str) -> str:
     key = "pair_id(audio_id, text_id)" if needs == "pair" else f"{needs}_id"
-    cell = ", ".join(f'"{output}{part}"' for part in ("", "_shape", "_dtype"))
-    connection.execute(f"""
-        CREATE VIEW "{name}" AS
+    cell = ", ".join(_named(f"{output}{part}") for part in ("", "_shape", "_dtype"))
+    return f"""
+        CREATE VIEW {_named(name)} AS
         WITH spans AS (
             SELECT input_id, step AS aligner, plugin_key, tier, count(*) AS n,
                    list(symbol ORDER BY position) AS symbols,
@@ -195,17 +337,22 @@ def _means_view(
         ), pooled AS (
             SELECT utterance_id, aligner, plugin_key, tier, n, symbols, starts, ends,
                    means_over({cell}, {hop_s!r}, starts, ends) AS means
-            FROM utterances JOIN "{features}" AS frames ON frames.input_id = {key}
+            FROM utterances JOIN {_named(features)} AS frames ON frames.input_id = {key}
             JOIN spans ON spans.input_id = pair_id(audio_id, text_id)
         )
         SELECT utterance_id, aligner, plugin_key, tier, unnest(range(n)) AS position, unnest(symbols) AS symbol,
                unnest(starts) AS start_s, unnest(ends) AS end_s, unnest(means) AS mean
         FROM pooled
-    """)
+    """
 
 
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _text(text: str | None) -> str:
+    return "NULL::VARCHAR" if text is None else "'" + text.replace("'", "''") + "'"
+
+
+def _named(name: str) -> str:
+    """As SQL names a view or a column, whatever a ref calls it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _pair_id(connection: duckdb.DuckDBPyConnection) -> None:

@@ -19,8 +19,8 @@ is further off was made for another cut of the recording, or counts its frames f
 Kind = Literal["wdseg", "phseg", "syseg"]
 TIERS: dict[Kind, Literal["word", "phone", "syllable"]] = {"wdseg": "word", "phseg": "phone", "syseg": "syllable"}
 
-_SCORED = re.compile(r"\s*(?P<first>\d+)\s+(?P<last>\d+)\s+(?P<score>-?\d+)\s+(?P<name>\S.*)")
-_PLAIN = re.compile(r"\s*(?P<first>\d+)\s+(?P<last>\d+)\s+(?P<name>\S.*)")
+_SCORED = re.compile(r"\s*(?P<first>\d{1,18})\s+(?P<last>\d{1,18})\s+(?P<score>-?\d{1,18})\s+(?P<name>\S.*)")
+_PLAIN = re.compile(r"\s*(?P<first>\d{1,18})\s+(?P<last>\d{1,18})\s+(?P<name>\S.*)")
 _NO_ROW = re.compile(r"\s*(SFrm\s|Total score:|$)")
 _VARIANT = re.compile(r"\(\d+\)$")
 _SILENT = re.compile(r"<s>|</s>|<sil>|SIL|\++[A-Z_]+\++")

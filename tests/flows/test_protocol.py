@@ -125,6 +125,27 @@ def test_a_predicate_that_is_no_sql_is_named(lake: Warehouse, corpus: Any) -> No
         split(lake, Protocol(**RULES | {"test": "sesion = $fold"}), corpus, "1")
 
 
+@pytest.mark.parametrize("field", ["dev", "filter", "folds"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "(SELECT count(*) FROM read_text('{outside}')) > 0",
+        "true)) t; COPY (SELECT 1) TO '{outside}.csv'; --",
+        "EXISTS (FROM read_csv('https://localhost:1/a.csv'))",
+    ],
+)
+def test_a_protocol_of_somebody_else_reads_and_writes_no_file(
+    lake: Warehouse, corpus: Any, tmp_path: Path, field: str, sql: str
+) -> None:
+    outside = tmp_path / "secret"
+    outside.write_text("secret")
+    rules = Protocol(**RULES | {field: sql.format(outside=outside)})
+    with pytest.raises(InvalidField, match=rf"protocol 'p': field '.*{field}.*' is no SQL over utterances: "):
+        folds_of(rules, corpus[0])
+        split(lake, rules, corpus, "1")
+    assert not outside.with_suffix(".csv").exists()
+
+
 def test_a_fold_value_with_a_quote_is_only_a_value(lake: Warehouse) -> None:
     rows = [utterance("a", session="x' OR true --"), utterance("b", session="y")]
     corpus = ([utterances(lake, rows)], [labels(lake, {"a": "hap", "b": "sad"})])
@@ -142,6 +163,13 @@ def test_unknown_and_misnamed_protocols(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "c.toml").write_text('id = "c"\ntitle = "t"\nsplits = 3\n')
     with pytest.raises(InvalidField, match="protocol 'c': field 'reader' is wrong: field required"):
         read_protocol("c")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 3000, "a = " + "9" * 5000], ids=["brackets", "digits"])
+def test_toml_that_goes_too_deep_or_too_far_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(MalformedSource, match="is not TOML: "):
+        read_protocol("mine.toml", tmp_path)
 
 
 def test_a_protocol_by_its_path(tmp_path: Path) -> None:

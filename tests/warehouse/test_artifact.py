@@ -228,6 +228,57 @@ def test_whatever_a_manifest_holds_is_named_or_does_no_harm(lake: Warehouse) -> 
         Warehouse(lake.root).artifacts()
 
 
+OUTSIDE = (
+    "../../../outside", "..", ".", "", "/etc/passwd", "deep/../../outside", "deep//a.bin", "deep/", "./b.txt", MANIFEST,
+    "..\\outside", "C:\\outside", "nul\x00.txt", "line\n.txt", "\u202etxt.b", "x" * 256, "é" * 128,
+    "/".join("a" * 17),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTSIDE, ids=[ascii(name)[:20] for name in OUTSIDE])
+def test_a_manifest_cannot_name_what_is_not_in_its_folder(tmp_path: Path, name: str) -> None:
+    artifact = committed(tmp_path)
+    edit(artifact, lambda m: m["files"].update({name: m["files"]["b.txt"]}))
+    with pytest.raises(UnreadableManifest, match=r"\(ValueError: .* cannot be the name of a file below it"):
+        read_artifact(artifact.folder)
+
+
+@pytest.mark.parametrize("name", ["音声.wav", "голос.wav", "صوت.wav", "a b'c.txt", "...", "x" * 255, "a/b/c/d.npy"])
+def test_a_file_may_be_named_in_any_script(tmp_path: Path, name: str) -> None:
+    artifact = committed(tmp_path)
+    edit(artifact, lambda m: m["files"].update({name: m["files"]["b.txt"]}))
+    path = read_artifact(artifact.folder).path(name)
+    assert path.resolve().is_relative_to(artifact.folder.resolve())
+
+
+@pytest.mark.parametrize("size", [-1, 1 << 60, 10**400])
+def test_a_size_that_no_file_has_is_refused(tmp_path: Path, size: int) -> None:
+    artifact = committed(tmp_path)
+    edit(artifact, lambda m: m["files"]["b.txt"].update(n_bytes=size))
+    with pytest.raises(UnreadableManifest, match=r"ValueError: "):
+        read_artifact(artifact.folder)
+
+
+def test_an_artifact_behind_a_link_is_none(tmp_path: Path) -> None:
+    artifact = committed(tmp_path)
+    elsewhere = artifact.folder.rename(tmp_path / artifact.key)
+    artifact.folder.symlink_to(elsewhere)
+    with pytest.raises(UnreadableManifest, match="it is reached through a link, which could lead out of the lake"):
+        read_artifact(artifact.folder)
+    artifact.folder.unlink()
+    artifact.folder.mkdir()
+    (artifact.folder / MANIFEST).symlink_to(elsewhere / MANIFEST)
+    with pytest.raises(UnreadableManifest, match="it is reached through a link"):
+        read_artifact(artifact.folder)
+
+
+def test_no_step_commits_a_link(lake: Warehouse, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    with pytest.raises(ValueError, match=r"'extractors\.mfcc' wrote the link 'a': what it leads to is not the lake's"):
+        lake.materialize(REQUEST, lambda folder: (folder / "a").symlink_to(tmp_path / "secret"))
+    assert lake.artifacts() == []
+
+
 def test_a_folder_under_another_name_is_not_that_artifact(tmp_path: Path) -> None:
     artifact = committed(tmp_path)
     moved = artifact.folder.rename(artifact.folder.with_name("0" * 32))

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from warehouse.errors import DuplicateId, InvalidId, SchemaMismatch
 from warehouse.schema import SHARD_INDEX
 from warehouse.shards import INDEX, TAR, ShardReader, write_shard
-from warehouse.tables import read_table
+from warehouse.tables import read_table, write_rows
 
 IDS = st.from_regex(r"[A-Za-z0-9_-]{1,12}", fullmatch=True) | st.from_regex(r"[a-z0-9]{90,160}", fullmatch=True)
 DTYPES = st.sampled_from([np.dtype(name) for name in ("<f4", ">f4", "<f2", "<f8", "<i4", ">i8", "i1", "?")])
@@ -157,5 +157,25 @@ def test_a_planted_pickle_is_not_opened(tmp_path: Path) -> None:
     folder = write(tmp_path, "lld", u1=ARRAY)
     tar = (folder / TAR).read_bytes()
     (folder / TAR).write_bytes(tar.replace(b"'descr': '<f4'", b"'descr': '|O' "))
-    with pytest.raises(ValueError, match=r"object arrays|buffer"):
+    with pytest.raises(SchemaMismatch, match=r"the member of u1 is no array \(.*(object arrays|buffer)"):
         ShardReader(folder).array("u1")
+
+
+@pytest.mark.parametrize(("offset", "n_bytes"), [(-1, 10), (512, -1), (512, 1 << 62), (1 << 40, 1)])
+def test_an_index_cannot_lead_out_of_its_tar(tmp_path: Path, offset: int, n_bytes: int) -> None:
+    folder = write(tmp_path, "lld", u1=ARRAY)
+    row = {"utterance_id": "u1", "input_id": "i", "offset": offset, "n_bytes": n_bytes}
+    write_rows(folder / INDEX, [row], SHARD_INDEX)
+    with pytest.raises(SchemaMismatch, match=r"it names bytes that shard\.tar does not have, which are \d+"):
+        ShardReader(folder)
+
+
+def test_a_member_that_is_neither_array_nor_text_is_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, "lld", u1=ARRAY, u2="words")
+    tar = (folder / TAR).read_bytes()
+    (folder / TAR).write_bytes(tar.replace(b"words", b"w\xffrds").replace(b"\x93NUMPY", b"\x93NUMPX"))
+    reader = ShardReader(folder)
+    with pytest.raises(SchemaMismatch, match="the member of u2 is no text"):
+        reader.text("u2")
+    with pytest.raises(SchemaMismatch, match="the member of u1 is no array"):
+        reader.array("u1")

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake, utterance
-from warehouse import Request, Warehouse, schema, views
+from warehouse import Request, Warehouse, schema, summaries, views
+from warehouse.errors import QueryFailed
 from warehouse.hashing import short_digest
 from warehouse.schema import pair_id
 from warehouse.tables import array_cells, array_columns, write_rows
@@ -50,6 +51,7 @@ def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse)
     named = set(re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2])) - {"features_", "means_"}
     there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
     more = {"artifacts", "inputs", "plugins", "judges", "features", "aligners", "side_by_side", "disagreement"}
+    more |= {"extractors", "reports", "works"} | summaries.VIEWS.keys()
     assert there == EMPTY_TOO.keys() | more and there <= named
 
 
@@ -224,3 +226,33 @@ def test_nothing_is_kept_beside_the_manifests(small: SmallLake) -> None:
     assert not [p for p in small.lake.root.rglob("*") if p.suffix in (".db", ".duckdb", ".wal", ".tmp")]
     assert Warehouse(small.lake.root).table("FROM utterances").equals(small.lake.table("FROM utterances"))
     assert isinstance(small.lake.table("FROM utterances"), pa.Table)
+
+
+def test_a_view_is_the_same_whether_it_is_made_alone_or_with_all(small: SmallLake) -> None:
+    voice = small.lake.ref("features/voice")
+    small.lake.set_ref("features/voice", {**(voice or {}), "needs": "audio", "hops_s": {}})
+    ref = small.lake.ref("features/words") or {}
+    small.lake.set_ref("features/words", {**ref, "needs": "text", "hops_s": {"x": 0.01}})
+    whole = small.lake.connect()
+    names = [name for (name,) in whole.execute("SELECT name FROM (SHOW TABLES)").fetchall()]
+    assert {"features_voice", "means_words", "features_pairs"} <= set(names)
+    for name in names:
+        query = f'FROM "{name}" ORDER BY ALL'
+        alone = small.lake.connect(query.upper())
+        assert alone.sql(query).fetchall() == whole.sql(query).fetchall(), name
+        assert alone.sql(query).types == whole.sql(query).types, name
+
+
+def test_a_question_has_the_views_that_it_names(small: SmallLake) -> None:
+    def there(query: str) -> set[str]:
+        return {name for (name,) in small.lake.connect(query).execute("SELECT name FROM (SHOW TABLES)").fetchall()}
+
+    assert there("SELECT 1") == set()
+    assert there("SELECT count(*) FROM main.UTTERANCES") == {"utterances"}
+    assert there("WITH a AS (TABLE features_voice) SELECT 'labels' FROM a") == {"features_voice", "labels"}
+    assert there("FROM predictions") == {"predictions", "predicted", "judges", "truths"}
+    everything = there("SHOW TABLES")
+    for listing in ("FROM duckdb_views()", "FROM information_schema.tables", "FROM query('FROM ' || 'labels')"):
+        assert there(listing) == everything and len(everything) > 30
+    with pytest.raises(QueryFailed, match=r'label does not exist!\nDid you mean "labels"'):
+        small.lake.sql("FROM label")

@@ -141,3 +141,61 @@ def test_rows_that_were_damaged_are_a_fault(sequence: Path, monkeypatch) -> None
     monkeypatch.setattr(h5py.Dataset, "__getitem__", failing)
     (track,) = tracks(sequence, "words.csd", ["a"])
     assert track.fault is not None and track.fault.name == "malformed_video"
+
+
+@pytest.mark.parametrize("name", ["words", "words/data", "words/data/a", "words/data/a/features", "words/metadata"])
+@pytest.mark.parametrize("kind", ["external", "soft"])
+def test_a_link_leads_nowhere(sequence: Path, tmp_path: Path, name: str, kind: str) -> None:
+    """A file from elsewhere could name any other of whoever reads it."""
+    write_csd(tmp_path / "other.csd", "words", {"a": (VALUES * 7, TIMES)}, {})
+    with h5py.File(sequence, "r+") as stream:
+        stream["kept"] = h5py.SoftLink("/nothing")
+        del stream["kept"], stream[name]
+        path = str(tmp_path / "other.csd")
+        stream[name] = h5py.ExternalLink(path, name) if kind == "external" else h5py.SoftLink("/words/metadata")
+    try:
+        assert "other" not in str(heading(sequence, "words.csd").metadata)
+        (track,) = tracks(sequence, "words.csd", ["a"])
+    except MalformedSource as error:
+        assert "it is no computational sequence" in str(error) and name in ("words", "words/data")
+    else:
+        assert track.fault is not None or (name == "words/metadata" and (track.features[0] == VALUES[0]).all())
+
+
+def test_rows_from_another_file_are_a_fault(sequence: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(np.ones((2, 2)).tobytes())
+    with h5py.File(sequence, "r+") as stream:
+        for video, name in (("a", "features"), ("-b_1", "intervals")):
+            del stream[f"words/data/{video}/{name}"]
+            stream[f"words/data/{video}"].create_dataset(name, (2, 2), "f8", external=[(str(secret), 0, 32)])
+        layout = h5py.VirtualLayout((2, 2), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", (2, 2))
+        stream.create_group("words/data/c").create_virtual_dataset("features", layout)
+        stream["words/data/c/intervals"] = TIMES
+    for track in tracks(sequence, "words.csd", ["a", "-b_1", "c"]):
+        assert track.fault is not None and "its rows are not in the file" in str(track.fault)
+
+
+def test_a_header_that_declares_more_than_there_is_takes_no_memory(sequence: Path) -> None:
+    with h5py.File(sequence, "r+") as stream:
+        del stream["words/data/a/features"]
+        stream["words/data/a"].create_dataset("features", (10**9, 1000), "f4", chunks=(1000, 1000))
+        zeros = np.zeros((100_000, 10))
+        del stream["words/data/-b_1/features"]
+        stream["words/data/-b_1"].create_dataset("features", data=zeros, compression="gzip", compression_opts=9)
+    declared, packed = tracks(sequence, "words.csd", ["a", "-b_1"])
+    assert "fewer than it declares" in str(declared.fault)
+    assert packed.fault is not None and "100000 features, but 2 intervals" in str(packed.fault), "zeros pack well"
+
+
+def test_a_file_that_was_damaged_within_is_named(sequence: Path) -> None:
+    content = sequence.read_bytes()
+    n_named = 0
+    for at in range(8, len(content), 97):
+        sequence.write_bytes(content[:at] + b"\xff" * 8 + content[at + 8 :])
+        try:
+            list(tracks(sequence, "words.csd", heading(sequence, "words.csd").videos, text=True))
+        except MalformedSource:
+            n_named += 1
+    assert n_named > 3

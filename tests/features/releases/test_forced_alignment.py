@@ -181,3 +181,9 @@ def test_bytes_that_are_no_table_are_untreatable(raw: bytes, kind: Kind) -> None
     except Untreatable:
         return
     assert all(row.symbol and row.first >= 0 and row.last >= 0 for row in found)
+
+
+@pytest.mark.parametrize("kind", ["wdseg", "phseg", "syseg"])
+def test_a_number_without_end_is_no_row(kind: Kind) -> None:
+    with pytest.raises(Untreatable, match=f"line 1 of its {kind} is no row of such a table"):
+        segments(kind, b"9" * 5000 + b" 34 -1 WELL\n")

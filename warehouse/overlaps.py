@@ -1,0 +1,62 @@
+"""Which artifacts of one plug-in answer an input that another of them answers too.
+
+Two runs that overlapped may cut other batches and so both answer an input id; then the rows of one stand. To look for
+that in every question costs more than the question, and almost always there is none. Artifacts never change, so what
+was looked at once is remembered below `.cache/overlaps`, by key and digest: a new artifact is held against the others
+once. What is remembered may be deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+
+from warehouse.manifest_rows import unsealed, write_sealed
+
+
+def overlapping(
+    connection: duckdb.DuckDBPyConnection, files: Mapping[str, str], memory: Path, beside: Path
+) -> set[str]:
+    """Those of some artifacts that share an input id with another of them.
+
+    Args:
+        files: key and digest of an artifact -> its file of rows, as DuckDB names it.
+        memory: of this plug-in.
+        beside: where that is written before it is renamed.
+    """
+    told = json.loads(unsealed(memory) or "{}")
+    looked_at, shared = set(told.get("looked_at", ())), set(told.get("shared", ()))
+    new = [name for name in files if name not in looked_at]
+    if new:
+        old = [name for name in files if name in looked_at]
+        shared = {name for name in shared if name in files} | _sharing(connection, files, new, old)
+        content = json.dumps({"looked_at": list(files), "shared": sorted(shared)}).encode()
+        try:
+            write_sealed(memory, content, beside)
+        except OSError:
+            return shared  # a lake that cannot be written to can be asked
+    return shared & files.keys()
+
+
+def _sharing(
+    connection: duckdb.DuckDBPyConnection, files: Mapping[str, str], new: list[str], old: list[str]
+) -> set[str]:
+    parameters = {"new": [files[name] for name in new], "old": [files[name] for name in old]}
+    before = """
+        UNION ALL SELECT DISTINCT input_id, file_index + len($new) FROM read_parquet($old)
+        WHERE input_id IN (SELECT input_id FROM read_parquet($new))
+    """
+    rows = connection.execute(
+        f"""
+        WITH pairs AS MATERIALIZED (
+            SELECT DISTINCT input_id, file_index AS n FROM read_parquet($new) {before if old else ""}
+        )
+        SELECT DISTINCT n FROM pairs
+        WHERE input_id IN (SELECT input_id FROM pairs GROUP BY input_id HAVING count(*) > 1)
+        """,
+        parameters if old else {"new": parameters["new"]},
+    ).fetchall()
+    return {(new + old)[n] for (n,) in rows}
