@@ -1,5 +1,9 @@
 """Raw trees to utterances and labels: one unit (a session, a split, a film) at a time, after one
-survey of them all where the reader asks for it."""
+survey of them all where the reader asks for it.
+
+What was withdrawn (`warehouse.audit.purge`) is read and dropped: a reader is given all files, because what it makes of
+one may rest on another, and no row of what is withdrawn is written.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,15 @@ from features.plugin import Corpus, RawFile, Rows, Surveyor
 from features.voice_activity import kept_in
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
+from warehouse.audit.tombstones import (
+    WITHDRAWN,
+    Tombstone,
+    concerned,
+    hashed,
+    refuse_unfinished,
+    tombstones,
+    withdrawn_recordings,
+)
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
 from warehouse.schema import FAILURES, LABELS, SURVEY, UTTERANCES
@@ -37,12 +50,14 @@ def raw_works(
     """
     if not root.is_dir():
         raise MissingFolder(f"corpus '{corpus}'", root, f"say where it is with --root {corpus}=FOLDER")
-    works = {}
+    works, known = {}, tombstones(digests.lake)
     for unit, paths in reader.units(root).items():
         files = tuple(digests.raw_files(root, paths, progress).values())
-        params = {"corpus": corpus, "unit": unit, "files": raw.files_digest(files)}
+        withdrawn = withdrawn_recordings(known, [file.sha256 for file in files])
+        params = {"corpus": corpus, "unit": unit, "files": raw.files_digest(raw.without(files, withdrawn))}
         request = Request("raw", "features.raw", raw.VERSION, params)
-        works[unit] = Work(request, raw.write_files, {"files": files}, n_rows=len(files))
+        arguments = {"files": files} | ({"withdrawn": withdrawn} if withdrawn else {})
+        works[unit] = Work(request, raw.write_files, arguments, n_rows=len(files))
     return works
 
 
@@ -73,17 +88,14 @@ def unit_works(
         recorded: unit -> the work of `raw_works` and its artifact.
         survey: the answer to `survey_work`, where there is one: then every unit rests on it.
     """
-    works = []
+    works, known = [], tombstones(lake)
     for unit, (work, artifact) in recorded.items():
+        files = work.arguments["files"]
         params = {"corpus": corpus, "unit": unit, "reader": identity(step, reader)["fields"]}
-        arguments = {
-            "lake": lake,
-            "reader": reader,
-            "root": root,
-            "unit": unit,
-            "corpus": corpus,
-            "files": work.arguments["files"],
-        }
+        arguments = {"lake": lake, "reader": reader, "root": root, "unit": unit, "corpus": corpus, "files": files}
+        if own := concerned(known, corpus, [file.sha256 for file in files]):
+            params |= {WITHDRAWN: own}
+            arguments |= {WITHDRAWN: own}
         inputs = {"raw": (artifact.digest,)}
         if survey:
             arguments["survey"] = survey.path("survey.parquet")
@@ -105,10 +117,12 @@ def ingest(warehouse: Warehouse, corpus: str, step: str, reader: Any, root: Path
 
     Raises:
         MissingFolder, MalformedSource: as the reader says. SourceChanged: a file changed while it was read.
+        UnfinishedPurge: a purge of the lake was ended half-way.
 
     Example:
         ``ingest(wh, "iemocap", "corpora.iemocap", Iemocap(), Path("/corpora/IEMOCAP_full_release"))``
     """
+    refuse_unfinished(warehouse.root)
     digests = raw.RawDigests(warehouse.root)
     try:
         works = raw_works(digests, corpus, reader, root)
@@ -125,14 +139,27 @@ def ingest(warehouse: Warehouse, corpus: str, step: str, reader: Any, root: Path
 
 @lru_cache(maxsize=4)
 def _read(
-    lake: Path, reader: Any, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...], survey: Path | None = None
-) -> Rows:
-    """One reading serves both of a unit's artifacts."""
+    lake: Path, reader: Any, root: Path, unit: str, corpus: str, files: tuple[RawFile, ...],
+    survey: Path | None = None, withdrawn: tuple[str, ...] = (),
+) -> Rows:  # fmt: skip
+    """One reading serves both of a unit's artifacts. `withdrawn` names the tombstones that concern the unit."""
     by_path = {file.path: file for file in files}
     surveyed = {"survey": _marks(survey, unit)} if survey else {}
     with unchanged(lake, root, files), kept_in(lake / ".cache" / "voice"):
         found: Rows = reader.read(root, unit, by_path, corpus, **surveyed)
-    return found
+    return _kept(found, [tombstones(lake)[own] for own in withdrawn]) if withdrawn else found
+
+
+def _kept(rows: Rows, withdrawn: Sequence[Tombstone]) -> Rows:
+    """The rows without what is withdrawn. A failure has no sound to be known by, so its id counts, and the speaker does
+    not."""
+    gone = {row["utterance_id"] for row in rows.utterances if any(one.covers(row) for one in withdrawn)}
+    ids = frozenset[str]().union(*(one.utterances for one in withdrawn))
+
+    def stays(row: Mapping[str, Any]) -> bool:
+        return row["utterance_id"] not in gone and hashed(row["utterance_id"]) not in ids
+
+    return Rows(*(list(filter(stays, own)) for own in (rows.utterances, rows.labels, rows.failures)))
 
 
 def _marks(survey: Path, unit: str) -> dict[str, bytes]:

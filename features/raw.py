@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ class RawDigests:
     """SHA-256 of files, remembered in a small database inside the lake. Delete it and files are hashed again."""
 
     def __init__(self, lake: Path) -> None:
-        self._lake = lake
+        self.lake = lake
         self._path = lake / ".cache" / "raw.sqlite"
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._database = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
@@ -109,7 +109,7 @@ class RawDigests:
                 yield
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise DiskFull(self._lake, "the digests of raw files") from error
+                raise DiskFull(self.lake, "the digests of raw files") from error
             if error.sqlite_errorcode in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise UnreadableDigests(self._path, str(error)) from error
             raise
@@ -171,7 +171,14 @@ def files_digest(files: Iterable[RawFile]) -> str:
     return digest([[file.path, file.n_bytes, file.sha256] for file in files])
 
 
-def write_files(folder: Path, files: Iterable[RawFile]) -> None:
-    """Writes `files.parquet`: the record from which every number is traced back to bytes."""
-    rows = [{"path": file.path, "n_bytes": file.n_bytes, "sha256": file.sha256} for file in files]
+def without(files: Iterable[RawFile], withdrawn: Collection[str]) -> list[RawFile]:
+    """The files whose bytes (SHA-256) are not withdrawn (`warehouse.audit.tombstones`)."""
+    return [file for file in files if file.sha256 not in withdrawn]
+
+
+def write_files(folder: Path, files: Iterable[RawFile], withdrawn: Collection[str] = ()) -> None:
+    """Writes `files.parquet`: the record from which every number is traced back to bytes. What is withdrawn is no part
+    of it."""
+    kept = without(files, withdrawn)
+    rows = [{"path": file.path, "n_bytes": file.n_bytes, "sha256": file.sha256} for file in kept]
     write_rows(folder / "files.parquet", rows, FILES)

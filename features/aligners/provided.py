@@ -73,6 +73,8 @@ def write_provided(
     failures: list[dict[str, Any]] = []
     with unchanged(lake, root, files):
         for utterance_id, answer in reader.intervals(root, unit, {file.path: file for file in files}, corpus):
+            if utterance_id not in ids:
+                continue  # it was withdrawn (`features.ingest`)
             if isinstance(answer, Untreatable):
                 failures.append(failure_row(STEP, utterance_id, str(answer), ids[utterance_id]))
             else:

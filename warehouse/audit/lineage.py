@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from warehouse.artifact import Artifact
+from warehouse.audit.tombstones import successors
 from warehouse.store import Warehouse
 
 
 @dataclass(frozen=True)
 class Node:
     """An artifact in a lineage tree. `role` is what it was to the node above (or, downwards, what that was to it);
-    `repeated` marks one whose own branches stand elsewhere in the tree already."""
+    `repeated` marks one whose own branches stand elsewhere in the tree already; `n_more` is how many of the same role
+    and step would follow it here, and are left out."""
 
     artifact: Artifact
     role: str = ""
     branches: list[Node] = field(default_factory=list)
     repeated: bool = False
+    n_more: int = 0
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it."""
-        yield self
-        for branch in self.branches:
-            yield from branch.walk()
+        """This node and all below it, each before its branches."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            waiting += reversed(node.branches)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Some artifacts, oldest first, and what each of them was made from: (key, role, key of that)."""
+
+    artifacts: Sequence[Artifact]
+    edges: Sequence[tuple[str, str, str]]
 
     def as_json(self) -> dict[str, Any]:
-        a = self.artifact
-        return {
-            "role": self.role, "kind": a.request.kind, "step": a.request.step, "key": a.key, "digest": a.digest,
-            "repeated": self.repeated, "branches": [branch.as_json() for branch in self.branches],
-        }  # fmt: skip
+        """Flat, because lines may be longer than JSON may be deep."""
+        nodes = [
+            {"key": a.key, "kind": a.request.kind, "step": a.request.step, "version": a.request.version,
+             "digest": a.digest, "created_at": a.created_at}
+            for a in self.artifacts
+        ]  # fmt: skip
+        return {"nodes": nodes, "edges": [dict(zip(("key", "role", "from"), one, strict=True)) for one in self.edges]}
+
+
+def graph_among(artifacts: Sequence[Artifact], keys: Collection[str]) -> Graph:
+    """The artifacts with these keys and how they were made from each other."""
+    own = [a for a in artifacts if a.key in keys]
+    return Graph(own, [(user.key, role, source.key) for user, role, source in edges(own)])
 
 
 def up(warehouse: Warehouse, artifact: Artifact) -> Node:
@@ -40,8 +63,18 @@ def up(warehouse: Warehouse, artifact: Artifact) -> Node:
     Two requests may have given the same bytes; an input is a digest, so each of them is shown, unless one is of the
     very unit that asks: of its corpus or, where that is told again, of any.
     """
-    by_digest = _by_digest(warehouse.artifacts())
-    return _tree(artifact, lambda a: _sources(a, by_digest))
+
+    with_digest = warehouse.manifests.as_of_now()
+
+    def oldest_first(digest: str) -> list[Artifact]:
+        return sorted(with_digest(digest), key=attrgetter("created_at", "key"))
+
+    return _trees([artifact], _Digests(oldest_first).sources, None)[0]
+
+
+def up_among(artifacts: Sequence[Artifact], artifact: Artifact) -> Node:
+    """`up` among these artifacts only."""
+    return forest(artifacts, [artifact])[0]
 
 
 def down(warehouse: Warehouse, artifact: Artifact) -> Node:
@@ -51,45 +84,135 @@ def down(warehouse: Warehouse, artifact: Artifact) -> Node:
 
 def down_among(artifacts: Sequence[Artifact], artifact: Artifact) -> Node:
     """`down` among these artifacts only."""
-    by_digest = _by_digest(artifacts)
-    users: dict[str, list[tuple[str, Artifact]]] = {}
-    for known in artifacts:
-        for role, source in _sources(known, by_digest):
-            users.setdefault(source.key, []).append((role, known))
-    return _tree(artifact, lambda a: users.get(a.key, []))
+    return forest(artifacts, [artifact], downwards=True)[0]
 
 
-def _by_digest(artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
-    found: dict[str, list[Artifact]] = {}
+def forest(
+    artifacts: Sequence[Artifact], roots: Sequence[Artifact], downwards: bool = False, most: int | None = None
+) -> list[Node]:
+    """A tree per root, in which each artifact has its branches once.
+
+    Args:
+        most: of brothers with the same role and step, only so many are there, and the last says how many more.
+    """
+    users = _users(artifacts) if downwards else {}
+    found = _Digests.among(() if downwards else artifacts)
+    return _trees(roots, (lambda a: users.get(a.key, [])) if downwards else found.sources, most)
+
+
+def closure_up(artifacts: Sequence[Artifact], keys: Collection[str]) -> set[str]:
+    """The keys of these artifacts and of all that they were made from, among `artifacts`."""
+    known, found = {a.key: a for a in artifacts}, _Digests.among(artifacts)
+    return _closure(keys, lambda key: (source.key for _, source in found.sources(known[key])) if key in known else ())
+
+
+def closure_down(artifacts: Sequence[Artifact], keys: Collection[str]) -> set[str]:
+    """The keys of these artifacts and of all that was ever made from them, among `artifacts`."""
+    users = _users(artifacts)
+    return _closure(keys, lambda key: (user.key for _, user in users.get(key, [])))
+
+
+def edges(artifacts: Sequence[Artifact]) -> Iterator[tuple[Artifact, str, Artifact]]:
+    """(artifact, role, what it was made from in that role) of these artifacts, among themselves."""
+    found = _Digests.among(artifacts)
     for artifact in artifacts:
-        found.setdefault(artifact.digest, []).append(artifact)
-    return found
+        yield from ((artifact, role, source) for role, source in found.sources(artifact))
 
 
-def _sources(artifact: Artifact, by_digest: Mapping[str, Sequence[Artifact]]) -> Iterator[tuple[str, Artifact]]:
-    """The inputs of an artifact with their roles. Pieces of one file are recorded once per unit, in the same bytes: a
-    piece then stands on the record of its own unit, also where its corpus, which is told again, has another name."""
-    for role, digests in sorted(artifact.request.inputs.items()):
-        for digest in dict.fromkeys(digests):
-            found = by_digest.get(digest, [])
-            yield from ((role, source) for source in _of_unit(found, artifact.request.params))
+class _Digests:
+    """Which artifacts an input may mean. Pieces of one file are recorded once per unit, in the same bytes: a piece then
+    stands on the record of its own unit, also where its corpus, which is told again, has another name. What was made
+    later in the same bytes is not meant, unless nothing else is left: a repair made it again."""
+
+    def __init__(self, with_digest: Callable[[str], Sequence[Artifact]]) -> None:
+        self._with_digest = with_digest
+        self._of_unit: dict[str, dict[tuple[str, ...], list[Artifact]]] = {}
+        self._now: dict[Path, Mapping[str, str]] = {}  # by lake: what stands for what purges took
+
+    @classmethod
+    def among(cls, artifacts: Iterable[Artifact]) -> _Digests:
+        """Those that an input may mean among these."""
+        found: dict[str, list[Artifact]] = {}
+        for a in artifacts:
+            found.setdefault(a.digest, []).append(a)
+        return cls(lambda digest: found.get(digest, ()))
+
+    def _meant(self, digest: str, own: tuple[str, ...]) -> Sequence[Artifact]:
+        """Params are looked at only where a unit asks: in a large lake to read them all takes a second."""
+        if not own:
+            return self._with_digest(digest)
+        if digest not in self._of_unit:
+            found = self._of_unit[digest] = {}
+            for a in self._with_digest(digest):
+                unit = _unit_of(a.request.params)
+                for n in range(len(unit) + 1):
+                    found.setdefault(unit[:n], []).append(a)
+        return next(filter(None, (self._of_unit[digest].get(own[:n]) for n in range(len(own), -1, -1))), ())
+
+    def sources(self, artifact: Artifact) -> Iterator[tuple[str, Artifact]]:
+        """The inputs of an artifact with their roles."""
+        own, lake = _unit_of(artifact.request.params), artifact.folder.parents[2]
+        if lake not in self._now:
+            self._now[lake] = successors(lake)
+        for role, digests in sorted(artifact.request.inputs.items()):
+            for digest in dict.fromkeys(digests):
+                meant = self._meant(digest, own) or self._meant(self._now[lake].get(digest, ""), own)
+                earlier = [source for source in meant if source.created_at <= artifact.created_at]
+                yield from ((role, source) for source in earlier or meant)
 
 
-def _of_unit(found: Sequence[Artifact], asking: Mapping[str, Any]) -> Sequence[Artifact]:
-    """Those of the same corpus and unit, or of the same unit, or all."""
-    if "unit" not in asking:
-        return found
-    same = [source for source in found if source.request.params.get("unit") == asking["unit"]]
-    return [one for one in same if one.request.params.get("corpus") == asking.get("corpus")] or same or found
+def _unit_of(params: Mapping[str, Any]) -> tuple[str, ...]:
+    return (repr(params["unit"]), repr(params.get("corpus"))) if "unit" in params else ()
 
 
-def _tree(root: Artifact, edges: Any) -> Node:
+def _users(artifacts: Sequence[Artifact]) -> dict[str, list[tuple[str, Artifact]]]:
+    users: dict[str, list[tuple[str, Artifact]]] = {}
+    for artifact, role, source in edges(artifacts):
+        users.setdefault(source.key, []).append((role, artifact))
+    return users
+
+
+def _closure(keys: Collection[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    seen = set(keys)
+    waiting = list(seen)
+    while waiting:
+        new = set(following(waiting.pop())) - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def _trees(
+    roots: Sequence[Artifact], following: Callable[[Artifact], Iterable[tuple[str, Artifact]]], most: int | None
+) -> list[Node]:
+    """Depth first, so that a branch stands where it comes first; without recursion, because lines may be long."""
     seen: set[str] = set()
+    trees = []
+    for root in roots:
+        trees.append(Node(root, repeated=root.key in seen))
+        growing = [] if root.key in seen else [(trees[-1], _fewer(following(root), most))]
+        seen.add(root.key)
+        while growing:
+            node, rest = growing[-1]
+            for role, other, n_more in rest:
+                branch = Node(other, role, repeated=other.key in seen, n_more=n_more)
+                node.branches.append(branch)
+                if not branch.repeated:
+                    seen.add(other.key)
+                    growing.append((branch, _fewer(following(other), most)))
+                    break
+            else:
+                growing.pop()
+    return trees
 
-    def grow(a: Artifact, role: str) -> Node:
-        if a.key in seen:
-            return Node(a, role, repeated=True)
-        seen.add(a.key)
-        return Node(a, role, [grow(other, other_role) for other_role, other in edges(a)])
 
-    return grow(root, "")
+def _fewer(edges: Iterable[tuple[str, Artifact]], most: int | None) -> Iterator[tuple[str, Artifact, int]]:
+    if most is None:
+        yield from ((role, other, 0) for role, other in edges)
+        return
+    groups: dict[tuple[str, str], list[Artifact]] = {}
+    for role, other in edges:
+        groups.setdefault((role, other.request.step), []).append(other)
+    for (role, _), own in groups.items():
+        for n, other in enumerate(own[:most], 1):
+            yield role, other, len(own) - most if n == most else 0

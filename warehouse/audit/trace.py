@@ -1,4 +1,4 @@
-"""The way from one prediction to bytes and seconds, and from an utterance to all that holds a row about it."""
+"""The way from one prediction to bytes and seconds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
+from warehouse.audit.holders import input_ids_of
 from warehouse.errors import ArtifactNotFound
-from warehouse.refs import corpus_root
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 from warehouse.truths import label_of, truth_of
@@ -85,7 +85,7 @@ def _trace_row(
     digests += [digest for intervals in aligned for digest in intervals.request.inputs["utterances"]]
     readings = [_one(warehouse, digest) for digest in dict.fromkeys(digests)]
     own = ((reading, _row_for(warehouse, reading, utterance_id)) for reading in readings)
-    fitting = ((reading, row) for reading, row in own if row and input_id in _ids_of(row))
+    fitting = ((reading, row) for reading, row in own if row and input_id in input_ids_of(row))
     others = ((reading, _row_of_input(reading, input_id)) for reading in readings)
     for reading, row in chain(fitting, others):
         if row is None:
@@ -109,7 +109,7 @@ def _trace_utterance(
     records = [_one(warehouse, digest) for digest in inputs["raw"]]
     raw = next((one for one in records if _row_where(one.path("files.parquet"), "path", row["path"])), records[0])
     path = f"{roots.get(row['corpus'], row['corpus'])}/{row['path']}"
-    file = Hop("raw file", raw.key, f"{path}, {_place(row)}")
+    file = Hop("raw file", raw.key, f"{path}, {place_of(row)}")
     if "source" not in inputs:
         return [*hops, file]
     source = _one(warehouse, inputs["source"][0])
@@ -118,7 +118,7 @@ def _trace_utterance(
         raise ArtifactNotFound(dict(row["attributes"])["source"])
     if told["audio_id"] != row["audio_id"]:  # else its sound is the source's, whose file comes below
         hops.append(file)
-    ids = _ids_of(told)
+    ids = input_ids_of(told)
     for digest in inputs.get("features", ()):
         features = _one(warehouse, digest)
         for one in pq.read_table(features.path("features.parquet"), columns=["input_id"]).column(0).to_pylist():
@@ -127,14 +127,8 @@ def _trace_utterance(
     return hops + _trace_utterance(warehouse, source, told, roots)
 
 
-def _ids_of(row: Mapping[str, Any]) -> set[str]:
-    """What rows about an utterance may be keyed by."""
-    heard = {row["audio_id"], pair_id(row["audio_id"], row["text_id"])} if row["audio_id"] else set()
-    return heard | {row["text_id"]}
-
-
-def _place(row: Mapping[str, Any]) -> str:
-    """Where in its file an utterance stands: its seconds or, without sound, its line."""
+def place_of(row: Mapping[str, Any]) -> str:
+    """Where in its file an utterance stands: its seconds or, without sound, its line; and the file's digest."""
     attributes = dict(row["attributes"])
     places = [f"{name} {attributes[name]}" for name in ("line", "sentence") if name in attributes]
     span = f"seconds {row['start_s']:.3f}–{row['end_s']:.3f}"
@@ -159,39 +153,9 @@ def _row_of_input(reading: Artifact, input_id: str) -> dict[str, Any] | None:
     """The utterance that a row was made from: another one, where two share a sound or a text."""
     columns = ["audio_id", "text_id", "utterance_id"]
     for row in pq.read_table(reading.path("utterances.parquet"), columns=columns).to_pylist():
-        if input_id in _ids_of(row):
+        if input_id in input_ids_of(row):
             return _row_where(reading.path("utterances.parquet"), "utterance_id", row["utterance_id"])
     return None
-
-
-def is_utterance(warehouse: Warehouse, reference: str) -> bool:
-    """Whether the corpora as last ingested have an utterance of this id."""
-    return bool(_utterance(warehouse, reference))
-
-
-def uses(warehouse: Warehouse, utterance_id: str) -> list[Hop]:
-    """Where an utterance's bytes lie and every artifact that holds a row about it, oldest first."""
-    row = _utterance(warehouse, utterance_id)
-    if row is None:
-        raise ArtifactNotFound(utterance_id)
-    ids = {utterance_id} | _ids_of(row)
-    ref = warehouse.ref(f"corpora/{row['corpus']}")
-    root = corpus_root(warehouse.root, ref) if ref else ""
-    hops = [Hop("raw file", "", f"{root}/{row['path']}, {_place(row)}")]
-    for artifact in warehouse.artifacts():
-        for name in sorted(n for n in artifact.files if n.endswith(".parquet")):
-            path = artifact.path(name)
-            columns = {"utterance_id", "input_id"} & set(pq.read_schema(path).names)
-            held = {value for c in columns for value in pq.read_table(path, columns=[c]).column(0).to_pylist()}
-            if ids & held:
-                hops.append(Hop(artifact.request.kind, artifact.key, f"{artifact.request.step}, {name}"))
-    return hops
-
-
-def _utterance(warehouse: Warehouse, utterance_id: str) -> dict[str, Any] | None:
-    query = "SELECT * FROM utterances WHERE utterance_id = $id"
-    rows = warehouse.sql(query, {"id": utterance_id}).to_arrow_table().to_pylist()
-    return rows[0] if rows else None
 
 
 def _one(warehouse: Warehouse, digest: str) -> Artifact:

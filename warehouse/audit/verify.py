@@ -1,66 +1,322 @@
-"""Whether a lake is sound: every byte, every manifest, every name."""
+"""Whether a lake is sound: every manifest, every file, every name; and, looked at deep, every byte.
+
+Quick, from manifests, the files' sizes and names: a manifest that was edited or cannot be read, a file that is missing,
+too long, too short, one more, or no file any more; a folder without a manifest, under another name or of another kind;
+an input or a name that points at nothing. Deep, also that every file has the bytes it was made with.
+
+Two things cannot be told from an honest change: a name that was edited into another well-formed one, for names move;
+and an artifact whose bytes and manifest were forged together, unless another artifact cites it: then its digest is
+missed. What an environment said, and when an artifact was made, is in no digest; manifests since they are sealed
+(`warehouse.artifact.commit`) hold theirs, and of older ones an edit of these two that leaves them well-formed is not
+seen.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple
 
-from warehouse.artifact import MANIFEST, Artifact, content_digest, read_artifact
-from warehouse.audit.lineage import down_among
+from warehouse.artifact import MANIFEST, SEAL, Artifact, content_digest, read_artifact
+from warehouse.audit.lineage import edges
+from warehouse.audit.tombstones import purged_digests
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest
 from warehouse.refs import ref_faults
+from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
+
+Progress = Callable[[int, int], None]
+What = Literal["bytes", "manifest", "place", "remains", "extra", "input", "name"]
+
+_FIELDS = {"request", "files", "digest", "environment", "created_at"}
+_REQUEST = {"kind", "step", "version", "params", "inputs"}
+_GROUP_FILES, _GROUP_BYTES = 64, 2**23  # what a thread is given at once: one file that is large, or some small ones
 
 
 @dataclass(frozen=True)
 class Fault:
     """Something wrong in a lake: the artifact's key, what, and the keys of everything made from it. The key of a name
-    is its own, such as 'refs/corpora/iemocap', and nothing is made from it."""
+    is its own, such as 'refs/corpora/iemocap', and nothing is made from it.
+
+    Args:
+        what: 'bytes' (of its files), 'manifest', 'place' (where its folder lies), 'remains' (a folder without a
+            manifest), 'extra' (what is in a folder and should not be), 'input', 'name'.
+        folder: where it lies, relative to the lake.
+    """
 
     key: str
     problem: str
     taints: Sequence[str]
+    what: What = "bytes"
+    folder: str = ""
 
 
-def verify(warehouse: Warehouse, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Fault]:
-    """Hashes every file of every artifact again and compares: a flipped bit, a missing, extra or edited file, an edited
-    manifest, an input that is nowhere. Then reads every name: one that cannot be read, or that points at what is not
-    in the lake. An empty list means the lake is sound, wherever its corpora are."""
-    faults: list[tuple[str, str]] = []
-    readable: list[Artifact] = []
-    manifests = sorted((warehouse.root / "artifacts").glob(f"*/*/{MANIFEST}"))
-    for number, path in enumerate(manifests, start=1):
-        try:
-            artifact = read_artifact(path.parent)  # from the disk, whatever this process remembers
-        except EmolakeError as error:
-            faults.append((path.parent.name, str(error)))
+class _Found(NamedTuple):
+    """A fault before it is known what it taints."""
+
+    folder: Path
+    what: What
+    problem: str
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a walk through folders of artifacts came upon: those that can be read, their files that seem whole, and what
+    is wrong."""
+
+    readable: list[Artifact] = field(default_factory=list)
+    whole: list[tuple[Artifact, str]] = field(default_factory=list)
+    faults: list[_Found] = field(default_factory=list)
+
+
+def verify(warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True) -> list[Fault]:
+    """What is wrong in a lake; an empty list means that it is sound, wherever its corpora are.
+
+    Others may commit meanwhile: what points at an artifact that was not there when the walk began is asked again.
+
+    Args:
+        progress: told artifacts looked at and their number; deep, bytes hashed and their number.
+        deep: hash every file again.
+    """
+    folders = list(_folders(warehouse.root / "artifacts"))
+    look = _look(folders, (lambda done, total: None) if deep else progress)
+    if deep:
+        look.faults.extend(_other_bytes(look.whole, progress))
+    missed, names = _missed(warehouse, look.readable)
+    if missed or names:
+        begun = set(folders)
+        later = _look([one for one in _folders(warehouse.root / "artifacts") if one not in begun])
+        missed, names = _missed(warehouse, look.readable, later.readable)
+    place = {artifact.folder: number for number, artifact in enumerate(look.readable)}
+    found = sorted([*look.faults, *missed], key=lambda one: (place.get(one.folder, -1), one.folder))
+    taints = _taints(look.readable, {one.folder.name for one in found})
+    faults = [
+        Fault(one.folder.name, one.problem, taints.get(one.folder.name, []), one.what,
+              one.folder.relative_to(warehouse.root).as_posix())
+        for one in found
+    ]  # fmt: skip
+    return faults + [Fault(name, problem, [], "name") for name, problem in [*_marker(warehouse.root), *names]]
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Everything two levels below, which are the artifacts; of what is no folder, what is there."""
+    for kind in sorted(os.scandir(root), key=lambda entry: entry.name) if root.is_dir() else ():
+        if kind.is_dir():
+            yield from (root / kind.name / name for name in sorted(os.listdir(kind.path)))
         else:
-            readable.append(artifact)
-            faults += [(artifact.key, problem) for problem in _problems(artifact)]
-        progress(number, len(manifests))
-    known = {a.digest for a in readable}
-    for a in readable:
-        for role, digests in a.request.inputs.items():
-            faults += [(a.key, f"its input '{role}' {d[:12]} is not in the lake") for d in digests if d not in known]
-    by_key = {a.key: a for a in readable}
-
-    def made_from(key: str) -> list[str]:
-        nodes = down_among(readable, by_key[key]).walk() if key in by_key else ()
-        return [node.artifact.key for node in nodes if not node.repeated][1:]
-
-    faults += ref_faults(warehouse.root, known, by_key)
-    return [Fault(key, problem, made_from(key)) for key, problem in faults]
+            yield root / kind.name
 
 
-def _problems(artifact: Artifact) -> Iterator[str]:
-    on_disk = {p.relative_to(artifact.folder).as_posix() for p in artifact.folder.rglob("*") if p.is_file()}
-    for name in sorted(on_disk - set(artifact.files) - {MANIFEST}):
-        yield f"file '{name}' is in its folder but not in its manifest"
-    for name, entry in artifact.files.items():
-        if name not in on_disk:
-            yield f"file '{name}' is missing"
-        elif file_digest(artifact.path(name)) != entry["sha256"]:
-            yield f"file '{name}' has other bytes than when it was made"
+def _look(folders: Sequence[Path], progress: Progress = lambda done, total: None) -> _Look:
+    look = _Look()
+    for number, folder in enumerate(folders, start=1):
+        before = len(look.faults)
+        artifact = _read(folder, look.faults)
+        if artifact is not None:
+            look.readable.append(artifact)
+            if len(look.faults) == before:
+                _list_files(artifact, look)
+        progress(number, len(folders))
+    return look
+
+
+def _read(folder: Path, faults: list[_Found]) -> Artifact | None:
+    """The artifact of a folder, from the disk, whatever this process remembers; what is wrong with its manifest or its
+    place is added to `faults`."""
+    if not os.path.lexists(folder):
+        return None  # taken away since it was listed
+    if not folder.is_dir():
+        faults.append(_Found(folder, "extra", f"'{folder.name}' in '{folder.parent.name}' is no folder of an artifact"))
+        return None
+    if folder.is_symlink():
+        faults.append(_Found(folder, "bytes", f"its folder is a link now, to {os.readlink(folder)}"))
+        return None
+    path = folder / MANIFEST
+    if not os.path.lexists(path):
+        if not folder.exists():
+            return None
+        problem = "its folder has no manifest, so it does not exist: remains of what was deleted or damaged"
+        faults.append(_Found(folder, "remains", problem))
+        return None
+    try:
+        artifact = read_artifact(folder)
+        text = path.read_bytes()
+    except (EmolakeError, OSError) as error:
+        if not folder.exists():
+            return None
+        faults.append(_Found(folder, "place" if _misplaced(folder) else "manifest", str(error)))
+        return None
+    edited = "its manifest was edited: "
     if content_digest(artifact.files) != artifact.digest:
-        yield "its manifest was edited: the digest is not that of its files"
+        faults.append(_Found(folder, "manifest", edited + "the digest is not that of its files"))
+    elif path.is_symlink() or not is_as_written(text):
+        faults.append(_Found(folder, "manifest", edited + "it is not what was written when the artifact was made"))
+    elif artifact.request.kind != folder.parent.name:
+        problem = f"it lies under '{folder.parent.name}', but is of kind '{artifact.request.kind}': nobody finds it"
+        faults.append(_Found(folder, "place", problem))
+    return artifact
+
+
+def is_as_written(manifest: bytes) -> bool:
+    """Whether a manifest that can be read has the form, the fields and, where it is sealed, the content that `commit`
+    gave it."""
+    value = json.loads(manifest)
+    seal = value.pop(SEAL, None)
+    try:  # as `canonical_json`, which checks again what has just come out of JSON
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # half a surrogate pair has no bytes
+        return False
+    if value.keys() != _FIELDS or value["request"].keys() != _REQUEST:
+        return False
+    if seal is None:
+        return text == manifest
+    return hashlib.sha256(text).hexdigest() == seal and manifest == text[:-1] + f',"{SEAL}":"{seal}"}}'.encode()
+
+
+def _misplaced(folder: Path) -> bool:
+    """Whether a folder whose manifest is refused is only not where it should be: the manifest itself is sealed."""
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        return SEAL in json.loads(text) and is_as_written(text)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EmolakeError):
+        return False
+
+
+def _list_files(artifact: Artifact, look: _Look) -> None:
+    """What a listing can tell of the files of an artifact."""
+    sizes, others = _listing(artifact)
+    problems = []
+    for name, entry in artifact.files.items():
+        if name in others:
+            problems.append(f"file '{name}' is {others[name]} now")
+        elif name not in sizes:
+            problems.append(f"file '{name}' is missing")
+        elif sizes[name] != entry["n_bytes"]:
+            problems.append(f"file '{name}' has {sizes[name]} bytes, but had {entry['n_bytes']} when it was made")
+        else:
+            look.whole.append((artifact, name))
+    look.faults.extend(_Found(artifact.folder, "bytes", problem) for problem in problems)
+    for name in _more(artifact, sizes.keys() | others.keys()):
+        problem = f"{others.get(name, 'file')} '{name}' is in its folder but not in its manifest"
+        look.faults.append(_Found(artifact.folder, "extra", problem))
+
+
+def unlisted(artifact: Artifact) -> list[str]:
+    """The names of what is in an artifact's folder and should not be; of a folder before what is in it."""
+    sizes, others = _listing(artifact)
+    return _more(artifact, sizes.keys() | others.keys())
+
+
+def _more(artifact: Artifact, names: Set[str]) -> list[str]:
+    above = {str(folder) for name in artifact.files for folder in PurePosixPath(name).parents}
+    return sorted(names - artifact.files.keys() - above - {MANIFEST})
+
+
+def _listing(artifact: Artifact) -> tuple[dict[str, int], dict[str, str]]:
+    """The files below an artifact's folder with their sizes, and what is none: folders, links, devices."""
+    sizes: dict[str, int] = {}
+    others: dict[str, str] = {}
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        with os.scandir(artifact.folder / prefix) as entries:
+            for entry in entries:
+                name = f"{prefix}{entry.name}"
+                if entry.is_file(follow_symlinks=False):
+                    sizes[name] = entry.stat(follow_symlinks=False).st_size
+                elif entry.is_dir(follow_symlinks=False):
+                    others[name] = "a folder"
+                    waiting.append(f"{name}/")
+                else:
+                    others[name] = "a link" if entry.is_symlink() else "no file"
+    return sizes, others
+
+
+def _other_bytes(files: Sequence[tuple[Artifact, str]], progress: Progress) -> Iterator[_Found]:
+    """Hashes files again, several at once: what hashes holds no lock meanwhile."""
+    groups: list[list[tuple[Artifact, str]]] = []
+    n_bytes = _GROUP_BYTES
+    for artifact, name in files:
+        if n_bytes >= _GROUP_BYTES or len(groups[-1]) == _GROUP_FILES:
+            groups.append([])
+            n_bytes = 0
+        groups[-1].append((artifact, name))
+        n_bytes += _size(artifact, name)
+    done, total = 0, sum(_size(artifact, name) for artifact, name in files)
+    progress(0, total)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for group, problems in zip(groups, threads.map(_hashed, groups), strict=True):
+            yield from problems
+            done += sum(_size(artifact, name) for artifact, name in group)
+            progress(done, total)
+
+
+def _size(artifact: Artifact, name: str) -> int:
+    n_bytes: int = artifact.files[name]["n_bytes"]
+    return n_bytes
+
+
+def _hashed(group: Sequence[tuple[Artifact, str]]) -> list[_Found]:
+    found = []
+    for artifact, name in group:
+        try:
+            problem = "has other bytes than when it was made"
+            is_same = file_digest(artifact.path(name)) == artifact.files[name]["sha256"]
+        except OSError as error:
+            is_same, problem = False, f"cannot be read ({error.strerror})"
+        if not is_same:
+            found.append(_Found(artifact.folder, "bytes", f"file '{name}' {problem}"))
+    return found
+
+
+def _missed(
+    warehouse: Warehouse, readable: Sequence[Artifact], later: Sequence[Artifact] = ()
+) -> tuple[list[_Found], list[tuple[str, str]]]:
+    """The inputs, and the names, that point at nothing."""
+    digests = {artifact.digest for artifact in (*readable, *later)} | purged_digests(warehouse.root)
+    inputs = [
+        _Found(artifact.folder, "input", f"its input '{role}' {digest[:12]} is not in the lake")
+        for artifact in readable
+        for role, cited in artifact.request.inputs.items()
+        for digest in dict.fromkeys(cited)
+        if digest not in digests
+    ]
+    keys = {artifact.key for artifact in (*readable, *later)}
+    return inputs, list(ref_faults(warehouse.root, digests, keys))
+
+
+def _taints(artifacts: Sequence[Artifact], keys: Collection[str]) -> Mapping[str, list[str]]:
+    """Key -> the keys of everything that was ever made from it, in the order of `artifacts`."""
+    if not keys:
+        return {}
+    users: dict[str, set[str]] = {}
+    for artifact, _, source in edges(artifacts):
+        users.setdefault(source.key, set()).add(artifact.key)
+    order = {artifact.key: number for number, artifact in enumerate(artifacts)}
+    return {key: sorted(_below(key, users), key=order.__getitem__) for key in keys}
+
+
+def _below(key: str, users: Mapping[str, Iterable[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [key]
+    while waiting:
+        new = set(users.get(waiting.pop(), ())) - found
+        found |= new
+        waiting += new
+    return found - {key}
+
+
+def _marker(root: Path) -> Iterator[tuple[str, str]]:
+    """What is wrong with the lake's own marker."""
+    try:
+        found: Any = json.loads((root / "lake.json").read_bytes())
+    except (OSError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+    if found != {"format": FORMAT}:
+        yield "lake.json", f'it must hold {{"format": {FORMAT}}}, but it does not ({found})'

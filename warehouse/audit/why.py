@@ -43,6 +43,8 @@ def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | R
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             for name in sorted(a.keys() | b.keys()):
                 compare(a.get(name, ABSENT), b.get(name, ABSENT), f"{where}.{name}" if where else name)
+        elif type(a) is type(b) is str and a == b:
+            pass  # most are: their JSON need not be written
         elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
             found.append(Difference(where, a, b))
 
@@ -53,10 +55,21 @@ def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | R
 def nearest(warehouse: Warehouse, request: Request) -> Artifact | None:
     """The artifact of the same kind and step whose request differs in the fewest places; the newest of those."""
     same = [a for a in warehouse.artifacts(request.kind) if a.request.step == request.step and a.key != request.key]
-    return min(reversed(same), key=lambda a: len(differences(request, a.request)), default=None)
+    asked = request.as_json()
+    return min(reversed(same), key=lambda a: len(differences(asked, a.request)), default=None)
 
 
 def why(warehouse: Warehouse, request: Request) -> list[Difference]:
     """Why an order is not answered by what exists: how it differs from the nearest artifact; [] when there is none."""
     close = nearest(warehouse, request)
     return differences(request, close.request) if close else []
+
+
+def environment_differences(asked: Artifact, there: Artifact) -> list[Difference]:
+    """In what two artifacts ran that differs: interpreter, machine, and versions of libraries. None of it is identity:
+    where the requests are alike and the bytes are not, it is what is left. What only one of them recorded is absent."""
+    first, second = (
+        {name: a.environment[name] for name in ("python", "machine", "packages") if name in a.environment}
+        for a in (asked, there)
+    )
+    return [Difference(f"environment.{one.where}", one.asked, one.there) for one in differences(first, second)]

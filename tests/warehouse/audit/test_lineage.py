@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from tests.warehouse.small_lake import SmallLake, small_lake
 from warehouse import Artifact, Request, Warehouse
-from warehouse.audit.lineage import Node, down, up
+from warehouse.audit.lineage import Node, closure_down, closure_up, down, edges, forest, graph_among, up
 
 
 @pytest.fixture
@@ -78,15 +80,71 @@ def test_what_is_up_from_one_is_down_from_the_other(small: SmallLake) -> None:
 
 def test_roles_and_json(small: SmallLake) -> None:
     tree = up(small.lake, small.named["metrics"])
-    value = json.loads(json.dumps(tree.as_json()))
-    assert (value["role"], value["kind"], value["digest"]) == ("", "metrics", small.named["metrics"].digest)
-    predictions, truth = value["branches"]
-    assert (truth["role"], truth["key"]) == ("truths", small.named["truth"].key)
-    assert {branch["role"] for branch in truth["branches"]} == {"split", "labels"}, "the way to the bytes of the label"
-    assert (predictions["role"], predictions["key"]) == ("predictions", small.predictions.key)
-    roles = [branch["role"] for branch in predictions["branches"]]
+    assert (tree.role, tree.artifact.key) == ("", small.named["metrics"].key)
+    predictions, truth = tree.branches
+    assert (truth.role, truth.artifact.key) == ("truths", small.named["truth"].key)
+    assert {branch.role for branch in truth.branches} == {"split", "labels"}, "the way to the bytes of the label"
+    assert (predictions.role, predictions.artifact.key) == ("predictions", small.predictions.key)
+    roles = [branch.role for branch in predictions.branches]
     assert roles == sorted(roles) and {"checkpoint", "split", "shards:voice"} <= set(roles)
     assert {n.artifact.request.kind for n in tree.walk()} >= {"raw", "utterances", "features", "shards", "checkpoint"}
+    artifacts = small.lake.artifacts()
+    graph = graph_among(artifacts, closure_up(artifacts, [tree.artifact.key]))
+    value = json.loads(json.dumps(graph.as_json()))
+    assert {node["key"] for node in value["nodes"]} == {n.artifact.key for n in tree.walk()}
+    assert {"key": tree.artifact.key, "role": "truths", "from": small.named["truth"].key} in value["edges"]
+
+
+def test_closures_are_the_trees_without_their_order(small: SmallLake) -> None:
+    artifacts = small.lake.artifacts()
+    for a in artifacts:
+        assert closure_up(artifacts, [a.key]) == {n.artifact.key for n in up(small.lake, a).walk()}
+        assert closure_down(artifacts, {a.key}) == {n.artifact.key for n in down(small.lake, a).walk()}
+    both = [small.named["words main"].key, small.named["raw other"].key]
+    assert closure_down(artifacts, both) == closure_down(artifacts, both[:1]) | closure_down(artifacts, both[1:])
+    assert closure_up(artifacts, ["not a key"]) == {"not a key"} and closure_up(artifacts, []) == set()
+
+
+def made_up(number: int, *inputs: int) -> Artifact:
+    """An artifact of no lake, whose digest is its number."""
+    request = Request("raw", "s", 1, {"n": number}, {"from": tuple(str(one) for one in inputs)})
+    return Artifact(request, {}, str(number), {}, "2026-01-01T00:00:00.000+00:00", Path("/no/artifacts/raw/key"))
+
+
+def test_lines_may_be_longer_than_functions_may_call_themselves() -> None:
+    line = [made_up(0), *(made_up(n, n - 1) for n in range(1, 10_000))]
+    [tree] = forest(line, line[-1:])
+    assert sum(1 for _ in tree.walk()) == len(line)
+    [below] = forest(line, line[:1], downwards=True)
+    assert [node.artifact.digest for node in below.walk()] == [a.digest for a in line]
+    assert len(closure_up(line, [line[-1].key])) == len(closure_down(line, [line[0].key])) == len(line)
+    assert len(graph_among(line, closure_up(line, [line[-1].key])).as_json()["edges"]) == len(line) - 1
+
+
+def test_walks_are_linear() -> None:
+    """Of 20,000 pieces of one file, whose records have the same bytes, each stands on its own."""
+    began = time.process_time()
+    raws = [replace(made_up(0), request=Request("raw", "r", 1, {"corpus": "c", "unit": n})) for n in range(20_000)]
+    pieces = [
+        replace(made_up(1 + n), request=Request("piece", "p", 1, {"corpus": "c", "unit": n}, {"raw": ("0",)}))
+        for n in range(20_000)
+    ]
+    found = list(edges([*raws, *pieces]))
+    assert len(found) == 20_000
+    assert all(user.request.params["unit"] == source.request.params["unit"] for user, _, source in found)
+    assert time.process_time() - began < 10, "seconds; were it quadratic, hours"
+
+
+def test_brothers_beyond_the_most_are_counted(lake: Warehouse) -> None:
+    many = [put(lake, "many", text=str(n), n=n) for n in range(5)]
+    other = put(lake, "other")
+    top = put(lake, "top", *many, other)
+    [tree] = forest(lake.artifacts(), [top], most=2)
+    assert [(node.artifact.request.step, node.n_more) for node in tree.branches] == [
+        ("many", 0), ("many", 3), ("other", 0),
+    ]  # fmt: skip
+    first, second = forest(lake.artifacts(), [top, many[0]])
+    assert len(first.branches) == 6 and second.repeated, "what stands in the first tree is not told again"
 
 
 def test_a_missing_input_ends_its_branch(small: SmallLake) -> None:

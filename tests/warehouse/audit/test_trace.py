@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake
+from tests.warehouse.small_lake import MAIN, SmallLake, small_lake
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.lineage import Node
-from warehouse.audit.trace import is_utterance, trace, uses
+from warehouse.audit.subject import places_of, subject_of
+from warehouse.audit.trace import trace
 from warehouse.errors import ArtifactNotFound
 from warehouse.schema import pair_id
 
@@ -131,21 +132,6 @@ def test_words_without_sound_are_traced_to_file_and_line(tmp_path: Path) -> None
     ]
     small.ingested("main", small.reading("main", rows))
     for name, place in (("t1", "line 12"), ("t2", "sentence 3.1"), ("t3", "text only")):
-        first, *rest = uses(small.lake, name)
-        assert first.note == f"{tmp_path}/main/lines.txt, {place}, sha256 {MAIN['recording_id']}"
-        assert sorted(hop.what for hop in rest) == ["labels", "utterances"], "the failures of others are not its own"
-
-
-def test_uses_names_every_artifact_with_a_row_about_an_utterance(small: SmallLake) -> None:
-    names = {a.key: name for name, a in small.named.items()}
-    first, *rest = uses(small.lake, "v1")
-    assert (first.what, first.key) == ("raw file", "")
-    root = small.lake.refs("corpora")["other"]["root"]
-    assert first.note == f"{root}/wav/v1.wav, seconds 1.000–3.000, sha256 {OTHER['recording_id']}"
-    assert {names[hop.key] for hop in rest} == {
-        "utterances other", "labels other", "voice other", "voice shard other", "words main", "words shard",
-        "text shard", "split", "selection", "predictions",
-    }, "the text shard holds u1's words, which are the same text"  # fmt: skip
-    assert is_utterance(small.lake, "v1") and not is_utterance(small.lake, "u77' OR 1=1 --")
-    with pytest.raises(ArtifactNotFound, match="name 'u77'"):
-        uses(small.lake, "u77")
+        [found] = places_of(small.lake, subject_of(small.lake, name))
+        assert (found["utterance"], found["file"]) == (name, f"{tmp_path}/main/lines.txt")
+        assert found["where"] == f"{place}, sha256 {MAIN['recording_id']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tests.warehouse.small_lake import SmallLake, small_lake
 from tests.warehouse.test_artifact import REQUESTS
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.lineage import Node
-from warehouse.audit.why import differences, nearest, why
+from warehouse.audit.why import ABSENT, differences, environment_differences, nearest, why
 
 
 @pytest.fixture
@@ -84,3 +85,16 @@ def test_the_nearest_differs_least_and_is_the_newest_of_those(lake: Warehouse) -
     assert [d.where for d in why(lake, BASE)] == ["params.plugin.fields.n_mels"]
     keep(BASE)
     assert nearest(lake, BASE) in close, "an order is not its own neighbour"
+
+
+def test_environments_differ_in_what_is_recorded_of_interpreter_machine_and_libraries(small: SmallLake) -> None:
+    one, other = small.named["voice main"], small.named["words main"]
+    assert environment_differences(one, other) == [], "the seconds of work are no difference"
+    then = dict(one.environment)
+    then |= {"python": "3.9.1", "packages": {**then["packages"], "numpy": "1.0"} | {"gone": "2"}, "work_s": 99.0}
+    found = {d.where: (d.asked, d.there) for d in environment_differences(replace(one, environment=then), other)}
+    assert found == {
+        "environment.python": ("3.9.1", one.environment["python"]),
+        "environment.packages.numpy": ("1.0", one.environment["packages"]["numpy"]),
+        "environment.packages.gone": ("2", ABSENT),
+    }

@@ -1,0 +1,185 @@
+"""What is said to have changed is what changed: against a slow reference in Python, and by each form of reference."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.warehouse.small_lake import MAIN, SmallLake, small_lake, utterance
+from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.diff import KEYS, ColumnChange, Side, diff, side_of
+from warehouse.audit.errors import NothingAsOf, NothingToCompare
+from warehouse.errors import ArtifactNotFound, QueryFailed
+from warehouse.schema import INTERVALS, LABELS, PREDICTIONS, UTTERANCES
+from warehouse.tables import array_cells, array_columns, table_of, write_rows
+
+IDS = st.text("abc", min_size=1, max_size=2)
+VOTES = st.lists(st.tuples(IDS, st.sampled_from(["angry", "happy"]), st.integers(0, 3)), max_size=8)
+
+
+def votes(folder: Path, name: str, rows: list[tuple[str, str, int]]) -> Side:
+    columns = {"utterance_id": pa.string(), "label": pa.string(), "n_votes": pa.int64()}
+    path = folder / f"{name}.parquet"
+    write_rows(path, [dict(zip(columns, row, strict=True)) for row in rows], pa.schema(list(columns.items())))
+    return Side(name, {"votes": (path,)})
+
+
+def by_key(rows: list[tuple[str, str, int]]) -> dict[tuple[str, str], list[int]]:
+    found = defaultdict(list)
+    for one, label, n in sorted(rows):
+        found[one, label].append(n)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(VOTES, VOTES)
+def test_the_counts_are_those_of_a_slow_reference(
+    tmp_path_factory: pytest.TempPathFactory, before: list[Any], after: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("sides")
+    (found,) = diff(votes(folder, "before", before), votes(folder, "after", after), 100)
+    ours, theirs = by_key(before), by_key(after)
+    both = [(n, m) for key in ours.keys() | theirs.keys() for n, m in zip(ours[key], theirs[key], strict=False)]
+    changed = [(n, m) for n, m in both if n != m]
+    assert (found.n_before, found.n_after) == (len(before), len(after))
+    assert (found.added, found.removed) == (len(after) - len(both), len(before) - len(both))
+    assert found.changed == len(changed)
+    expected = [ColumnChange("n_votes", len(changed), max(abs(n - m) for n, m in changed))] if changed else []
+    assert list(found.columns) == expected
+    assert len(found.examples) == found.added + found.removed + found.changed
+    assert found.is_same == (sorted(before) == sorted(after))
+
+
+def test_nulls_lists_and_maps_are_compared_by_what_they_hold(tmp_path: Path) -> None:
+    rows = [MAIN | {"attributes": {"scene": "kitchen"}}, MAIN | {"utterance_id": "u2"}]
+    other = [MAIN | {"attributes": {"scene": "hall"}}, MAIN | {"utterance_id": "u2"}]
+    write_rows(tmp_path / "a.parquet", rows, UTTERANCES)
+    write_rows(tmp_path / "b.parquet", other, UTTERANCES)
+    sides = [Side(name, {"utterances": (tmp_path / f"{name}.parquet",)}) for name in "ab"]
+    (found,) = diff(*sides)
+    assert [(c.column, c.n_rows) for c in found.columns] == [("attributes", 1)]
+    assert found.examples[0].before == {"scene": "kitchen"} and found.examples[0].after == {"scene": "hall"}
+    label = {"utterance_id": "u1", "scheme": "valence", "rater": "r", "value": "3", "number": None}
+    for name, number in (("a", None), ("b", 3.0)):
+        write_rows(tmp_path / f"{name}.parquet", [label | {"number": number}], LABELS)
+    (labels,) = diff(*(Side(name, {"labels": (tmp_path / f"{name}.parquet",)}) for name in "ab"))
+    assert labels.columns == [ColumnChange("number", 1, None)] and labels.changed == 1
+
+
+def test_every_table_of_the_schema_has_a_key_that_its_columns_have() -> None:
+    for table, columns in {"labels": LABELS, "intervals": INTERVALS, "predictions": PREDICTIONS}.items():
+        assert set(KEYS[table]) < set(columns.names)
+
+
+# -- features ----------------------------------------------------------------------------------------------------
+
+
+def frames(folder: Path, name: str, arrays: dict[str, np.ndarray]) -> Side:
+    columns = pa.schema([pa.field("input_id", pa.string(), nullable=False), *array_columns("frames")])
+    rows = [{"input_id": i} | array_cells("frames", array) for i, array in arrays.items()]
+    write_rows(folder / f"{name}.parquet", rows, columns)
+    return Side(name, {"features": (folder / f"{name}.parquet",)})
+
+
+def test_of_arrays_the_largest_difference_is_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ours = {i: rng.normal(size=(5, 3)).astype(np.float32) for i in "abc"}
+    theirs = {i: array.copy() for i, array in ours.items()}
+    theirs["b"][4, 2] += 0.25
+    theirs["c"][0, 0] -= 0.125
+    (found,) = diff(frames(tmp_path, "before", ours), frames(tmp_path, "after", theirs))
+    assert [(c.column, c.n_rows) for c in found.columns] == [("frames", 2)]
+    assert found.columns[0].largest == pytest.approx(0.25, abs=1e-6)
+    assert found.examples[0].before == "(60 bytes)"
+    other = {i: array[:4] for i, array in ours.items()}
+    (found,) = diff(frames(tmp_path, "before", ours), frames(tmp_path, "shorter", other))
+    assert found.columns == [ColumnChange("frames", 3, None)]
+
+
+def test_in_a_namespace_the_rows_of_the_first_artifact_count(small: SmallLake) -> None:
+    columns = pa.schema([("x", pa.float32())])
+    made = [
+        small.features(name, "extractors.one", small.utterances, [{"input_id": "a", "x": x}], columns)
+        for name, x in (("first", 1.0), ("second", 2.0))
+    ]
+    first = min(made, key=lambda artifact: artifact.key)
+    (table, failures) = diff(side_of(small.lake, "features/one"), side_of(small.lake, first.key))
+    assert (table.n_before, table.is_same, failures.n_before) == (1, True, 0)
+
+
+# -- references --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallLake:
+    return small_lake(tmp_path / "lake")
+
+
+def reading(lake: Warehouse, text: str) -> Artifact:
+    """A reading of the corpus 'told', whose unit says `text`; it becomes the current one."""
+    params = {"corpus": "told", "unit": "one", "text": text}
+    row = utterance("told", "t1", text)
+
+    def write(folder: Path) -> None:
+        write_rows(folder / "utterances.parquet", [row], UTTERANCES)
+
+    made = lake.materialize(Request("utterances", "corpora.table", 1, params), write)
+    lake.set_ref("corpora/told", {"reader": "r", "root": "/", "raw": [], "labels": [], "utterances": [made.digest]})
+    return made
+
+
+def test_a_corpus_is_held_against_itself_as_it_was(lake: Warehouse) -> None:
+    first = reading(lake, "So it is.")
+    report = lake.materialize(
+        Request("report", "flows.report", 1, {}, {"utterances": (first.digest,)}),
+        lambda folder: (folder / "report.json").write_text("{}") and None,
+    )
+    moment = datetime.fromisoformat(first.created_at)
+    while reading(lake, "So it was.").created_at == first.created_at:
+        pass
+    now = side_of(lake, "corpora/told")
+    for when in (first.created_at, f"{moment:%Y-%m-%dT%H:%M:%S.%f+00:00}", report.key):
+        (found,) = diff(side_of(lake, f"corpora/told@{when}"), now)
+        assert {c.column for c in found.columns} >= {"text", "verbatim", "text_id"} and found.changed == 1, when
+    (today,) = diff(side_of(lake, f"corpora/told@{moment:%Y-%m-%d}"), now)
+    assert today.is_same, "a day means its end"
+    before = f"{moment - timedelta(days=1):%Y-%m-%d}"
+    with pytest.raises(NothingAsOf, match=re.escape(f"no reading of corpus 'told' as of '{before}': give a day")):
+        side_of(lake, f"corpora/told@{before}")
+    with pytest.raises(ArtifactNotFound, match="corpora/nowhere"):
+        side_of(lake, "corpora/nowhere")
+
+
+def test_what_has_no_table_in_common_cannot_be_compared(small: SmallLake) -> None:
+    sides = side_of(small.lake, small.predictions.key), side_of(small.lake, "corpora/main")
+    with pytest.raises(
+        NothingToCompare,
+        match="holds predictions and 'corpora/main' holds files, labels, utterances: name two of which",
+    ):
+        diff(*sides)
+
+
+def test_a_damaged_table_is_named(small: SmallLake, tmp_path: Path) -> None:
+    path = tmp_path / "votes.parquet"
+    path.write_bytes(b"no table")
+    side = Side("broken", {"votes": (path,)})
+    with pytest.raises(QueryFailed, match="a table of 'broken' or 'broken' cannot be read"):
+        diff(side, side)
+
+
+def test_columns_of_one_side_alone_are_listed(tmp_path: Path) -> None:
+    for name, column in (("a", "old"), ("b", "new")):
+        columns = pa.schema([("input_id", pa.string()), (column, pa.int64())])
+        write_rows(tmp_path / f"{name}.parquet", table_of([{"input_id": "i", column: 1}], columns).to_pylist(), columns)
+    sides = [Side(name, {"features": (tmp_path / f"{name}.parquet",)}) for name in "ab"]
+    (found,) = diff(*sides)
+    assert (found.only_before, found.only_after, found.changed, found.is_same) == (["old"], ["new"], 0, False)

@@ -1,0 +1,380 @@
+"""A person withdraws, or a licence ends: everything of it leaves the lake, and stays out.
+
+`plan_purge` says what would happen, `purge` does it, in steps of which each may be done twice:
+
+1. `.purge/<id>.json` says what goes, in clear. From here on the lake is unfinished, and nothing else is made in it.
+2. The tombstone is set, so that no ingest brings it back (`warehouse.audit.tombstones`).
+3. In the order in which they were made, artifacts are written again without it (`warehouse.audit.rewriting`), beside
+   the old ones; then the journal has the digest and key of each before and after. Killed before that, all old ones
+   still stand, and step 3 begins again and finds what it has made.
+4. Tainted models are marked, names are pointed anew, what digests were and became is kept in `refs/purged`.
+5. The old artifacts go, then what is remembered beside artifacts: caches, states and logs.
+6. What is withdrawn is looked for in every file. Only if it is nowhere, the receipt is signed and the journal goes.
+
+The id of a purge is that of its tombstone, hence of what is withdrawn: killed anywhere and completed it leaves the same
+keys and digests. Raw trees, exported models, bundles and backups are not touched: the plan names what it knows of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from warehouse.artifact import MANIFEST, Artifact
+from warehouse.audit import receipts
+from warehouse.audit.errors import LakeAtWork, NothingNamed, StillThere
+from warehouse.audit.rewriting import Change, change_of, is_reading, names_any, renewed, write_rest
+from warehouse.audit.taints import Taint, taint, taints_of
+from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
+from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
+from warehouse.refs import corpus_root
+from warehouse.store import Warehouse, write_atomically
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+OUTSIDE = (
+    "what was exported, shared or copied out of the lake: models, bundles, reports, cards",
+    "backups and snapshots of the disk, and blocks that a file left on it",
+    "the raw files, for Emolake writes to none: those named, and what else of a corpus has lines about it",
+)
+"""What no purge reaches."""
+
+_REMEMBERED = (".resume", ".logs", ".cache", ".prefect")
+"""Folders beside the artifacts that may be deleted."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a purge will do.
+
+    Args:
+        withdrawal: what goes.
+        changes: what becomes of artifacts, in the order in which it is done.
+        taints: models that learned from it.
+        files: raw files of which nothing stays: whoever keeps the corpora must remove these.
+        shared: how many raw files hold something that goes beside something that stays.
+    """
+
+    withdrawal: Withdrawal
+    changes: list[Change]
+    taints: list[Taint]
+    files: list[str] = field(default_factory=list)
+    shared: int = 0
+
+    @property
+    def id(self) -> str:
+        return self.withdrawal.tombstone.id
+
+    def rows(self) -> dict[str, int]:
+        """Kind and table -> rows that go."""
+        counted: Counter[str] = Counter()
+        for change in self.changes:
+            counted.update({f"{change.artifact.request.kind}/{name}": n for name, n in change.gone.items()})
+        return dict(sorted(counted.items()))
+
+
+def plan_purge(warehouse: Warehouse, asked: Asked) -> Plan:
+    """What it takes to purge a lake of these. Changes nothing.
+
+    Raises:
+        NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder.
+    """
+    if not any((asked.speakers, asked.recordings, asked.utterances, asked.where)):
+        raise NothingNamed()
+    withdrawal = withdrawal_of(warehouse, asked)
+    refs = warehouse.refs("corpora")
+    roots = {corpus: corpus_root(warehouse.root, refs[corpus]) for corpus in withdrawal.corpora if corpus in refs}
+    files = (roots[corpus] / path for corpus, path in withdrawal.files if corpus in roots)
+    outside = sorted({str(path) for path in files if not path.is_relative_to(warehouse.root)})
+    changes = [change for change, _ in _changes(warehouse, withdrawal)]
+    return Plan(withdrawal, changes, taints_of(warehouse, withdrawal), outside, len(withdrawal.shared))
+
+
+def purge(
+    warehouse: Warehouse, plan: Plan, key: Ed25519PrivateKey, progress: Callable[[int, int], None] = lambda n, of: None
+) -> dict[str, Any]:
+    """Does what a plan says, and returns the receipt.
+
+    Raises:
+        LakeAtWork: something is being made in the lake. StillThere: what is withdrawn stands where no step writes.
+    """
+    _refuse_work(warehouse.root)
+    content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
+    write_atomically(warehouse.root / JOURNALS / f"{plan.id}.json", content)
+    return complete(warehouse, plan.id, key, progress)
+
+
+def resume(
+    warehouse: Warehouse, key: Callable[[], Ed25519PrivateKey],
+    progress: Callable[[int, int], None] = lambda n, of: None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Completes every purge that was ended half-way, and returns their receipts.
+
+    Args:
+        key: reads the key that signs; asked only where there is something to sign.
+
+    Raises:
+        As `purge`.
+    """
+    return [complete(warehouse, purge_id, key(), progress) for purge_id in unfinished(warehouse.root)]
+
+
+def complete(
+    warehouse: Warehouse, purge_id: str, key: Ed25519PrivateKey,
+    progress: Callable[[int, int], None] = lambda n, of: None, boundary: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Takes a purge from wherever it stands to its end.
+
+    Args:
+        boundary: told after each thing that is done.
+
+    Raises:
+        As `purge`.
+    """
+    _refuse_work(warehouse.root)
+    journal = warehouse.root / JOURNALS / f"{purge_id}.json"
+    content = json.loads(journal.read_bytes())
+    withdrawal = Withdrawal.from_json(content["withdrawal"])
+    boundary("journal")
+    warehouse.set_ref(f"{TOMBSTONES}/{purge_id}", withdrawal.tombstone.as_json())
+    boundary("tombstone")
+    if "artifacts" not in content:
+        taints = [asdict(one) for one in taints_of(warehouse, withdrawal)]
+        rewritten = list(_rewrite(warehouse, purge_id, withdrawal, progress, boundary))
+        content |= {"taints": taints, "artifacts": rewritten}
+        write_atomically(journal, content)
+    boundary("rewritten")
+    for one in content["taints"]:
+        taint(warehouse, purge_id, Taint(**one))
+        boundary("taint")
+    _point_anew(warehouse, purge_id, withdrawal, content["artifacts"], boundary)
+    for entry in content["artifacts"]:
+        _remove(warehouse.root / "artifacts" / entry["kind"] / entry["key"])
+        boundary("removed")
+    _forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
+    boundary("forgotten")
+    places = _still_there(warehouse, withdrawal, progress)
+    if places:
+        raise StillThere(purge_id, places)
+    receipt = receipts.signed(_said(purge_id, withdrawal, content), key)
+    write_atomically(_place(warehouse.root / receipts.FOLDER, purge_id, content["began_at"]), receipt)
+    boundary("receipt")
+    journal.unlink(missing_ok=True)
+    return receipt
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Change, bool]]:
+    """What becomes of each artifact, and whether the tombstone concerns it; what is made from others after these."""
+    tombstone, changed = withdrawal.tombstone, set[str]()
+    artifacts = _in_order(warehouse)
+    records = {a.digest: a for a in artifacts if a.request.kind == "raw"}
+    for artifact in artifacts:
+        request, concerned = artifact.request, False
+        if request.kind in ("utterances", "labels") and is_reading(request):
+            raw = [records[digest] for digest in request.inputs.get("raw", ()) if digest in records]
+            files = [one for a in raw for one in _column(a.path("files.parquet"), "sha256")]
+            concerned = tombstone.concerns(request.params.get("corpus", ""), files)
+            concerned = concerned and tombstone.id not in request.params.get("withdrawn", ())
+        change = change_of(artifact, withdrawal, changed, concerned)
+        if change is not None:
+            if change.how != "renewed":
+                changed.add(artifact.digest)
+            yield change, concerned
+
+
+def _column(path: Path, name: str) -> list[str]:
+    values: list[str] = pq.read_table(path, columns=[name]).column(0).to_pylist()
+    return values
+
+
+def _in_order(warehouse: Warehouse) -> list[Artifact]:
+    """All artifacts, each after what it was made from, what stands in place of that included."""
+    artifacts, now = warehouse.artifacts(), successors(warehouse.root)
+    keys: dict[str, list[str]] = {}
+    for artifact in artifacts:
+        keys.setdefault(artifact.digest, []).append(artifact.key)
+    order: TopologicalSorter[str] = TopologicalSorter()
+    for artifact in artifacts:
+        cited = {now.get(digest, digest) for digests in artifact.request.inputs.values() for digest in digests}
+        sources = (key for digest in sorted(cited) for key in keys.get(digest, ()))
+        order.add(artifact.key, *(key for key in sources if key != artifact.key))
+    by_key = {artifact.key: artifact for artifact in artifacts}
+    return [by_key[key] for key in order.static_order()]
+
+
+def _rewrite(
+    warehouse: Warehouse, purge_id: str, withdrawal: Withdrawal, progress: Callable[[int, int], None],
+    boundary: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Makes what stands in the place of each artifact; the entries of the receipt."""
+    changes = list(_changes(warehouse, withdrawal))
+    now, moved = successors(warehouse.root), dict[str, str]()
+    for number, (change, concerned) in enumerate(changes, start=1):
+        old = change.artifact
+        entry = {
+            "kind": old.request.kind, "step": old.request.step, "key": old.key, "digest": old.digest, "how": change.how,
+            "gone": dict(change.gone), "key_after": "", "digest_after": "",
+        }  # fmt: skip
+        if change.how != "removed":
+            request = renewed(old, withdrawal, lambda digest: now.get(digest, digest), purge_id, concerned)
+            if request.kind == "raw":
+                moved[old.key] = request.key
+
+            def write(folder: Path, old: Artifact = old) -> None:
+                write_rest(folder, old, withdrawal, moved)
+
+            beside = {**old.environment, "rewritten": {"purge": purge_id, "from": old.key}}
+            made = warehouse.materialize(request, write, beside)
+            entry |= {"key_after": made.key, "digest_after": made.digest}
+        if entry["digest_after"] != old.digest:
+            now[old.digest] = str(entry["digest_after"])
+        progress(number, len(changes))
+        boundary("made")
+        yield entry
+
+
+def _point_anew(
+    warehouse: Warehouse, purge_id: str, withdrawal: Withdrawal, entries: list[dict[str, Any]],
+    boundary: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Names point at what stands in the place of what goes; a name of what has no successor goes."""
+    digests = {one["digest"]: one["digest_after"] for one in entries if one["digest"] != one["digest_after"]}
+    warehouse.set_ref(f"{PURGED}/{purge_id}", {"digests": digests})
+    boundary("purged")
+    places = digests | {one["key"]: one["key_after"] for one in entries}
+    for path in sorted((warehouse.root / "refs").rglob("[!.]*.json")):
+        name = path.relative_to(warehouse.root / "refs").with_suffix("").as_posix()
+        group, _, own = name.partition("/")
+        if group in (TOMBSTONES, PURGED):
+            continue
+        value = warehouse.ref(name) or {}
+        told = _placed(value, places, withdrawal)
+        if (group == "reports" and value.get("artifact") and not told["artifact"]) or places.get(own, own) == "":
+            path.unlink(missing_ok=True)
+        elif own in places:
+            warehouse.set_ref(f"{group}/{places[own]}", told)
+            path.unlink(missing_ok=True)
+        else:
+            warehouse.set_ref(name, told)
+        boundary("pointed")
+
+
+def _placed(value: Any, places: Mapping[str, str], withdrawal: Withdrawal) -> Any:
+    """A JSON value with other digests and keys, and lists without what has no successor and without ids that go."""
+    if isinstance(value, Mapping):
+        return {name: _placed(inner, places, withdrawal) for name, inner in value.items()}
+    if isinstance(value, list):
+        gone = withdrawal.inputs | withdrawal.utterances
+        told = (_placed(inner, places, withdrawal) for inner in value if not (isinstance(inner, str) and inner in gone))
+        return [inner for inner in told if inner != ""]
+    return places.get(value, value) if isinstance(value, str) else value
+
+
+def _remove(folder: Path) -> None:
+    """A folder without a manifest does not exist, so that goes first."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget(lake: Path, withdrawal: Withdrawal, tainted: list[str]) -> None:
+    """Removes what is remembered beside artifacts and is, or may be, of what goes. A state of a fit says not whose
+    utterances it saw, so all go: those fits begin again."""
+    shutil.rmtree(lake / ".resume", ignore_errors=True)
+    for key in tainted:
+        shutil.rmtree(lake / ".logs" / key, ignore_errors=True)
+    for path in [*lake.glob("*.duckdb"), *(lake / ".cache" / "voice").glob("*")]:
+        if path.suffix == ".duckdb" or path.name.partition("-")[0] in withdrawal.recordings:
+            path.unlink(missing_ok=True)
+    _forget_digests(lake / ".cache" / "raw.sqlite", withdrawal)
+    for folder in _REMEMBERED:
+        paths = [path for path in (lake / folder).rglob("*") if path.is_file() and "raw.sqlite" not in path.name]
+        named = [path for path in paths if names_any(path, withdrawal)]
+        if named and folder == ".prefect":  # one database in several files
+            shutil.rmtree(lake / folder, ignore_errors=True)
+        for path in named:
+            path.unlink(missing_ok=True)
+
+
+def _forget_digests(path: Path, withdrawal: Withdrawal) -> None:
+    """Takes the paths of recordings of which nothing stays out of the database of raw files, and off its pages."""
+    if not path.exists() or not withdrawal.recordings:
+        return
+    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
+        database.execute("PRAGMA secure_delete = ON")
+        database.executemany("DELETE FROM raw WHERE sha256 = ?", [(one,) for one in sorted(withdrawal.recordings)])
+        database.execute("VACUUM")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _still_there(warehouse: Warehouse, withdrawal: Withdrawal, progress: Callable[[int, int], None]) -> list[str]:
+    """The files that still hold what goes. Ids as `receipts.remains` finds them, and texts in what reports write."""
+    places = set(receipts.remains(warehouse, withdrawal.tombstone, progress))
+    places |= {
+        f"artifacts/{change.artifact.request.kind}/{change.artifact.key}"
+        for change, _ in _changes(warehouse, withdrawal) if change.how != "renewed"
+    }  # fmt: skip
+    return sorted(places)
+
+
+def _place(folder: Path, purge_id: str, began_at: str) -> Path:
+    """Where a receipt goes: beside an earlier one of the same, as where a backup had brought it back."""
+    path, number = folder / f"{purge_id}.json", 1
+    while path.exists() and json.loads(path.read_bytes())["began_at"] != began_at:
+        number += 1
+        path = folder / f"{purge_id}-{number}.json"
+    return path
+
+
+def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What the receipt says: no name in clear."""
+    rows: Counter[str] = Counter()
+    for entry in content["artifacts"]:
+        rows.update({f"{entry['kind']}/{name}": n for name, n in entry["gone"].items()})
+    counts = {
+        name: len(getattr(withdrawal, name))
+        for name in ("corpora", "speakers", "utterances", "audio", "texts", "recordings", "shared")
+    }
+    return {
+        "format": receipts.FORMAT,
+        "purge": purge_id,
+        "began_at": content["began_at"],
+        "done_at": _now(),
+        "what": counts,
+        "hours": withdrawal.hours,
+        "rows": dict(sorted(rows.items())),
+        "artifacts": content["artifacts"],
+        "tainted": content["taints"],
+        "raw_files_to_remove": content["files"],
+        "outside": list(OUTSIDE),
+        "tombstone": f"{TOMBSTONES}/{purge_id}",
+        "withdrawn": withdrawal.tombstone.as_json(),
+        "proof": {"query": receipts.QUERY, "found": 0},
+    }
+
+
+def _refuse_work(lake: Path) -> None:
+    """Raises LakeAtWork where another living process has something in the works."""
+    own = f"-{os.getpid()}-"
+    working = sorted(path.name for path in (lake / ".scratch").glob("*") if path.is_dir() and own not in path.name)
+    if working:
+        raise LakeAtWork(working)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

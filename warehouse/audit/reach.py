@@ -1,0 +1,104 @@
+"""What a lake must keep: all that names, and whatever else is given, reach upward.
+
+Names reach what they point at: the corpora as last ingested, placed checkpoints, each recipe's last report with its
+metrics, the failures that are tried again, bundles. Rows are found by who made them and not by citation, so rows of the
+extractors and aligners that names stand for stay while they are about an utterance of a current corpus. Canaries stay:
+they are small, and what later environments are compared with. What stays keeps all that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from warehouse.artifact import Artifact
+from warehouse.audit.lineage import closure_up
+from warehouse.audit.tombstones import PURGED, TAINTED, TOMBSTONES
+from warehouse.hashing import short_digest
+from warehouse.refs import read_ref
+from warehouse.schema import pair_id
+from warehouse.store import Warehouse
+
+CANARIES = ("canary", "first_canary")
+_ROWS = ("features", "intervals")
+
+
+def reached(
+    warehouse: Warehouse, artifacts: Sequence[Artifact], also: Collection[str] = (), plugin_keys: Collection[str] = ()
+) -> set[str]:
+    """The keys of the artifacts that must stay.
+
+    Args:
+        artifacts: all of the lake.
+        also: keys of more that must stay.
+        plugin_keys: of more extractors and aligners whose rows must.
+
+    Raises:
+        UnreadableRef: a name is damaged: what it points at cannot be known.
+    """
+    named = _pointed_at(warehouse, artifacts)
+    canaries = {a.key for a in artifacts if a.request.kind in CANARIES}
+    found = closure_up(artifacts, named | canaries | set(also))
+    makers = {ref["plugin_key"] for group in ("features", "aligners") for ref in warehouse.refs(group).values()}
+    rows = [a for a in artifacts if a.key not in found and _maker(a) in makers | set(plugin_keys)]
+    return closure_up(artifacts, found | set(_current(warehouse, artifacts, rows))) if rows else found
+
+
+def _pointed_at(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]:
+    """The keys of the artifacts whose key or digest any name holds."""
+    words: set[str] = set()
+    for path in (warehouse.root / "refs").rglob("[!.]*.json"):
+        group = path.parent.name
+        if group not in (TOMBSTONES, PURGED, TAINTED):  # which tell of artifacts, and hold none
+            words |= {*_words(read_ref(path)), *([path.stem] if group == "retries" else [])}
+    return {a.key for a in artifacts if a.key in words or a.digest in words}
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _words(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _words(one)
+
+
+def _maker(artifact: Artifact) -> str:
+    """Whose rows an artifact has; '' where it has none of the kind."""
+    if artifact.request.kind not in _ROWS or "plugin" not in artifact.request.params:
+        return ""
+    return short_digest(artifact.request.params["plugin"])
+
+
+def _current(warehouse: Warehouse, artifacts: Sequence[Artifact], rows: Sequence[Artifact]) -> Iterator[str]:
+    """The keys of those that have a row, or a failure, about an utterance of a corpus as last ingested: made for it, or
+    for an earlier reading that it shares a sound or a text with."""
+    digests = {digest for ref in warehouse.refs("corpora").values() for digest in ref["utterances"]}
+    ids: pa.Array | None = None
+    for one in rows:
+        if digests.intersection(one.request.inputs.get("utterances", ())):
+            yield one.key
+            continue
+        if ids is None:
+            readings = {a.digest: a for a in artifacts if a.request.kind == "utterances" and a.digest in digests}
+            ids = pa.array(_input_ids(readings.values()), pa.string())
+        tables = (f"{one.request.kind}.parquet", "failures.parquet")
+        held = (pq.read_table(one.path(name), columns=["input_id"]).column(0) for name in tables if name in one.files)
+        if any(pc.any(pc.is_in(column, ids)).as_py() for column in held):
+            yield one.key
+
+
+def _input_ids(readings: Collection[Artifact]) -> set[str]:
+    """Whatever rows about these utterances may be keyed by."""
+    found: set[str] = set()
+    for artifact in readings:
+        table = pq.read_table(artifact.path("utterances.parquet"), columns=["audio_id", "text_id"])
+        audio, text = (table.column(name).to_pylist() for name in ("audio_id", "text_id"))
+        found.update(audio, text, (pair_id(one, other) for one, other in zip(audio, text, strict=True) if one))
+    return found - {""}
