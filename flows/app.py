@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
 
+from flows import run as runs
 from flows import show
 from infra.runtime import read_runtime
 from warehouse import Warehouse
+from warehouse.errors import UnknownName
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -94,3 +96,28 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], as_json: bool, no
         console_for(False).print(show.rows_table(rows, columns))
     else:
         console_for(False).print(none)
+
+
+def setup_of(
+    corpora: Collection[str], lake: Path | None, roots: list[str] | None, device: str | None = None,
+    workers: int | None = None,
+) -> runs.Setup:  # fmt: skip
+    """Where and how fast, from options and, where these are silent, from the environment.
+
+    Args:
+        corpora: whose roots may be given.
+
+    Raises:
+        BadParameter: a root is not NAME=FOLDER. UnknownName: it is of another corpus.
+    """
+    runtime = read_runtime()
+    given = dict(runtime.roots)
+    for root in roots or []:
+        name, _, folder = root.partition("=")
+        if not (name and folder):
+            raise typer.BadParameter(f"'{root}' must be NAME=FOLDER", param_hint="--root")
+        if name not in corpora:
+            raise UnknownName("corpus", name, corpora)
+        given[name] = Path(folder)
+    how = device or runtime.device, workers or runtime.workers
+    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights)

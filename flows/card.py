@@ -8,50 +8,42 @@ from __future__ import annotations
 import html
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from safetensors import safe_open
 
+from flows.audit.declarations import placed, verdict
+from flows.audit.licence import derived, sources_of
 from flows.firewall import selected_on
+from flows.leakage_work import read_leakage
+from flows.sections import Section, html_page
 from flows.trained import Trained
 from models.orders import shard_roles
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import up
+from warehouse.audit.tombstones import successors, taint_of, with_purged
+from warehouse.errors import ArtifactNotFound
 from warehouse.hashing import short_digest
 from warehouse.schema import METRICS, SPLIT
 from warehouse.tables import read_table
 
-UNSTATED = "not stated in this lake: its publisher's terms hold"
-UNKNOWN = "unknown: nobody said what it was trained on"
+NOT_MEASURED = "not measured"
+"""Of a teacher that read no transcript that the lake knows of, or of a fit of no report."""
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _PARTS = ("train", "dev", "test")
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of a card: sentences, then a table that may have no row."""
-
-    title: str
-    text: Sequence[str] = ()
-    head: Sequence[str] = ()
-    rows: Sequence[Sequence[Any]] = ()
 
 
 def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
     """What the card of a fit says, as JSON values. Nothing in it depends on when or where it is made.
 
-    A corpus or a checkpoint that somebody placed may state its licence in its name in the lake; one that does not is
-    said not to. What a placed checkpoint was trained on is what was declared of it: nothing declared is unknown, never
-    clean. Of the models of this lake it comes from, the utterances of the test part that they learned from are counted.
+    The terms of every corpus, placed checkpoint and program that it was made from hold for it (`flows.audit.licence`).
+    What a placed checkpoint was trained on is what was declared of it: nothing declared is unknown, never clean. Of the
+    models of this lake it comes from, the utterances of the test part that they learned from are counted, and, where a
+    report measured it, those whose words they have read.
     """
     checkpoint = fit.checkpoint
     params = checkpoint.request.params
@@ -59,10 +51,10 @@ def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
     split = _one(above.values(), "split", checkpoint.request.inputs["split"][0])
     members = _members(above.values(), split)
     tests = [row for row in members if row["part"] == "test"]
-    tested = {row["corpus"] for row in tests}
     kinds = Counter(a.request.kind for a in above.values() if a.key != checkpoint.key)
     readers = {name: ref.get("reader", "") for name, ref in warehouse.refs("corpora").items()}
-    placed = list(_placed(warehouse, above.values()))
+    tested = {name: readers.get(name, "").partition(".")[2] for name in {row["corpus"] for row in tests}}
+    sources = sources_of(warehouse, [checkpoint])
     return {
         "title": f"{fit.name}, fold '{fit.fold}', seed {fit.seed}",
         "model": {
@@ -77,14 +69,17 @@ def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
             "selected_on": selected_on(warehouse, checkpoint),
         },
         "metrics": _metrics(warehouse, fit),
-        "caveats": _caveats(fit),
-        "licences": _licences(warehouse, {row["corpus"] for row in members}, above.values(), placed),
+        "caveats": _caveats(warehouse, fit),
+        "licences": [source.as_json() for source in sources],
+        "terms": derived(sources),
         "contamination": [
-            {name: one[name] for name in ("name", "trained_on")}
-            | {"verdict": _verdict(one["trained_on"], tested, readers)}
-            for one in placed
+            {
+                "name": one.name, "trained_on": list(one.trained_on), "said_by": one.said_by, "source": one.source,
+                "verdict": verdict(warehouse.root, one, tested),
+            }
+            for one in placed(warehouse, above.values())
         ],
-        "teachers": _teachers(above.values(), checkpoint, {row["utterance_id"] for row in tests}),
+        "teachers": _teachers(warehouse, above.values(), fit, {row["utterance_id"] for row in tests}),
         "trace": _trace(fit, split),
         "made_from": ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())),
     }  # fmt: skip
@@ -128,19 +123,31 @@ def sections(card: Mapping[str, Any]) -> list[Section]:
         ),
         Section("Keep in mind", card["caveats"] or (["The report warns of nothing."] if metrics else figures)),
         Section(
-            "Licences", ["It was made from all of these, and the terms of each hold for it."],
-            ("what", "is", "licence"), [tuple(row.values()) for row in card["licences"]],
+            "Licences",
+            [
+                "It was made from all of these, and the terms of each hold for it. "
+                f"Together: {', '.join(card['terms']) or 'none'}.",
+                *([f"It was given for {card['purpose']} use."] if card.get("purpose") else []),
+            ],
+            ("what", "is", "licence", "terms", "by way of"),
+            [
+                (one["what"], one["is"], one["licence"], ", ".join(one["terms"]), " → ".join(one["path"][1:]))
+                for one in card["licences"]
+            ],
         ),
         Section(
             "Contamination",
             [] if card["contamination"] else ["No checkpoint from outside this lake had a part in it."],
-            ("checkpoint", "declared training corpora", "against the test part"),
-            [(one["name"], ", ".join(one["trained_on"]), one["verdict"]) for one in card["contamination"]],
+            ("checkpoint", "declared training corpora", "declared by", "against the test part"),
+            [
+                (one["name"], ", ".join(one["trained_on"]) or "unknown", one["said_by"], one["verdict"])
+                for one in card["contamination"]
+            ],
         ),
         Section(
             "Models it comes from",
             [] if card["teachers"] else ["None: it began with weights drawn by its seed, or with those above."],
-            ("model", "key", "learned from", "test utterances that it learned from"),
+            ("model", "key", "learned from", "test utterances that it learned from", "whose words it read", "nearly"),
             [tuple(row.values()) for row in card["teachers"]],
         ),
         Section(
@@ -165,11 +172,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def page(card: Mapping[str, Any]) -> str:
     """The card as one HTML file that needs nothing else."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("card.html.j2").render(title=card["title"], sections=sections(card))
+    return html_page(card["title"], sections(card))
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
@@ -184,8 +187,13 @@ def _row(cells: Iterable[Any]) -> str:
 
 
 def _one(above: Iterable[Artifact], kind: str, digest: str) -> Artifact:
-    found = [a for a in above if a.request.kind == kind and a.digest == digest]
-    return min(found, key=lambda artifact: artifact.key)
+    found = [a for a in above if a.request.kind == kind]
+    lakes = {a.folder.parents[2] for a in found}
+    meant = {digest, *(successors(lake).get(digest, digest) for lake in lakes)}
+    own = [a for a in found if a.digest in meant]
+    if not own:
+        raise ArtifactNotFound(digest)
+    return min(own, key=lambda artifact: artifact.key)
 
 
 def _members(above: Iterable[Artifact], split: Artifact) -> list[dict[str, Any]]:
@@ -232,10 +240,11 @@ def _n_weights(checkpoint: Artifact) -> int:
 
 
 def _inputs(above: Iterable[Artifact], checkpoint: Artifact) -> list[dict[str, str]]:
-    shards = {a.digest: a for a in above if a.request.kind == "shards"}
+    shards = with_purged(checkpoint.folder.parents[2], {a.digest: a for a in above if a.request.kind == "shards"})
     found = []
     for role, digests in sorted(shard_roles(checkpoint.request).items()):
-        source = shards[digests[0]].request.params.get("source", {})
+        cited = (shards[one].request.params.get("source", {}) for one in digests if one in shards)
+        source: Mapping[str, Any] = next(cited, {})
         plugin = source.get("plugin")
         what = "times" if "tier" in source else source.get("column", "another model's answers")
         what = f"{plugin['step']}.{source['output']}" if plugin else what
@@ -255,62 +264,22 @@ def _metrics(warehouse: Warehouse, fit: Trained) -> list[dict[str, Any]]:
     return [{name: round(row[name], 4) if name == "value" else row[name] for name in names} for row in own]
 
 
-def _caveats(fit: Trained) -> list[str]:
+def _caveats(warehouse: Warehouse, fit: Trained) -> list[str]:
+    tainted = list(filter(None, [taint_of(warehouse.root, fit.checkpoint.key)]))
     if fit.report is None:
-        return []
+        return tainted
     content = json.loads(fit.report.path("report.json").read_text(encoding="utf-8"))
     found: list[str] = content["warnings"]
-    return found
+    return tainted + found
 
 
-def _placed(warehouse: Warehouse, above: Iterable[Artifact]) -> Iterable[dict[str, Any]]:
-    """The checkpoints from outside, by name, with what was said of them; '' and [] where nothing was."""
-    refs = warehouse.refs("weights")
-    for digest in sorted({a.digest for a in above if a.request.kind == "weights"}):
-        said = {name: ref for name, ref in refs.items() if ref["digest"] == digest}
-        for name, ref in said.items() or [(digest[:12], {})]:
-            yield {
-                "name": name, "licence": ref.get("licence", ""), "revision": ref.get("revision", ""),
-                "trained_on": list(ref.get("trained_on", ())),
-            }  # fmt: skip
-
-
-def _licences(
-    warehouse: Warehouse, corpora: set[str], above: Iterable[Artifact], placed: Sequence[Mapping[str, Any]]
-) -> list[dict[str, str]]:
-    refs = warehouse.refs("corpora")
-    read = {row for a in above if a.request.kind == "utterances" for row in [a.request.params.get("corpus")] if row}
-    rows = [
-        {"what": name, "is": "corpus", "licence": refs.get(name, {}).get("licence") or UNSTATED}
-        for name in sorted(corpora | read)
-    ]
-    return rows + [
-        {"what": one["name"], "is": "checkpoint", "licence": one["licence"] or UNSTATED} for one in placed
-    ]  # fmt: skip
-
-
-def _verdict(trained_on: Sequence[str], tested: set[str], readers: Mapping[str, str]) -> str:
-    """Names are compared without marks and case; 'CMU-MOSEI' is what the reader 'mosei' reads."""
-    if not trained_on:
-        return UNKNOWN
-    names = {name for corpus in tested for name in (corpus, readers.get(corpus, "").partition(".")[2]) if name}
-    names -= {"table", "films"}  # what these read is of any kind
-    bare = [name for name in map(_bare, names) if len(name) > 2]
-    hit = [one for one in trained_on if any(name in _bare(one) for name in bare)]
-    if hit:
-        return f"declared to have learned from the test corpus: {', '.join(hit)}"
-    return "none of them is a test corpus by its name; their words and sounds were not compared"
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _teachers(above: Iterable[Artifact], checkpoint: Artifact, tested: set[str]) -> list[dict[str, Any]]:
-    artifacts = list(above)
-    rows = []
+def _teachers(
+    warehouse: Warehouse, above: Iterable[Artifact], fit: Trained, tested: set[str]
+) -> list[dict[str, Any]]:  # fmt: skip
+    artifacts, rows = list(above), []
+    read = _read_of(warehouse, fit)
     for teacher in sorted(artifacts, key=lambda artifact: artifact.key):
-        if teacher.request.kind != "checkpoint" or teacher.key == checkpoint.key:
+        if teacher.request.kind != "checkpoint" or teacher.key == fit.checkpoint.key:
             continue
         split = _one(artifacts, "split", teacher.request.inputs["split"][0])
         learned = [row for row in _members(artifacts, split) if row["part"] == "train"]
@@ -318,8 +287,23 @@ def _teachers(above: Iterable[Artifact], checkpoint: Artifact, tested: set[str])
             "step": teacher.request.step, "key": teacher.key,
             "learned_from": ", ".join(sorted({row["corpus"] for row in learned})),
             "n_tested": len({row["utterance_id"] for row in learned} & tested),
+            "n_same_words": read.get((teacher.key, "text"), NOT_MEASURED),
+            "n_near_words": read.get((teacher.key, "near text"), NOT_MEASURED),
         })  # fmt: skip
     return rows
+
+
+def _read_of(warehouse: Warehouse, fit: Trained) -> dict[tuple[str, str], int]:
+    """(teacher's key, kind of leak) -> how many test utterances, as the fit's report measured it of what was read."""
+    cited = fit.report.request.inputs.get("leakage", ()) if fit.report else ()
+    by_digest, found = warehouse.by_digest("leakage"), {}
+    for leakage in (by_digest[digest] for digest in cited if digest in by_digest):
+        if leakage.request.inputs["split"] == fit.checkpoint.request.inputs["split"]:
+            for leak in read_leakage(leakage).leaks:
+                what, _, key = leak.against.partition(" ")
+                if (what, leak.part) == ("teacher", "test"):
+                    found[key, leak.kind] = leak.n_utterances
+    return found
 
 
 def _trace(fit: Trained, split: Artifact) -> list[dict[str, str]]:

@@ -26,16 +26,18 @@ from flows.app import (
     console_for,
     print_json,
     print_rows,
+    setup_of,
     warehouse_of,
 )  # fmt: skip
 from flows.firewall import selected_on
 from flows.plan import plan as make_plan
-from flows.recipe import Recipe, read_recipe, recipe_path
+from flows.recipe import read_recipe, recipe_path
 from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
 from models.logs import log_folder
 from warehouse import Warehouse
-from warehouse.errors import EmolakeError, UnknownName
+from warehouse.audit.tombstones import taint_of
+from warehouse.errors import EmolakeError
 
 
 def main() -> None:
@@ -52,28 +54,12 @@ def main() -> None:
     sys.exit(1)
 
 
-def _setup(
-    recipe: Recipe, lake: Path | None, roots: list[str] | None, device: str | None, workers: int | None
-) -> runs.Setup:
-    runtime = read_runtime()
-    given = dict(runtime.roots)
-    for root in roots or []:
-        name, _, folder = root.partition("=")
-        if not (name and folder):
-            raise typer.BadParameter(f"'{root}' must be NAME=FOLDER", param_hint="--root")
-        if name not in recipe.corpora:
-            raise UnknownName("corpus", name, recipe.corpora)
-        given[name] = Path(folder)
-    how = device or runtime.device, workers or runtime.workers
-    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights)
-
-
 def _verb(
     verb: str, recipe: str, lake: Path | None, roots: list[str] | None, workers: int | None, device: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     path = recipe_path(recipe)
-    setup = _setup(read_recipe(path), lake, roots, device, workers)
+    setup = setup_of(read_recipe(path).corpora, lake, roots, device, workers)
     console = console_for(as_json)
     outcome = runs.run(path, setup, verb, console)
     if as_json:
@@ -151,7 +137,7 @@ def plan(
 ) -> None:  # fmt: skip
     """Show what a run would make, and why what is in the lake does not serve. Makes nothing but the lake's marker."""
     declared = read_recipe(recipe_path(recipe))
-    setup = _setup(declared, lake, root, None, None)
+    setup = setup_of(declared.corpora, lake, root, None, None)
     warehouse = Warehouse(setup.lake, create=True)
     roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
     steps = make_plan(declared, warehouse, roots, device=setup.device)
@@ -193,6 +179,8 @@ def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> Non
     }  # fmt: skip
     if selected_on(warehouse, artifact) == "test":
         value["stamp"] = "test-selected"
+    if tainted := taint_of(warehouse.root, artifact.key):
+        value["tainted"] = tainted
     log = log_folder(warehouse.root, artifact.key)
     if log.is_dir():
         value["log"] = str(log)
@@ -204,4 +192,16 @@ def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> Non
 
 # These register their commands, after those above.
 from flows import cli_corpora, cli_features, cli_papers, cli_reports, cli_trained  # noqa: E402, F401
-from flows.audit import cli_catalog, cli_lineage, cli_verify  # noqa: E402, F401
+from flows.audit import (  # noqa: E402
+    cli_bundle,  # noqa: F401
+    cli_catalog,  # noqa: F401
+    cli_contamination,  # noqa: F401
+    cli_diff,  # noqa: F401
+    cli_gc,  # noqa: F401
+    cli_licence,  # noqa: F401
+    cli_lineage,  # noqa: F401
+    cli_pages,  # noqa: F401
+    cli_purge,  # noqa: F401
+    cli_verify,  # noqa: F401
+    cli_why,  # noqa: F401
+)

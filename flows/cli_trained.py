@@ -10,6 +10,7 @@ import typer
 
 from flows import show
 from flows.app import Device, Json, Lake, command, console_for, print_json, print_rows, warehouse_of
+from flows.audit.licence import Purpose
 from flows.card import card_of, markdown, page
 from flows.clips import Clip, files_below, label_clips
 from flows.exporting import Form
@@ -17,6 +18,7 @@ from flows.exporting import export as export_fit
 from flows.origins import Host
 from flows.trained import rule, the_only, trained
 from infra.runtime import read_runtime
+from warehouse.audit.tombstones import taint_of
 from warehouse.errors import MissingFolder
 
 Model = Annotated[
@@ -51,7 +53,8 @@ def predict(
         raise typer.BadParameter(f"is for one clip, but there are {len(found)}", param_hint="--text")
     host = Host(runtime.weights, Path(), device or runtime.device)
     watch = partial(show.counting, console)
-    clips, told = label_clips(warehouse, fits, found, host, text=text, recogniser=asr, watch=watch)
+    clips, remarks = label_clips(warehouse, fits, found, host, text=text, recogniser=asr, watch=watch)
+    told = [f"{fit.name}: {said}" for fit in fits if (said := taint_of(warehouse.root, fit.checkpoint.key))] + remarks
     if as_json:
         print_json({
             "model": model, "rule": rule(fits), "fits": [fit.as_json() for fit in fits], "remarks": told,
@@ -106,10 +109,13 @@ def export(
     model: Model,
     folder: Annotated[Path, typer.Argument(help="A new or empty folder.", metavar="FOLDER")],
     to: Annotated[Form, typer.Option("--to", help="'onnx', or a folder that `transformers` loads.")],
+    purpose: Annotated[
+        Purpose | None, typer.Option("--for", help="Refuse what the terms of a corpus or a checkpoint forbid.")
+    ] = None,
     fold: Fold = None, seed: Seed = None, lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a fitted network away: as an ONNX graph or as a folder for `transformers`, with its card."""
     warehouse = warehouse_of(lake)
     fit = the_only(trained(warehouse, model, fold, seed), model)
-    files = export_fit(warehouse, fit, to, folder)
+    files = export_fit(warehouse, fit, to, folder, purpose)
     print_rows([{"file": str(folder / name)} for name in files], ["file"], as_json)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from flows.audit.licence import Purpose, refuse, sources_of
 from flows.card import card_of, markdown
 from flows.trained import Trained
 from warehouse import Warehouse
@@ -16,23 +17,33 @@ CARD = "README.md"
 """Where model hubs look for a card."""
 
 
-def export(warehouse: Warehouse, fit: Trained, form: Form, target: Path) -> list[str]:
-    """Writes a fit into a folder that is new or empty; see `models.export` for what can be loaded how.
+def export(
+    warehouse: Warehouse, fit: Trained, form: Form, target: Path, purpose: Purpose | None = None
+) -> list[str]:  # fmt: skip
+    """Writes a fit into a folder that is new or empty; see `models.export` for what can be loaded how. The terms of all
+    that it was made from go along in its card.
+
+    Args:
+        purpose: what it is given for; without one, nothing is refused.
 
     Returns:
         The files, by relative path.
 
     Raises:
         InvalidField: the folder holds something, or the fit cannot be had in this form.
+        UseForbidden, TermsUnknown: a term of what it was made from forbids the purpose, or may.
     """
     from models.export import to_onnx, to_transformers  # here: torch takes a second or two
 
     if target.is_dir() and any(target.iterdir()):
         raise InvalidField("export", "folder", f"is {target}, which is not empty: name another")
+    if purpose:
+        refuse(warehouse.root, fit.name, sources_of(warehouse, [fit.checkpoint]), purpose)
     with warehouse.scratch("export") as folder:
         whole = folder / "export"
         whole.mkdir()
         {"onnx": to_onnx, "transformers": to_transformers}[form](fit.checkpoint.folder, whole)
-        (whole / CARD).write_text(markdown(card_of(warehouse, fit)), encoding="utf-8")
+        card = card_of(warehouse, fit) | ({"purpose": purpose} if purpose else {})
+        (whole / CARD).write_text(markdown(card), encoding="utf-8")
         shutil.copytree(whole, target, dirs_exist_ok=True)
     return sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())

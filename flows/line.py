@@ -69,17 +69,19 @@ class Line:
     Args:
         roots: corpus -> folder of its raw files; 'checkpoints/<name>' -> folder of a checkpoint that was placed.
         device: for extractors; jobs get theirs from whoever launches them.
+        known: products by the name of their step ('ingest films') that are not asked for again.
     """
 
     def __init__(
-        self, recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], doer: Doer, device: str = "cpu"
-    ) -> None:
+        self, recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], doer: Doer, device: str = "cpu",
+        known: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.recipe, self.warehouse, self.doer, self.device = recipe, warehouse, doer, device
         self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.split_works: dict[str, Work] = {}  # by the key of the split
         self.unfitted: dict[str, list[tuple[str, int]]] = {}  # model -> (fold, seed) of the fits that could not be made
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Any] = dict(known or {})
 
     # -- the five verbs ----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from models.checkpoint import read_card
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.catalog import build, plugin_class
-from warehouse.errors import InvalidField, MissingFolder, VersionDiffers
+from warehouse.errors import ArtifactNotFound, InvalidField, MissingFolder, VersionDiffers
 from warehouse.hashing import short_digest
 
 _ROOMS = {"extractors": "features.extractors", "aligners": "features.aligners"}
@@ -82,7 +82,11 @@ def origins_of(warehouse: Warehouse, checkpoint: Artifact, host: Host) -> dict[s
     shards = warehouse.by_digest("shards")
     found = {}
     for role in read_card(checkpoint.folder).student.inputs:
-        source = shards[checkpoint.request.inputs[f"shards:{role}"][0]].request.params["source"]
+        cited = checkpoint.request.inputs[f"shards:{role}"]
+        shard = next((shards[digest] for digest in cited if digest in shards), None)
+        if shard is None:  # a purge took all of them
+            raise ArtifactNotFound(cited[0])
+        source = shard.request.params["source"]
         extractor = plugin_of(warehouse, source["plugin"], host) if "plugin" in source else None
         aligner = plugin_of(warehouse, source["aligner"], host) if "aligner" in source else None
         found[role] = Origin(extractor, source.get("output", ""), aligner, source.get("tier", ""))

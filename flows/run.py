@@ -21,6 +21,7 @@ from flows.recipe import Recipe, read_recipe, recipe_path
 from flows.server import prefect_server
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.trace import Hop, trace
 from warehouse.errors import InvalidField
 from warehouse.refs import corpus_root
@@ -90,6 +91,7 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     began = time.monotonic()
     recipe = read_recipe(path)
     warehouse = Warehouse(setup.lake, create=True)
+    refuse_unfinished(warehouse.root)
     roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
     terminal = show.Terminal(console)
     with ExitStack() as stack:
@@ -172,10 +174,16 @@ def metric_rows(warehouse: Warehouse, recipe: str) -> list[dict[str, Any]]:
     return pq.read_table(warehouse.resolve(ref["metrics"]).path("metrics.parquet")).to_pylist() if ref else []
 
 
-def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None = None) -> Number | None:
+def trace_number(
+    warehouse: Warehouse, artifact: Artifact, utterance: str | None = None,
+    numbers: Sequence[Mapping[str, Any]] | None = None,
+) -> Number | None:  # fmt: skip
     """The way from a number to bytes, for a report, metrics or predictions; None for anything else.
 
     Without an utterance it starts from the first test metric and the first utterance under it.
+
+    Args:
+        numbers: rows of metrics to start from instead.
     """
     roots = {name: str(corpus_root(warehouse.root, ref)) for name, ref in warehouse.refs("corpora").items()}
     if artifact.request.kind == "predictions":
@@ -184,10 +192,10 @@ def trace_number(warehouse: Warehouse, artifact: Artifact, utterance: str | None
         artifact = warehouse.with_digest(artifact.request.inputs["metrics"][0])[0]
     if artifact.request.kind != "metrics":
         return None
-    rows = pq.read_table(artifact.path("metrics.parquet"), filters=[("part", "=", "test")]).to_pylist()
-    for row in rows:
+    of_test = [("part", "=", "test")]
+    for row in numbers or pq.read_table(artifact.path("metrics.parquet"), filters=of_test).to_pylist():
         predictions = warehouse.with_digest(row["predictions"])[0]
-        ids = pq.read_table(predictions.path("predictions.parquet"), filters=[("part", "=", "test")])
+        ids = pq.read_table(predictions.path("predictions.parquet"), filters=[("part", "=", row["part"])])
         own = ids.column("utterance_id").to_pylist()
         if utterance is None or utterance in own:
             stamp = ", test-selected" if row.get("selected_on") == "test" else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,16 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)  # fmt: skip
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -95,10 +105,11 @@ _HASHED_STEP = 64 * 2**20
 
 
 @contextmanager
-def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(console: Console, what: str, are_bytes: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar for anything that can say how many of how many; nothing where output is no terminal."""
+    counts = (DownloadColumn(binary_units=True), TransferSpeedColumn()) if are_bytes else (MofNCompleteColumn(),)
     progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description}"), BarColumn(), *counts, TimeElapsedColumn(),
         console=console, transient=True, disable=not console.is_terminal,
     )  # fmt: skip
     with progress:
@@ -170,13 +181,18 @@ def differences_table(differences: Sequence[Difference], key: str, other: str) -
     for name in ("where", key[:12], other[:12]):
         table.add_column(name, overflow="fold")
     for difference in differences:
-        table.add_row(difference.where, _side(difference.asked), _side(difference.there))
+        table.add_row(difference.where, side(difference.asked), side(difference.there))
     return table
 
 
-def _side(value: Any) -> str:
-    digests = isinstance(value, list) and all(isinstance(one, str) and len(one) == 64 for one in value)
-    return ", ".join(one[:12] for one in value) if digests else str(value)
+def side(value: Any) -> str:
+    """What one of two things that differ has: of digests their beginnings."""
+    listed = value if isinstance(value, list) and value else [value]
+    digests = all(isinstance(one, str) and _DIGEST.fullmatch(one) for one in listed)
+    return ", ".join(one[:12] for one in listed) if digests else str(value)
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def totals(steps: Sequence[Step]) -> tuple[int, int]:
@@ -184,16 +200,21 @@ def totals(steps: Sequence[Step]) -> tuple[int, int]:
     return sum(step.n_new for step in steps), sum(step.n_rows for step in steps)
 
 
+_DEEPEST = 40
+
+
 def lineage_tree(node: Node) -> Tree:
-    """A lineage tree for the terminal: kind, step, and the beginning of each key."""
+    """A lineage tree for the terminal: kind, step, and the beginning of each key. What is deeper than a line of a
+    terminal is wide is left out, and said to be."""
     tree = Tree(_line(node))
-    _grow(tree, node)
+    waiting = [(tree, node, 1)]
+    while waiting:
+        place, grown, depth = waiting.pop()
+        if depth == _DEEPEST and grown.branches:
+            place.add(Text(f"… and {sum(1 for _ in grown.walk()) - 1} below it, which --to json lists", style="dim"))
+        elif depth < _DEEPEST:
+            waiting += [(place.add(_line(branch)), branch, depth + 1) for branch in grown.branches]
     return tree
-
-
-def _grow(tree: Tree, node: Node) -> None:
-    for branch in node.branches:
-        _grow(tree.add(_line(branch)), branch)
 
 
 def _line(node: Node) -> Text:
@@ -205,6 +226,8 @@ def _line(node: Node) -> Text:
     text.append(node.artifact.key[:12], style="cyan")
     if node.repeated:
         text.append(" (above)", style="dim")
+    if node.n_more:
+        text.append(f" (and {node.n_more} more)", style="dim")
     return text
 
 

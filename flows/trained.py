@@ -8,6 +8,7 @@ from typing import Any
 
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.tombstones import with_purged
 from warehouse.errors import InvalidField, UnknownName
 
 
@@ -65,6 +66,11 @@ def trained(warehouse: Warehouse, name: str, fold: str | None = None, seed: int 
     return fits
 
 
+def reported(warehouse: Warehouse) -> list[Trained]:
+    """Every fit whose predictions stand in the last report of a recipe."""
+    return [fit for recipe, ref in warehouse.refs("reports").items() for fit in _reported(warehouse, recipe, ref)]
+
+
 def the_only(fits: Sequence[Trained], name: str) -> Trained:
     """The fit, where only one can be meant.
 
@@ -111,7 +117,7 @@ def _by_digest(warehouse: Warehouse, kind: str) -> dict[str, list[Artifact]]:
     found: dict[str, list[Artifact]] = {}
     for artifact in sorted(warehouse.artifacts(kind), key=lambda artifact: artifact.key):
         found.setdefault(artifact.digest, []).append(artifact)
-    return found
+    return with_purged(warehouse.root, found)
 
 
 def _by_reference(warehouse: Warehouse, reference: str) -> Trained:

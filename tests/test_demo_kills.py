@@ -31,7 +31,7 @@ def test_the_demo_killed_at_ten_moments_makes_the_same_bytes(tmp_path: Path) -> 
     assert "one number, traced" in last.printed
     assert killing.identities(disturbed / "lake") == killing.identities(undisturbed / "lake")
     assert killing.left_behind(disturbed) == []
-    sound = killing.run_with_kills(["verify"], disturbed, [])
+    sound = killing.run_with_kills(["verify", "--deep"], disturbed, [])
     assert "sound: " in sound.printed
     again = killing.run_with_kills(["demo", "--json"], disturbed, [])
     assert json.loads(again.printed)["new"] == 0

@@ -72,8 +72,8 @@ loud = "loud"
 WORDS = {"calm": "sleep tea snow", "loud": "run fire drum"}
 
 
-def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly) -> Line:
-    """The line of a recipe over the clips, run wholly in this process."""
+def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly, verb: str = "run") -> Line:
+    """The line of a recipe over the clips, run wholly in this process, or as far as a verb goes."""
     root = folder / "clips"
     root.mkdir(parents=True)
     lines, rng = ["path,text,speaker,label"], np.random.default_rng(0)
@@ -87,5 +87,5 @@ def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly) ->
     (folder / "swept.toml").write_text(text, encoding="utf-8")
     warehouse = Warehouse(folder / "lake", create=True)
     line = Line(read_recipe(folder / "swept.toml"), warehouse, {"clips": root}, doer(warehouse))
-    line.run()
+    getattr(line, verb)()
     return line

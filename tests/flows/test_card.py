@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from flows.card import UNKNOWN, UNSTATED, Section, card_of, markdown, page, sections
+from flows.audit.declarations import UNKNOWN
+from flows.audit.licence import UNSTATED
+from flows.card import NOT_MEASURED, Section, card_of, markdown, page, sections
+from flows.leakage_work import leakage_work
 from flows.trained import Trained, trained
+from tests.flows.audit.lent import lent_lake
 from tests.flows.spoken import Spoken
 from warehouse.schema import METRICS, SPLIT
 from warehouse.tables import read_table
@@ -42,6 +47,11 @@ def test_licences_and_what_encoders_learned_from_are_inherited(spoken: Spoken, f
     assert {row["what"]: row["licence"] for row in card["licences"]} == {
         "clips": UNSTATED, "w2v": "Apache-2.0", "bert": UNSTATED
     }  # fmt: skip
+    assert card["terms"] == ["attribution", "unknown"]
+    assert [row["path"][-1] for row in card["licences"]] == [
+        f"checkpoint {fit.checkpoint.key[:12]} (students.cross_attention)"
+    ] * 3
+    assert {row["name"]: row["said_by"] for row in card["contamination"]} == {"bert": "nobody", "w2v": "its recipe"}
     verdicts = {row["name"]: row["verdict"] for row in card["contamination"]}
     assert verdicts["bert"] == UNKNOWN and verdicts["w2v"].startswith("none of them is a test corpus by its name")
     lake = spoken.warehouse
@@ -72,3 +82,27 @@ def test_a_fit_of_no_report_has_no_figures(spoken: Spoken, fit: Trained) -> None
     by_title = {section.title: section for section in sections(card)}
     assert isinstance(by_title["Metrics"], Section)
     assert by_title["Metrics"].text == ["No report of this lake names it, so no figure is known here."]
+
+
+def test_models_it_comes_from_are_told_with_what_the_report_measured(tmp_path: Path) -> None:
+    lent = lent_lake(tmp_path / "lake")
+    fit, place = trained(lent.lake, "mine:best")[0], str(tmp_path)
+    assert place not in markdown(card_of(lent.lake, fit))
+    (teacher,) = card_of(lent.lake, fit)["teachers"]
+    assert teacher == {
+        "step": "students.text_encoder", "key": lent.teacher.key, "learned_from": "films", "n_tested": 0,
+        "n_same_words": NOT_MEASURED, "n_near_words": NOT_MEASURED,
+    }  # fmt: skip
+    work = leakage_work(
+        lent.lake,
+        "p",
+        "1",
+        lent.named["p split"],
+        lent.named["truth"],
+        lent.student,
+        [lent.named["utterances iemocap"]],
+    )
+    cited = lent.lake.perform(work)
+    report = lent.report(leakage=[cited])
+    (told,) = card_of(lent.lake, Trained("1", 0, lent.student, "mine", "best", report))["teachers"]
+    assert (told["n_same_words"], told["n_near_words"]) == (1, 1)

@@ -63,6 +63,13 @@ def test_export_lists_what_it_wrote(spoken: Spoken, tmp_path: Path) -> None:
     assert [Path(row["file"]).name for row in json.loads(printed.stdout)] == ["README.md", "model.onnx"]
 
 
+def test_export_for_a_purpose_says_what_forbids_it(spoken: Spoken, tmp_path: Path) -> None:
+    refused = emolake(spoken, "export", "spoken:linear", str(tmp_path / "given"), "--to", "onnx", "--for", "public")
+    assert refused.exit_code == 1 and "'spoken:linear' cannot be exported for public use" in str(refused.exception)
+    wrong = emolake(spoken, "export", "spoken:linear", str(tmp_path / "given"), "--to", "onnx", "--for", "fun")
+    assert wrong.exit_code == 2
+
+
 def test_columns_without_anything_are_left_out() -> None:
     rows, columns = clip_rows([Clip("a.wav", "HI", "heard", {"angry": 0.25, "sad": 0.75})])
     assert columns == ["file", "class", "angry", "sad", "heard"]

@@ -37,7 +37,8 @@ from tests.flows.test_voices import labels_of, protocol_of, recorded
 from tests.flows.test_voices import rows_of as made_rows
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.lineage import up
-from warehouse.audit.trace import trace, uses
+from warehouse.audit.subject import places_of, subject_of
+from warehouse.audit.trace import trace
 from warehouse.audit.verify import verify
 from warehouse.errors import ArtifactNotFound, InvalidField, TooManyFailures, VoiceElsewhere
 from warehouse.schema import PREDICTIONS, SPLIT, UTTERANCES, text_id
@@ -277,7 +278,7 @@ def test_the_lake_knows_them_as_corpora(warehouse: Warehouse, built: Path) -> No
     assert needs == {"clips": None, "clips_heard": "audio", "clips_voiced": None, "clips_spoken": "audio"}
     assert verify(warehouse) == []
     name = rows_of(warehouse, "clips_spoken")["ann0"]["utterance_id"]
-    assert uses(warehouse, name)[0].note.startswith(f"{warehouse.root}/artifacts/raw/")
+    assert places_of(warehouse, subject_of(warehouse, name))[0]["file"].startswith(f"{warehouse.root}/artifacts/raw/")
 
 
 def test_a_lake_with_sound_that_was_made_here_can_be_moved(built: Path, warehouse: Warehouse, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_a_lake_with_sound_that_was_made_here_can_be_moved(built: Path, warehous
     files = [hop.note.partition(",")[0] for hop in number.hops if hop.what == "raw file"]
     assert files[0].startswith(f"{moved.root}/artifacts/raw/") and all(Path(path).is_file() for path in files)
     name = rows_of(moved, "clips_spoken")["ann0"]["utterance_id"]
-    assert uses(moved, name)[0].note.startswith(f"{moved.root}/artifacts/raw/")
+    assert places_of(moved, subject_of(moved, name))[0]["file"].startswith(f"{moved.root}/artifacts/raw/")
 
 
 def test_transcripts_are_held_against_what_was_said(warehouse: Warehouse) -> None:

@@ -1,0 +1,211 @@
+"""A bundle: all that somebody with the same licensed copies needs to pack a recipe's shards again, byte for byte.
+
+It holds ids, spans, digests, requests and the recipe; no sound, no text and no label. (A text's id is a digest: whoever
+guesses a short text can tell that it is there.) It is one zip file, and the same lake and recipe give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.doer import Waits
+from flows.line import Line
+from flows.plan import Planner
+from flows.recipe import Recipe
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Request, Work
+from warehouse.audit.errors import BadBundle, NotPacked
+from warehouse.audit.lineage import closure_up
+from warehouse.errors import InvalidField
+from warehouse.hashing import canonical_json, file_digest
+from warehouse.schema import FILES, UTTERANCES
+from warehouse.tables import read_table
+
+FORMAT = 1
+SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
+"""What a bundle tells of an utterance."""
+
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
+_MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact as the sharing lake has it. `environment` is what it was made in."""
+
+    request: Request
+    digest: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle as read.
+
+    Args:
+        digest: of the file.
+        protocols: path relative to the recipe -> text, of those that are not shipped.
+        artifacts: all that the shards rest on and the shards themselves, in the order in which they were made.
+        files: corpus, unit and the columns of `warehouse.schema.FILES`.
+        spans: the columns SPANS.
+    """
+
+    digest: str
+    name: str
+    recipe: str
+    protocols: dict[str, str]
+    artifacts: list[Made]
+    files: pa.Table
+    spans: pa.Table
+
+    @property
+    def shards(self) -> list[Made]:
+        return [one for one in self.artifacts if one.request.kind == "shards"]
+
+
+class _Collector(Planner):
+    """A plan that keeps the artifacts it finds."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, lambda ref, value: None)
+        self.found: dict[str, Artifact] = {}
+
+    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
+        artifacts = super().step(name, works, n_rows)
+        self.found |= {artifact.key: artifact for artifact in artifacts}
+        return artifacts
+
+
+def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
+    """Every training shard of a recipe's models.
+
+    Raises:
+        NotPacked: one of them is not there yet.
+    """
+    collector = _Collector(warehouse)
+    line = Line(recipe, warehouse, roots, collector)
+    try:
+        for model in recipe.models:
+            line.shards(model)
+    except Waits as waits:
+        raise NotPacked(recipe.name, waits.step) from waits
+    return [artifact for artifact in collector.found.values() if artifact.request.kind == "shards"]
+
+
+def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
+    """Writes the bundle of a recipe's shards and lets `refs/bundles/<recipe>` keep what they rest on.
+
+    Returns:
+        The shards.
+
+    Raises:
+        NotPacked: a shard is missing.
+        InvalidField: the recipe's protocol lies where no bundle can put it.
+    """
+    protocols = _own_protocols(recipe)
+    shards = shards_of(recipe, warehouse, roots)
+    known = warehouse.artifacts()
+    keys = closure_up(known, [shard.key for shard in shards])
+    artifacts = [artifact for artifact in known if artifact.key in keys]
+    lines = [
+        canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
+        for a in artifacts
+    ]
+    recordings, utterances = _recordings_and_utterances(warehouse, recipe, artifacts)
+    about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
+    members = {"bundle.json": canonical_json(about), "recipe.toml": recipe.text.encode()}
+    members |= {f"protocols/{number}.toml": protocols[name].encode() for number, name in enumerate(sorted(protocols))}
+    members |= {"artifacts.jsonl": b"\n".join(lines), "files.parquet": recordings, "spans.parquet": utterances}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in members.items():
+            bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
+    warehouse.set_ref(f"bundles/{recipe.name}", {"digest": file_digest(path), "keys": sorted(keys)})
+    return shards
+
+
+def _own_protocols(recipe: Recipe) -> dict[str, str]:
+    """Path relative to the recipe -> text of the protocols that are not shipped."""
+    stems = {model: entry.protocol.partition(":")[0] for model, entry in recipe.models.items()}
+    found = {}
+    for model, stem in stems.items():
+        if stem.endswith(".toml"):
+            if not _is_below(stem):
+                problem = "has a protocol outside the recipe's folder: put it beside the recipe to share it"
+                raise InvalidField(f"recipe '{recipe.name}'", f"models.{model}", problem)
+            found[stem] = (recipe.folder / stem).read_text(encoding="utf-8")
+    return found
+
+
+def _is_below(path: str) -> bool:
+    parts = PurePosixPath(path).parts
+    return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and "\\" not in path
+
+
+def _recordings_and_utterances(
+    warehouse: Warehouse, recipe: Recipe, artifacts: Iterable[Artifact]
+) -> tuple[bytes, bytes]:
+    """The raw files and the spans of what the shards rest on, as Parquet."""
+    files, spans = [], []
+    for artifact in artifacts:
+        request = artifact.request
+        if request.kind == "raw":
+            table = read_table(artifact.path("files.parquet"), FILES)
+            for name in ("unit", "corpus"):
+                value = pa.array([request.params[name]] * table.num_rows, pa.string())
+                table = table.add_column(0, name, value)
+            files.append(table)
+        elif request.kind == "utterances":
+            spans.append(read_table(artifact.path("utterances.parquet"), UTTERANCES).select(SPANS))
+    return _parquet(files), _parquet(spans)
+
+
+def _parquet(tables: Sequence[pa.Table]) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(pa.concat_tables(tables), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Reads a bundle; nothing is unpacked to the disk.
+
+    Raises:
+        BadBundle: it is none, it is damaged, or a newer Emolake wrote it.
+    """
+    if not path.is_file():
+        raise BadBundle(path, "there is no such file")
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            about = json.loads(_member(bundle, "bundle.json"))
+            if about["format"] != FORMAT:
+                raise BadBundle(path, f"its format is {about['format']}, this version of Emolake reads {FORMAT}")
+            if not all(_is_below(name) for name in about["protocols"]):
+                raise BadBundle(path, "a protocol's path leads out of its folder")
+            protocols = {
+                name: _member(bundle, f"protocols/{number}.toml").decode()
+                for number, name in enumerate(about["protocols"])
+            }
+            made = map(json.loads, _member(bundle, "artifacts.jsonl").splitlines())
+            artifacts = [Made(Request.from_json(one["request"]), one["digest"], one["environment"]) for one in made]
+            tables = [pq.read_table(io.BytesIO(_member(bundle, f"{name}.parquet"))) for name in ("files", "spans")]
+            text = _member(bundle, "recipe.toml").decode()
+            found = Bundle(file_digest(path), str(about["name"]), text, protocols, artifacts, *tables)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, pa.ArrowException) as error:
+        raise BadBundle(path, f"{type(error).__name__}: {error}") from error
+    if not found.shards:
+        raise BadBundle(path, "it holds no shard")
+    return found
+
+
+def _member(bundle: zipfile.ZipFile, name: str) -> bytes:
+    if bundle.getinfo(name).file_size > _MOST_BYTES:
+        raise ValueError(f"'{name}' would take more than {_MOST_BYTES} bytes")
+    return bundle.read(name)

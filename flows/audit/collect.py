@@ -1,0 +1,235 @@
+"""What no recipe, report, name or bundle reaches: found, and taken away.
+
+Beyond what names reach (`warehouse.audit.reach`) stays what the plan of a recipe would find: of each recipe that has a
+report in the lake, and of those that are named. What recipes without a report made, or what made a report before the
+last one, is reached by nothing unless it is named. Artifacts that are younger than a limit stay with all they rest on,
+so that runs in progress lose nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.audit.remembered import Remembered, known_products, remembered
+from flows.doer import Waits
+from flows.line import Alignment, Feature, Line
+from flows.plan import Planner
+from flows.run import Setup, roots_of
+from models import logs, resume
+from warehouse import Warehouse
+from warehouse.artifact import Artifact, Work
+from warehouse.audit.aside import damaged_in
+from warehouse.audit.errors import ReachUnknown
+from warehouse.audit.lineage import closure_up
+from warehouse.audit.reach import reached
+from warehouse.audit.tombstones import refuse_unfinished
+from warehouse.audit.verify import verify
+from warehouse.errors import EmolakeError
+from warehouse.hashing import short_digest
+
+HOURS = 24.0
+"""How old an artifact must be to go."""
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What nothing reaches.
+
+    Args:
+        artifacts: newest first.
+        leftovers: folders of work that nobody will go on with.
+        seen: keys of all artifacts that were there when it was found.
+        remarks: why it is not known for certain: recipes that could not be planned, damage.
+    """
+
+    artifacts: Sequence[Artifact]
+    leftovers: Sequence[Path]
+    seen: frozenset[str]
+    remarks: Sequence[str] = ()
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(a.n_bytes for a in self.artifacts) + sum(_n_bytes(path) for path in self.leftovers)
+
+
+@dataclass
+class _Asked:
+    """What plans of recipes ask for: keys of what they find and of what they lack, makers of rows that they lack."""
+
+    found: set[str] = field(default_factory=set)
+    missing: set[str] = field(default_factory=set)
+    makers: set[str] = field(default_factory=set)
+    remarks: list[str] = field(default_factory=list)
+
+
+def garbage(
+    setup: Setup, keep: Sequence[str] = (), named: Sequence[str] = (), hours: float = HOURS,
+    now: datetime | None = None,
+) -> Garbage:  # fmt: skip
+    """What can go.
+
+    Args:
+        setup: the lake, and where raw files and checkpoints are; they need not be there.
+        keep: artifacts (keys, digests, names) that stay with all they rest on.
+        named: recipes whose plans are kept too, by name or path.
+        hours: nothing younger goes.
+
+    Raises:
+        UnreadableRef, UnreadableManifest: the lake is damaged, so what is reached cannot be known.
+        ArtifactNotFound, AmbiguousReference: of `keep`. UnknownName, …: of `named`. UnfinishedPurge.
+    """
+    refuse_unfinished(setup.lake)
+    warehouse = Warehouse(setup.lake)
+    artifacts = warehouse.artifacts()
+    since = (now or datetime.now(UTC)) - timedelta(hours=hours)
+    asked = _Asked()
+    for one in remembered(warehouse, named):
+        _ask(warehouse, one, setup, asked)
+    asked.remarks += _unsound(warehouse)
+    young = {a.key for a in artifacts if _made_at(a) > since}
+    kept = {warehouse.resolve(reference).key for reference in keep}
+    stays = reached(warehouse, artifacts, young | kept | asked.found, asked.makers)
+    goes = [a for a in artifacts if a.key not in stays]
+    seen = frozenset(a.key for a in artifacts)
+    return Garbage(
+        goes[::-1],
+        list(_leftovers(warehouse.root, stays, seen, asked.missing, since)),
+        seen,
+        list(dict.fromkeys(asked.remarks)),
+    )
+
+
+def collect(
+    warehouse: Warehouse, found: Garbage, progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Takes garbage away, and returns how many artifacts went.
+
+    Each goes by one rename, dependents first, so that nothing is seen half there and a kill leaves a sound lake. What
+    somebody has cited meanwhile is put back.
+
+    Raises:
+        ReachUnknown: what is wanted is not known for certain.
+    """
+    for remark in found.remarks:
+        raise ReachUnknown(warehouse.root, remark)
+    with warehouse.scratch("gc") as scratch:
+        aside = {}
+        for artifact in found.artifacts:
+            place = scratch / artifact.key
+            with suppress(FileNotFoundError):  # another gc was faster
+                os.rename(artifact.folder, place)
+                aside[artifact.key] = artifact
+        new = [a for a in Warehouse(warehouse.root).artifacts() if a.key not in found.seen]
+        for key in closure_up([*aside.values(), *new], [a.key for a in new]) & aside.keys():
+            artifact = aside.pop(key)
+            os.rename(scratch / key, artifact.folder)
+        for number, key in enumerate(aside, start=1):
+            shutil.rmtree(scratch / key)
+            progress(number, len(aside))
+        for number, path in enumerate(found.leftovers):
+            with suppress(FileNotFoundError):
+                os.rename(path, scratch / f"{number}-{path.name}")
+    for kind in (warehouse.root / "artifacts").glob("*"):
+        with suppress(OSError):  # those that are not empty stay
+            kind.rmdir()
+    return len(aside)
+
+
+# -- what recipes ask for --------------------------------------------------------------------------------------------
+
+
+class _Listener(Planner):
+    """The doer that does nothing and notes what it is asked for."""
+
+    def __init__(self, warehouse: Warehouse, asked: _Asked) -> None:
+        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, _forget)
+        self.asked = asked
+
+    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
+        for work in works:
+            found = self.warehouse.find(work.request)
+            (self.asked.missing if found is None else self.asked.found).add(work.request.key)
+            if found is None and "plugin" in work.request.params:
+                self.asked.makers.add(short_digest(work.request.params["plugin"]))
+        return super().step(name, works, n_rows)
+
+
+def _forget(ref: str, value: Mapping[str, Any]) -> None:
+    return None
+
+
+def _ask(warehouse: Warehouse, one: Remembered, setup: Setup, asked: _Asked) -> None:
+    """Notes what the plan of a recipe asks for, each of its products by itself."""
+    if one.recipe is None:
+        asked.remarks.append(one.problem)
+        return
+    recipe = one.recipe
+    try:
+        roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
+    except EmolakeError as error:
+        asked.remarks.append(str(error))
+        return
+    known = known_products(warehouse, recipe, one.report, roots)
+    line = Line(recipe, warehouse, roots, _Listener(warehouse, asked), setup.device, known)
+    products: list[tuple[Callable[..., Any], Sequence[str]]] = [
+        (line.corpus, [*recipe.corpora, *recipe.retold]), (line.alignment, list(recipe.align)),
+        (line.feature, list(recipe.features)), (line.model, list(recipe.models)),
+    ]  # fmt: skip
+    asking = [lambda p=product, n=name: p(n) for product, names in products for name in names]
+    for ask in [*asking, *([line.report] if recipe.report else [])]:
+        try:
+            made = ask()
+        except Waits:
+            continue
+        except EmolakeError as error:
+            asked.remarks.append(f"recipe '{one.name}': {error}")
+            continue
+        if isinstance(made, (Feature, Alignment)):
+            asked.found |= {a.key for a in made.artifacts}
+
+
+def _unsound(warehouse: Warehouse) -> Iterator[str]:
+    """Why what is reached only by way of something damaged or lost would pass for garbage."""
+    for fault in verify(warehouse, deep=False)[:1]:
+        yield f"the lake is not sound, see `emolake verify`: {fault.key}: {fault.problem}"
+    for one in list(damaged_in(warehouse))[:1]:
+        yield f"damaged artifacts lie in {one.folder.parent.parent}: repair them or delete them"
+
+
+# -- what is no artifact ---------------------------------------------------------------------------------------------
+
+
+def _leftovers(root: Path, stays: Set[str], seen: Set[str], missing: Set[str], since: datetime) -> Iterator[Path]:
+    """States of fits that are done, that go now or that no recipe asks for; their logs; scratch of other hosts that
+    nobody has touched since."""
+    for path in sorted((root / resume.FOLDER).glob("*")):
+        if path.name in seen or (path.name not in missing and _touched(path) < since):
+            yield path
+    for path in sorted((root / logs.FOLDER).glob("*")):
+        if path.name not in stays | missing and (path.name in seen or _touched(path) < since):
+            yield path
+    yield from (path for path in sorted((root / ".scratch").glob("*")) if _touched(path) < since)
+
+
+def _made_at(artifact: Artifact) -> datetime:
+    try:
+        made = datetime.fromisoformat(artifact.created_at)
+    except ValueError:
+        return datetime.max.replace(tzinfo=UTC)  # nobody knows: it stays
+    return made if made.tzinfo else made.replace(tzinfo=UTC)
+
+
+def _touched(path: Path) -> datetime:
+    times = [one.lstat().st_mtime for one in [path, *path.rglob("*")]]
+    return datetime.fromtimestamp(max(times), UTC)
+
+
+def _n_bytes(path: Path) -> int:
+    return sum(one.lstat().st_size for one in [path, *path.rglob("*")] if not one.is_dir())

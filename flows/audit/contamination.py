@@ -1,0 +1,220 @@
+"""Whether what judges a model was met before: declared of encoders from outside, measured of all that the lake fitted.
+
+Both are told of every encoder and teacher that a model comes from, however far up its lineage, and of every evaluation
+split that the lake holds. Nothing declared is unknown, and so is what an encoder from outside really met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.audit.declarations import ANY_KIND, Declared, placed, verdict
+from flows.audit.overlap import KINDS, Evaluation, Learner, Overlap, evaluation_of, evaluations, learner_of, overlaps
+from flows.audit.stated import bare
+from flows.protocol import protocol_names
+from flows.trained import Trained, reported, trained
+from warehouse import Warehouse
+from warehouse.artifact import Artifact
+from warehouse.audit.lineage import edges
+from warehouse.errors import UnknownName
+from warehouse.hashing import short_digest
+
+UNKNOWN = "unknown"
+
+_FITTED = ("checkpoint", "acoustic_model")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was declared of one encoder against one test corpus of the lake."""
+
+    encoder: Declared
+    corpus: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """What is known of a model, or of all models of a protocol.
+
+    Args:
+        subject: what was asked for.
+        protocol: that judges it.
+        fits: whom it is about.
+    """
+
+    subject: str
+    protocol: str
+    fits: Sequence[Trained]
+    declared: Sequence[Judgement]
+    measured: Sequence[Overlap]
+
+    def declared_rows(self) -> list[dict[str, Any]]:
+        """A table: encoder, what it was trained on, who says so, and what that means for each test corpus."""
+        return [
+            {
+                "encoder": one.encoder.name, "trained on": ", ".join(one.encoder.trained_on) or UNKNOWN,
+                "said by": one.encoder.said_by, "test corpus": one.corpus, "so": one.says,
+            }
+            for one in self.declared
+        ]  # fmt: skip
+
+    def measured_rows(self) -> list[dict[str, Any]]:
+        """A table: learner, what it learned from, the protocol that judges, and of how many test utterances it met
+        what: the least and the most over folds. Encoders from outside end it, with 'unknown'."""
+        groups: dict[tuple[str, ...], list[Overlap]] = {}
+        for one in sorted(self.measured, key=lambda one: one.evaluation.protocol != self.protocol):
+            place = one.learner.name, ", ".join(one.learner.corpora), one.evaluation.protocol
+            groups.setdefault((*place, ", ".join(one.evaluation.corpora)), []).append(one)
+        rows = []
+        for (name, learned, protocol, tested), own in groups.items():
+            n_folds = len({one.evaluation.fold for one in own})
+            rows.append({
+                "learner": name, "learned from": learned,
+                "protocol": f"{protocol}, {n_folds} folds" if n_folds > 1 else protocol, "tests": tested,
+                "judges it": "yes" if protocol == self.protocol else "no",
+                "test utterances": _range([one.n_test for one in own]),
+                **{kind: _range([one.shared[kind] for one in own]) for kind in KINDS},
+            })  # fmt: skip
+        for encoder in dict.fromkeys(one.encoder.name for one in self.declared):
+            blank = dict.fromkeys(("tests", "judges it", "test utterances"), "")
+            outside = {"learner": encoder, "learned from": "not in this lake", "protocol": "all"}
+            rows.append(outside | blank | dict.fromkeys(KINDS, UNKNOWN))
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "subject": self.subject, "protocol": self.protocol,
+            "fits": [fit.as_json() for fit in self.fits],
+            "declared": [
+                {
+                    "encoder": one.encoder.name, "folder": one.encoder.folder, "digest": one.encoder.digest,
+                    "trained_on": list(one.encoder.trained_on), "said_by": one.encoder.said_by,
+                    "source": one.encoder.source, "said_too": list(one.encoder.said_too), "corpus": one.corpus,
+                    "verdict": one.says,
+                }
+                for one in self.declared
+            ],
+            "measured": [
+                {
+                    "learner": one.learner.name, "key": one.learner.key, "learned_from": list(one.learner.corpora),
+                    "protocol": one.evaluation.protocol, "fold": one.evaluation.fold,
+                    "tests": list(one.evaluation.corpora), "n_test": one.n_test, "shared": dict(one.shared),
+                }
+                for one in self.measured
+            ],
+            "unknown": list(dict.fromkeys(one.encoder.name for one in self.declared)),
+        }  # fmt: skip
+
+
+def contamination(
+    warehouse: Warehouse, name: str, fold: str | None = None, seed: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Contamination:  # fmt: skip
+    """What is known of the encoders and teachers behind a model, or behind all reported models of a protocol.
+
+    A model is held against the fold that judges it and against every fold of every other protocol of the lake; from
+    what the other folds of its own protocol test it is meant to learn. A protocol's models are held against the folds
+    that judge them. Models that teach it, or that it began with, count like itself, however far up; those of one kind
+    that were fitted fold by fold are told of together.
+
+    Args:
+        name: as `flows.trained.trained` takes it, or a protocol's.
+        fold, seed: only fits of these.
+
+    Raises:
+        UnknownName: no report of the lake has a model of this protocol.
+        Whatever `flows.trained.trained` raises.
+    """
+    judging, splits = evaluations(warehouse), warehouse.by_digest("split")
+    stem = name.partition(":")[0]
+    if name not in {one.protocol for one in judging} and (
+        stem not in protocol_names() or stem in warehouse.refs("reports")
+    ):
+        fits = trained(warehouse, name, fold, seed)
+        return _contamination(warehouse, name, fits, _protocol(splits, fits[0].checkpoint), judging, progress)
+    every = reported(warehouse)
+    fits = [fit for fit in every if _protocol(splits, fit.checkpoint) == name]
+    if not fits:
+        known = {_protocol(splits, fit.checkpoint) for fit in every}
+        raise UnknownName("protocol with fits in a report of this lake", name, known)
+    fits = [fit for fit in fits if fold in (None, fit.fold) and seed in (None, fit.seed)]
+    return _contamination(warehouse, name, fits, name, [], progress)
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _contamination(
+    warehouse: Warehouse, subject: str, fits: Sequence[Trained], protocol: str, judging: Sequence[Evaluation],
+    progress: Callable[[int, int], None],
+) -> Contamination:  # fmt: skip
+    """Of these fits, held against their own folds and all evaluations of other protocols."""
+    sources: dict[str, list[Artifact]] = {}
+    for user, _, source in edges(warehouse.artifacts()):
+        sources.setdefault(user.key, []).append(source)
+    readings, splits = warehouse.by_digest("utterances"), warehouse.by_digest("split")
+    others = [one for one in judging if one.protocol != protocol]
+    pairs: list[tuple[Learner, Evaluation]] = []
+    outside: dict[tuple[str, str], Declared] = {}
+    names: dict[str, str] = {}
+    for fit in fits:
+        above = _above(sources, fit.checkpoint)
+        encoders = placed(warehouse, above)
+        outside |= {(one.digest, one.name): one for one in encoders}
+        learners = [learner_of(fit.checkpoint, fit.name, readings, splits)]
+        for one in (a for a in above if a.request.kind in _FITTED and a.key != fit.checkpoint.key):
+            params = {name: value for name, value in one.request.params.items() if name != "seed"}
+            name = names.setdefault(short_digest([one.request.step, params]), f"{one.request.step} {one.key[:12]}")
+            learners.append(learner_of(one, name, readings, splits))
+        learners += [one for encoder in encoders for one in _as_declared(warehouse, encoder, readings)]
+        split = splits.get(fit.checkpoint.request.inputs["split"][0])
+        own = evaluation_of(split, readings) if split else None
+        pairs += [(learner, one) for learner in learners for one in [*filter(None, [own]), *others]]
+    tested = _tested(warehouse, [one for _, one in pairs])
+    declared = [
+        Judgement(one, corpus, verdict(warehouse.root, one, {corpus: reader}))
+        for _, one in sorted(outside.items())
+        for corpus, reader in tested.items()
+    ]
+    return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress))
+
+
+def _above(sources: Mapping[str, Sequence[Artifact]], artifact: Artifact) -> list[Artifact]:
+    """An artifact and all it was made from, by key."""
+    found, waiting = {artifact.key: artifact}, [artifact]
+    while waiting:
+        new = {one.key: one for one in sources.get(waiting.pop().key, ()) if one.key not in found}
+        found |= new
+        waiting += new.values()
+    return [found[key] for key in sorted(found)]
+
+
+def _protocol(splits: Mapping[str, Artifact], checkpoint: Artifact) -> str:
+    split = splits.get(checkpoint.request.inputs["split"][0])
+    return str(split.request.params["protocol"]) if split else ""
+
+
+def _as_declared(
+    warehouse: Warehouse, encoder: Declared, readings: Mapping[str, Artifact]
+) -> Iterable[Learner]:  # fmt: skip
+    """The corpora of the lake that an encoder is declared to know, as if it had learned from all of each."""
+    for name, ref in warehouse.refs("corpora").items():
+        words = {bare(name), bare(ref["reader"].partition(".")[2])} - {bare(one) for one in ANY_KIND}
+        if any(len(word) > 2 and word in bare(said) for word in words for said in encoder.corpora):
+            own = [readings[digest] for digest in ref["utterances"] if digest in readings]
+            yield Learner(f"{encoder.name}, as declared", "", own)
+
+
+def _tested(warehouse: Warehouse, judging: Sequence[Evaluation]) -> dict[str, str]:
+    """Corpus of a test part -> its reader; that of what it is told from, where it is told again."""
+    refs = warehouse.refs("corpora")
+    names = sorted({name for one in judging for name in one.corpora})
+    return {name: refs.get(name, {}).get("reader", "").partition(".")[2] for name in names}
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}–{high}"

@@ -1,0 +1,217 @@
+"""What was learned from, held against what judges: which test utterances a model, or one that it comes from, has met.
+
+A learner is anything that was fitted to utterances of the lake: a checkpoint by the train part of its split, an
+acoustic model by all it was given, and, where an encoder from outside is declared to know a corpus that the lake has,
+that corpus. What an encoder from outside really met is not in the lake, so it is unknown here and never 0.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+from flows.leakage import GROUPS, TIMELINES
+from flows.similarity import Texts, Words, words_of
+from warehouse import Warehouse
+from warehouse.artifact import Artifact
+from warehouse.schema import SPLIT, UTTERANCES
+from warehouse.tables import rows_of
+
+KINDS = ("utterance", "chosen on", "sound", "time", "text", "near text", "speaker", "dialogue")
+"""What a test utterance may share with what was learned from: itself; itself with what an epoch was chosen on; the same
+stretch of sound; a span that overlaps in time; the same words; most of its 4-grams (`flows.similarity`); who speaks;
+the dialogue."""
+
+_MEMORY = "512MB"
+_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Something that was fitted to utterances of the lake.
+
+    Args:
+        name: for people; learners of one name are told of together.
+        key: of the artifact; '' for what an encoder is declared to know.
+        readings: the utterances that its split, or it, is made of.
+        split: whose train part it learned from; None where it learned from all of them.
+    """
+
+    name: str
+    key: str
+    readings: Sequence[Artifact]
+    split: Artifact | None = None
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """What it learned from, by name."""
+        return tuple(sorted({str(a.request.params.get("corpus", "?")) for a in self.readings}))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One fold of a protocol that judges with a test part."""
+
+    protocol: str
+    fold: str
+    split: Artifact
+    readings: Sequence[Artifact]
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        return tuple(sorted({str(a.request.params.get("corpus", "?")) for a in self.readings}))
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many of the `n_test` utterances that judge share each of KINDS with what a learner learned from."""
+
+    learner: Learner
+    evaluation: Evaluation
+    n_test: int
+    shared: Mapping[str, int] = field(default_factory=dict)
+
+
+def evaluations(warehouse: Warehouse) -> list[Evaluation]:
+    """Every fold of every protocol that has a test part in this lake; of splits of one fold and the same corpora, made
+    for models that lack other utterances, the last."""
+    readings = warehouse.by_digest("utterances")
+    splits = warehouse.artifacts("split")  # oldest first
+    every = [one for split in splits if (one := evaluation_of(split, readings))]
+    found = {(one.protocol, one.fold, one.corpora): one for one in every}
+    return [found[place] for place in sorted(found)]
+
+
+def evaluation_of(split: Artifact, readings: Mapping[str, Artifact]) -> Evaluation | None:
+    """A split as what judges; None where its protocol has no test part.
+
+    Args:
+        readings: the utterances of the lake, by digest.
+    """
+    own, params = _read_by(split, readings), split.request.params
+    judges = bool(own) and params.get("rules", {}).get("test", "false") != "false"
+    return Evaluation(params["protocol"], params["fold"], split, own) if judges else None
+
+
+def learner_of(
+    fitted: Artifact, name: str, readings: Mapping[str, Artifact], splits: Mapping[str, Artifact]
+) -> Learner:  # fmt: skip
+    """A checkpoint, or an acoustic model, with what it learned from.
+
+    Args:
+        readings, splits: of the lake, by digest.
+    """
+    if "split" not in fitted.request.inputs:
+        digests = fitted.request.inputs.get("utterances", ())
+        return Learner(name, fitted.key, [readings[digest] for digest in digests if digest in readings])
+    split = splits.get(fitted.request.inputs["split"][0])  # None where a purge left nobody in it
+    return Learner(name, fitted.key, _read_by(split, readings) if split else [], split)
+
+
+def overlaps(
+    pairs: Iterable[tuple[Learner, Evaluation]], progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Overlap]:
+    """What each of these evaluations shares with each learner.
+
+    The test utterances, which are few, are held in memory; what was learned from passes by, once per learner. Speakers
+    and dialogues are those of one corpus, and words are compared without case and punctuation, as in `flows.leakage`.
+    """
+    wanted: dict[tuple[str, str], tuple[Learner, dict[str, Evaluation]]] = {}
+    for learner, evaluation in pairs:
+        own = wanted.setdefault((learner.key, learner.name), (learner, {}))[1]
+        own[evaluation.split.key] = evaluation
+    judging = {key: evaluation for _, own in wanted.values() for key, evaluation in own.items()}
+    found = []
+    with (
+        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
+        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")
+        said = {key: _tested(connection, evaluation) for key, evaluation in judging.items()}
+        for number, (learner, own) in enumerate(wanted.values(), start=1):
+            counts = _counts(connection, learner, said)
+            found += [Overlap(learner, own[key], *counts[key]) for key in own if key in counts]
+            progress(number, len(wanted))
+    return found
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _read_by(split: Artifact, readings: Mapping[str, Artifact]) -> list[Artifact]:
+    """The utterances whose ids a split has: those told again, where there are any."""
+    inputs = split.request.inputs
+    digests = dict.fromkeys(inputs.get("told", inputs.get("utterances", ())))
+    return [readings[digest] for digest in digests if digest in readings]
+
+
+_GROUPED = ("speaker", "dialogue")
+
+
+def _columns() -> str:
+    """What is compared of an utterance, in SQL."""
+    groups = [f"({GROUPS[name]}) AS g_{name}" for name in dict.fromkeys((*_GROUPED, *TIMELINES))]
+    spans = [f"({sql}) AS t_{name}" for name, sql in TIMELINES.items()]
+    return ", ".join(["utterance_id", "if(end_s > start_s, audio_id, NULL) AS audio_id", "text", *groups, *spans])
+
+
+def _register(connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], split: Artifact | None) -> None:
+    """Lets SQL see `_utterances`, and `_split`, which is empty without one."""
+    connection.register("_utterances", rows_of([one.path("utterances.parquet") for one in readings], UTTERANCES))
+    rows = rows_of([split.path("split.parquet")], SPLIT) if split else SPLIT.empty_table()
+    connection.register("_split", rows)
+
+
+def _tested(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation) -> list[Words]:
+    """Adds its test utterances to the table of all, and returns their words."""
+    key = evaluation.split.key
+    _register(connection, evaluation.readings, evaluation.split)
+    rows = (
+        f"SELECT '{key}' AS split, {_columns()} FROM _utterances "
+        "SEMI JOIN (FROM _split WHERE part = 'test') USING (utterance_id)"
+    )
+    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS tests AS {rows} LIMIT 0")
+    connection.execute(f"INSERT INTO tests {rows}")
+    query = f"SELECT text FROM tests WHERE split = '{key}'"
+    return [words_of(text) for (text,) in connection.execute(query).fetchall()]
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection, learner: Learner, said: Mapping[str, Sequence[Words]]
+) -> dict[str, tuple[int, dict[str, int]]]:
+    """Key of a split -> how many test utterances it has, and how many of them share what."""
+    if not learner.readings:
+        return {}
+    _register(connection, learner.readings, learner.split)
+    only = "SEMI JOIN (FROM _split WHERE part = 'train') USING (utterance_id)" if learner.split else ""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS SELECT {_columns()} FROM _utterances {only}")
+    lines = " OR ".join(
+        f"EXISTS (FROM learned AS l WHERE l.g_{name} = t.g_{name} AND l.t_{name}[1] < t.t_{name}[2] "
+        f"AND t.t_{name}[1] < l.t_{name}[2] AND t.t_{name}[1] < t.t_{name}[2] AND l.t_{name}[1] < l.t_{name}[2])"
+        for name in TIMELINES
+    )
+    met = {
+        "utterance": "utterance_id IN (SELECT utterance_id FROM learned)",
+        "chosen on": "utterance_id IN (SELECT utterance_id FROM _split WHERE part = 'dev')",
+        "sound": "audio_id IN (SELECT audio_id FROM learned WHERE audio_id IS NOT NULL)", "time": lines,
+        **{name: f"g_{name} IN (SELECT g_{name} FROM learned WHERE g_{name} IS NOT NULL)" for name in _GROUPED},
+    }  # fmt: skip
+    flags = ", ".join(f'({sql}) AS "{kind}"' for kind, sql in met.items())
+    sums = ", ".join(f'count(*) FILTER ("{kind}")' for kind in met)
+    query = f"SELECT split, count(*), {sums} FROM (SELECT split, {flags} FROM tests AS t) GROUP BY split"
+    counted = {row[0]: (row[1], dict(zip(met, row[2:], strict=True))) for row in connection.execute(query).fetchall()}
+    repeats = Texts({words for own in said.values() for words in own}).among(_read(connection))
+    for key, (_, shared) in counted.items():
+        shared["text"] = sum(words in repeats.same for words in said[key])
+        shared["near text"] = sum(words in repeats.near for words in said[key])
+    return {key: (n, {kind: shared[kind] for kind in KINDS}) for key, (n, shared) in counted.items()}
+
+
+def _read(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Words]]:
+    batches = connection.sql("SELECT utterance_id, text FROM learned").to_arrow_reader(_ROWS)
+    for batch in batches:
+        for name, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield name, words_of(text)

@@ -1,0 +1,111 @@
+"""What a bundle holds and what it must not hold; what is no bundle."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from flows.audit.bundle import SPANS, read_bundle, write_bundle
+from flows.line import Line
+from tests.flows.swept import RECIPE, swept_line
+from warehouse.audit.errors import BadBundle, NotPacked
+from warehouse.errors import InvalidField
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    return swept_line(tmp_path_factory.mktemp("swept"), verb="pack")
+
+
+def roots(line: Line) -> dict[str, Path]:
+    return dict(line.roots)
+
+
+def test_it_holds_every_shard_and_all_that_these_rest_on(line: Line, tmp_path: Path) -> None:
+    shards = write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    bundle = read_bundle(tmp_path / "b.zip")
+    assert {one.digest for one in bundle.shards} == {shard.digest for shard in shards} and len(shards) == 2
+    made = {one.digest for one in bundle.artifacts}
+    assert all(d in made for one in bundle.artifacts for digests in one.request.inputs.values() for d in digests)
+    assert (bundle.name, bundle.recipe, set(bundle.protocols)) == ("swept", line.recipe.text, {"calm2.toml"})
+    assert bundle.files.num_rows == 19 and bundle.spans.num_rows == 18, "clips and their table"
+
+
+def test_it_holds_no_sound_no_text_and_no_label(line: Line, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    bundle = read_bundle(tmp_path / "b.zip")
+    rows = line.warehouse.table("SELECT text, verbatim, value FROM utterances JOIN labels USING (utterance_id)")
+    secrets = {cell for column in rows.columns for cell in column.to_pylist()}
+    assert tuple(bundle.spans.column_names) == SPANS
+    cells = {cell for table in (bundle.spans, bundle.files) for column in table.columns for cell in column.to_pylist()}
+    assert secrets & cells == set()
+    with zipfile.ZipFile(tmp_path / "b.zip") as opened:
+        assert opened.namelist() == [
+            "bundle.json", "recipe.toml", "protocols/0.toml", "artifacts.jsonl", "files.parquet", "spans.parquet",
+        ]  # fmt: skip
+        told = opened.read("artifacts.jsonl").decode()
+    assert not [text for text in secrets if re.search(rf"\b{re.escape(text)}\b", told)]
+
+
+def test_the_same_lake_and_recipe_give_the_same_bytes_and_the_lake_remembers(line: Line, tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        write_bundle(tmp_path / name, line.recipe, line.warehouse, roots(line))
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    bundle, ref = read_bundle(tmp_path / "one.zip"), line.warehouse.ref("bundles/swept")
+    assert ref == {"digest": bundle.digest, "keys": sorted(one.request.key for one in bundle.artifacts)}
+
+
+def test_what_is_not_packed_cannot_be_shared(tmp_path: Path) -> None:
+    line = swept_line(tmp_path, verb="ingest")
+    with pytest.raises(NotPacked, match=r"not packed: 'extract vector' is not done, .*`emolake pack swept`"):
+        write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+
+
+def test_a_protocol_outside_the_recipes_folder_is_refused(line: Line, tmp_path: Path) -> None:
+    outside = {"protocol": "../calm2.toml"}
+    models = {name: entry.model_copy(update=outside) for name, entry in line.recipe.models.items()}
+    recipe = line.recipe.model_copy(update={"models": models})
+    with pytest.raises(InvalidField, match="has a protocol outside the recipe's folder: put it beside the recipe"):
+        write_bundle(tmp_path / "b.zip", recipe, line.warehouse, roots(line))
+
+
+def rewritten(source: Path, target: Path, **changes: bytes) -> Path:
+    """A copy of a zip file with some members replaced, by the beginning of their names."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, changes.get(name.partition(".")[0], old.read(name)))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("member", "content", "why"),
+    [
+        ("bundle", b"{", "JSONDecodeError"),
+        ("bundle", json.dumps({"format": 2}).encode(), "its format is 2, this version of Emolake reads 1"),
+        ("bundle", json.dumps({"format": 1, "name": "x", "protocols": ["../../x.toml"]}).encode(), "leads out of its"),
+        ("bundle", json.dumps({"format": 1, "name": "x", "protocols": ["/x.toml"]}).encode(), "leads out of its"),
+        ("artifacts", b"", "it holds no shard"),
+        ("artifacts", b'{"request": 3}', "TypeError"),
+        ("files", b"PAR1", "ArrowInvalid"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(line: Line, tmp_path: Path, member: str, content: bytes, why: str) -> None:
+    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    path = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", **{member: content})
+    with pytest.raises(BadBundle, match=f"c.zip is no bundle that can be read .*{re.escape(why)}"):
+        read_bundle(path)
+
+
+def test_a_file_that_is_no_zip_or_not_there_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.zip").write_text("hello")
+    for name in ("x.zip", "none.zip"):
+        with pytest.raises(BadBundle, match="`emolake share` writes them"):
+            read_bundle(tmp_path / name)
+
+
+def test_the_recipe_of_a_bundle_is_the_one_that_was_shared() -> None:
+    assert 'protocol = "calm2.toml"' in RECIPE, "the tests above rest on a protocol of the recipe's own"

@@ -1,0 +1,247 @@
+"""What nothing reaches goes, and what is wanted stays: after it, the lake is sound and no recipe has anything to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from features.extract import extract
+from flows.audit.collect import Garbage, collect, garbage
+from flows.line import Line
+from flows.plan import is_done, plan
+from flows.recipe import read_recipe
+from tests.flows.audit.little import Little, flip, little_copy, write_little
+from tests.flows.wholly import Wholly
+from warehouse import Artifact, Request, Warehouse
+from warehouse.audit.errors import ReachUnknown
+from warehouse.audit.verify import verify
+from warehouse.errors import UnreadableManifest, UnreadableRef
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Little:
+    return write_little(tmp_path_factory.mktemp("gc"))
+
+
+@pytest.fixture
+def little(whole: Little, tmp_path: Path) -> Little:
+    return little_copy(whole, tmp_path / "lake")
+
+
+def found(little: Little, **how: Any) -> Garbage:
+    return garbage(little.setup(), **{"hours": 0, **how})
+
+
+def keys(garbage: Garbage) -> set[str]:
+    return {artifact.key for artifact in garbage.artifacts}
+
+
+def has_nothing_to_do(little: Little) -> bool:
+    warehouse = Warehouse(little.warehouse.root)
+    assert verify(warehouse) == []
+    return is_done(plan(read_recipe(little.recipe), warehouse, little.roots))
+
+
+def with_other_recipe(little: Little, folder: Path) -> dict[str, Artifact]:
+    """Runs the recipe with another extractor under the same name, then the first again: what only the other made."""
+    before = {a.key for a in little.warehouse.artifacts()}
+    other = folder / "other.toml"
+    text = little.recipe.read_text(encoding="utf-8")
+    other.write_text(text.replace("eGeMAPSv02", "GeMAPSv01b").replace("n_mfcc = 13", "n_mfcc = 20"), encoding="utf-8")
+    for path in (other, little.recipe):
+        Line(read_recipe(path), little.warehouse, little.roots, Wholly(little.warehouse)).run()
+    return {a.key: a for a in Warehouse(little.warehouse.root).artifacts() if a.key not in before}
+
+
+def test_of_a_lake_whose_recipe_has_just_run_nothing_goes(little: Little) -> None:
+    """Also not what is in no report: the frames that no model reads."""
+    assert found(little).artifacts == [] and found(little).remarks == []
+
+
+def test_what_only_an_earlier_form_of_a_recipe_made_goes_and_its_plan_finds_all_the_rest(
+    little: Little, whole: Little, tmp_path: Path
+) -> None:
+    old = with_other_recipe(little, tmp_path)
+    assert {a.request.kind for a in old.values()} >= {"features", "shards", "checkpoint", "report"}
+    canaries = {a.key for a in old.values() if "canary" in a.request.kind}
+    rubbish = found(little)
+    assert keys(rubbish) == old.keys() - canaries
+    assert rubbish.n_bytes == sum(a.n_bytes for key, a in old.items() if key not in canaries)
+    assert collect(little.warehouse, rubbish) == len(rubbish.artifacts)
+    assert has_nothing_to_do(little)
+    left = {a.key: a.digest for a in Warehouse(little.warehouse.root).artifacts() if a.key not in canaries}
+    assert left == {a.key: a.digest for a in whole.warehouse.artifacts()}
+    assert found(little).artifacts == []
+
+
+def test_the_raw_files_and_the_recipe_need_not_be_there(little: Little, tmp_path: Path) -> None:
+    old = with_other_recipe(little, tmp_path)
+    away = garbage(little.setup(tones=tmp_path / "not mounted"), hours=0)
+    assert away.remarks == [] and keys(away) == keys(found(little)) and keys(away) < old.keys()
+
+
+def test_what_is_young_stays_with_all_that_it_rests_on(little: Little, tmp_path: Path) -> None:
+    old = with_other_recipe(little, tmp_path)
+    assert found(little, hours=24).artifacts == []
+    tomorrow = datetime.now(UTC) + timedelta(hours=25)
+    assert keys(found(little, hours=24, now=tomorrow)) == keys(found(little)) != set()
+    shards = next(a for a in old.values() if a.request.kind == "shards")
+    new = little.warehouse.materialize(Request("made", "new", 1, {}, {"shards": (shards.digest,)}), text)
+    moment = datetime.fromisoformat(new.created_at)
+    spared = found(little, hours=24, now=moment + timedelta(hours=24) - timedelta(milliseconds=1))
+    features = {a.key for a in old.values() if a.digest in shards.request.inputs["features"]}
+    assert keys(found(little)) - keys(spared) >= {new.key, shards.key} | features
+
+
+def text(folder: Path) -> None:
+    (folder / "x").write_text("x")
+
+
+def test_what_is_named_stays(little: Little, tmp_path: Path) -> None:
+    old = with_other_recipe(little, tmp_path)
+    report = next(a for a in old.values() if a.request.kind == "report")
+    spared = found(little, keep=[report.key[:12]])
+    assert {a.request.kind for a in spared.artifacts} == {"features"}  # the frames, which are in no report
+    assert found(little, named=[str(tmp_path / "other.toml")]).artifacts == []  # and the last report's stays too
+    renamed = (tmp_path / "other.toml").read_text(encoding="utf-8").replace('"little"', '"other"')
+    (tmp_path / "third.toml").write_text(renamed, encoding="utf-8")
+    left = found(little, named=[str(tmp_path / "third.toml")]).artifacts
+    assert {a.request.kind for a in left} == {"report"}  # whose text has another name
+
+
+def test_rows_of_a_recipe_that_is_under_way_stay(little: Little, tmp_path: Path) -> None:
+    """Whose rows are there but not all, so that no name stands for them yet."""
+    made = extract(little.warehouse, "mfcc", ["tones"], n_mfcc=7)
+    assert keys(found(little)) == {a.key for a in made}
+    recipe = tmp_path / "way.toml"
+    words = little.recipe.read_text(encoding="utf-8").replace('"little"', '"way"').replace("n_mfcc = 13", "n_mfcc = 7")
+    recipe.write_text(words, encoding="utf-8")
+    assert found(little, named=[str(recipe)]).artifacts == []
+
+
+def test_what_was_cited_meanwhile_is_put_back(little: Little, tmp_path: Path) -> None:
+    old = with_other_recipe(little, tmp_path)
+    rubbish = found(little)
+    shards = next(a for a in old.values() if a.request.kind == "shards")
+    little.warehouse.materialize(Request("made", "new", 1, {}, {"shards": (shards.digest,)}), text)
+    assert 0 < collect(little.warehouse, rubbish) < len(rubbish.artifacts)
+    assert has_nothing_to_do(little)
+
+
+def test_killed_at_any_moment_it_leaves_a_sound_lake(
+    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_other_recipe(little, tmp_path)
+    rename, n_left = os.rename, 0
+
+    def dying(source: Any, target: Any) -> None:
+        nonlocal n_left
+        if n_left == 0:
+            raise KeyboardInterrupt
+        n_left -= 1
+        rename(source, target)
+
+    for n_renames in range(0, len(found(little).artifacts), 5):
+        copy = little_copy(little, tmp_path / str(n_renames))
+        n_left = n_renames
+        monkeypatch.setattr(os, "rename", dying)
+        with pytest.raises(KeyboardInterrupt):
+            collect(copy.warehouse, found(copy))
+        monkeypatch.undo()
+        assert verify(Warehouse(copy.warehouse.root), deep=False) == []
+        collect(copy.warehouse, found(copy))
+        assert has_nothing_to_do(copy)
+        shutil.rmtree(copy.warehouse.root)
+
+
+def test_leftovers_of_fits_that_nobody_goes_on_with_go(little: Little, tmp_path: Path) -> None:
+    root, done = little.warehouse.root, little.warehouse.artifacts("checkpoint")[0]
+    old = with_other_recipe(little, tmp_path)
+    goes = next(a for a in old.values() if a.request.kind == "checkpoint")
+    for name in (".resume", ".logs"):
+        for key in (done.key, goes.key, "f" * 32):
+            (root / name / key).mkdir(parents=True)
+            (root / name / key / "state").write_text("x")
+    (root / ".scratch").mkdir(exist_ok=True)
+    (root / ".scratch" / "elsewhere-1-abc").mkdir()
+    young = found(little, hours=24)
+    assert {path.relative_to(root).as_posix() for path in young.leftovers} == {
+        f".resume/{done.key}", f".resume/{goes.key}"
+    }  # fmt: skip
+    assert young.artifacts == []
+    rubbish = found(little)
+    left = {path.relative_to(root).as_posix() for path in rubbish.leftovers}
+    assert left == {f".resume/{key}" for key in (done.key, goes.key, "f" * 32)} | {
+        f".logs/{goes.key}", f".logs/{'f' * 32}", ".scratch/elsewhere-1-abc",
+    }  # fmt: skip
+    collect(little.warehouse, rubbish)
+    assert [path.name for path in (root / ".logs").iterdir()] == [done.key]
+    assert not any((root / ".resume").iterdir()) and not any((root / ".scratch").iterdir())
+
+
+def test_states_of_a_fit_that_a_recipe_asks_for_stay(little: Little) -> None:
+    """It was ended; the same command goes on from there."""
+    fit = little.warehouse.artifacts("checkpoint")[0]
+    shutil.rmtree(fit.folder)
+    state = little.warehouse.root / ".resume" / fit.key
+    state.mkdir(parents=True)
+    assert found(little).leftovers == []
+
+
+def test_what_is_wanted_must_be_known(little: Little, tmp_path: Path) -> None:
+    with_other_recipe(little, tmp_path)
+    report = next(a for a in little.warehouse.artifacts("report") if a.key == reports(little)["artifact"])
+    params = {**report.request.params, "recipe": "name = 'little'\n"}
+    bad = little.warehouse.materialize(Request("report", "flows.report", 2, params, report.request.inputs), text)
+    little.warehouse.set_ref("reports/little", {"artifact": bad.key, "metrics": reports(little)["metrics"]})
+    rubbish = found(little)
+    (remark,) = rubbish.remarks
+    assert remark.startswith("the recipe 'little' cannot be read from its report any more (recipe 'little'")
+    assert remark.endswith("name it with --recipe")
+    with pytest.raises(
+        ReachUnknown, match=r"nothing is taken away, for what is still wanted in .*: put that right, or"
+    ):
+        collect(little.warehouse, rubbish)
+    assert found(little, named=[str(little.recipe)]).remarks == []
+
+
+def test_what_is_reached_by_way_of_something_lost_or_damaged_is_no_garbage(little: Little) -> None:
+    """Without its fits a report reaches no shards; without its report a lake knows no recipe."""
+    extract(little.warehouse, "mfcc", ["tones"], n_mfcc=7)
+    fit, root = little.warehouse.artifacts("checkpoint")[0], little.warehouse.root
+    fit.folder.rename(root / "elsewhere")
+    rubbish = found(little)
+    assert rubbish.remarks[0].startswith("the lake is not sound, see `emolake verify`: ")
+    with pytest.raises(ReachUnknown, match="is not in the lake"):
+        collect(little.warehouse, rubbish)
+    (root / "elsewhere").rename(fit.folder)
+    report = little.warehouse.artifacts("report")[0]
+    (root / ".damaged" / "report").mkdir(parents=True)
+    shutil.copytree(report.folder, root / ".damaged" / "report" / report.key)
+    with pytest.raises(ReachUnknown, match=r"damaged artifacts lie in .*\.damaged: repair them or delete them"):
+        collect(little.warehouse, found(little))
+    shutil.rmtree(root / ".damaged")
+    assert collect(little.warehouse, found(little)) == 1
+
+
+def reports(little: Little) -> dict[str, Any]:
+    return little.warehouse.ref("reports/little") or {}
+
+
+def test_a_damaged_lake_is_refused(little: Little) -> None:
+    manifest = little.warehouse.artifacts("split")[0].folder / "manifest.json"
+    flip(manifest)
+    content = manifest.read_bytes()
+    manifest.write_bytes(content[:-3])
+    with pytest.raises(UnreadableManifest):
+        found(little)
+    shutil.rmtree(manifest.parent)
+    (little.warehouse.root / "refs" / "corpora" / "tones.json").unlink()
+    (little.warehouse.root / "refs" / "corpora" / "tones.json").write_text("{")
+    with pytest.raises(UnreadableRef):
+        found(little)

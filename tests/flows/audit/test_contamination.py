@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.audit.contamination import contamination
+from flows.audit.declarations import CLEAN
+from flows.audit.overlap import KINDS
+from tests.flows.audit.lent import Lent, lent_lake
+from warehouse.errors import UnknownName
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> Lent:
+    return lent_lake(tmp_path / "lake")
+
+
+def test_a_model_its_teacher_and_its_encoder_are_held_against_everything_that_judges(lent: Lent) -> None:
+    steps: list[tuple[int, int]] = []
+    found = contamination(lent.lake, "mine:best", progress=lambda done, total: steps.append((done, total)))
+    teacher = f"students.text_encoder {lent.teacher.key[:12]}"
+    rows = found.measured_rows()
+    assert [(r["learner"], r["learned from"], r["protocol"], r["judges it"]) for r in rows] == [
+        ("mine:best", "iemocap", "p", "yes"), (teacher, "films", "p", "yes"),
+        ("mine:best", "iemocap", "q", "no"), (teacher, "films", "q", "no"),
+        ("w2v", "not in this lake", "all", ""),
+    ]  # fmt: skip
+    assert rows[1]["text"] == "1" and rows[1]["near text"] == "1" and rows[1]["utterance"] == "0"
+    assert steps == [(1, 2), (2, 2)]
+
+
+def test_what_comes_from_outside_is_unknown_and_never_0(lent: Lent) -> None:
+    rows = [row for row in contamination(lent.lake, "mine:best").measured_rows() if row["learner"] == "w2v"]
+    assert [{row[kind] for kind in KINDS} for row in rows] == [{"unknown"}]
+    assert contamination(lent.lake, "mine:best").as_json()["unknown"] == ["w2v"]
+
+
+def test_what_is_declared_is_told_with_who_says_so(lent: Lent) -> None:
+    assert contamination(lent.lake, "mine:best").declared_rows() == [
+        {"encoder": "w2v", "trained on": "LibriSpeech 960 h", "said by": "the list of published ones",
+         "test corpus": "iemocap", "so": CLEAN}
+    ]  # fmt: skip
+    ref = lent.lake.ref("weights/w2v") or {}
+    lent.lake.set_ref("weights/w2v", ref | {"folder": "nobody/knows"})
+    (row,) = contamination(lent.lake, lent.student.key).declared_rows()
+    assert row["trained on"] == "unknown" and row["so"] == "unknown: nobody said what it was trained on"
+
+
+def test_a_declared_corpus_that_the_lake_has_is_measured(lent: Lent) -> None:
+    ref = lent.lake.ref("weights/w2v") or {}
+    lent.lake.set_ref("weights/w2v", ref | {"folder": "mine", "trained_on": ["IEMOCAP, all of it"]})
+    found = contamination(lent.lake, "mine:best")
+    rows = {(row["learner"], row["protocol"]): row for row in found.measured_rows()}
+    assert rows["w2v, as declared", "p"]["utterance"] == "2" and rows["w2v", "all"]["utterance"] == "unknown"
+    assert "declared to have learned from the test corpus" in found.declared_rows()[0]["so"]
+
+
+def test_a_protocol_is_all_models_that_it_judges_and_its_own_folds(lent: Lent) -> None:
+    found = contamination(lent.lake, "p")
+    assert {row["protocol"] for row in found.measured_rows()} == {"p", "all"}
+    assert [fit.model for fit in found.fits] == ["best"] and found.protocol == "p"
+    with pytest.raises(UnknownName, match=r"no protocol with fits in a report of this lake 'q' \(there are: p\)"):
+        contamination(lent.lake, "q")
+    with pytest.raises(UnknownName, match="no protocol with fits in a report of this lake 'meld7'"):
+        contamination(lent.lake, "meld7")
+
+
+def test_a_teacher_is_asked_of_like_a_model(lent: Lent) -> None:
+    """Its own protocol has no test part, so nothing judges it; what it learned from is held against all the same."""
+    found = contamination(lent.lake, lent.teacher.key)
+    assert found.declared == [] and {row["judges it"] for row in found.measured_rows()} == {"no"}

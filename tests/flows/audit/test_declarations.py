@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.audit.declarations import CLEAN, DEFERS, UNKNOWN, Declared, declared, placed, verdict
+from tests.flows.audit.lent import lent_lake
+
+
+def said_of(lake: Path, folder: str, **said: Any) -> Declared:
+    return declared(lake, "mine", {"folder": folder, "digest": "d" * 64} | said)
+
+
+@pytest.mark.parametrize(
+    "folder", ["facebook/wav2vec2-base", "hub/facebook/wav2vec2-base", "wav2vec2-base", "Facebook/Wav2Vec2_base"]
+)
+def test_a_published_checkpoint_is_known_by_its_name(tmp_path: Path, folder: str) -> None:
+    found = said_of(tmp_path, folder)
+    assert found.trained_on == ("LibriSpeech 960 h",) and found.licence == "Apache-2.0"
+    assert found.said_by == "the list of published ones" and "arxiv.org/abs/2006.11477" in found.source
+
+
+@pytest.mark.parametrize("folder", ["wav2vec2", "somebody/wav2vec2-base", "facebook/wav2vec2-base/tuned", ""])
+def test_another_name_is_unknown(tmp_path: Path, folder: str) -> None:
+    found = said_of(tmp_path, folder)
+    assert found.trained_on == () and found.said_by == "nobody" and found.licence == ""
+    assert verdict(tmp_path, found, {"iemocap": "iemocap"}) == UNKNOWN
+
+
+def test_word_vectors_are_known_by_their_file(tmp_path: Path) -> None:
+    found = declared(tmp_path, "glove", {"folder": "glove"}, ["glove.840B.300d.txt"])
+    assert found.trained_on == ("Common Crawl",) and found.licence == "PDDL-1.0"
+    assert verdict(tmp_path, found, {"mine": "meld"}) == (
+        "unknown: Common Crawl may hold it, for nobody published whether it does"
+    )
+
+
+def test_the_lake_is_heard_before_the_recipe_and_that_before_the_list(tmp_path: Path) -> None:
+    by_recipe = said_of(tmp_path, "facebook/wav2vec2-base", trained_on=["My tapes"], licence="MIT")
+    assert (by_recipe.trained_on, by_recipe.said_by, by_recipe.licence) == (("My tapes",), "its recipe", "MIT")
+    assert by_recipe.said_too == ("LibriSpeech 960 h",)
+    deferring = said_of(tmp_path, "facebook/wav2vec2-base", licence=DEFERS)
+    assert deferring.licence == "Apache-2.0"
+    (tmp_path / "encoders.toml").write_text(
+        '[encoders."facebook/wav2vec2-base"]\ntrained_on = ["IEMOCAP"]\nlicence = "CC0-1.0"\nsource = "we tuned it"\n'
+        f'[encoders.other]\ndigest = "{"e" * 64}"\ntrained_on = ["Tapes"]\nsource = "we made it"\n'
+    )
+    by_lake = said_of(tmp_path, "facebook/wav2vec2-base", trained_on=["My tapes"], licence="MIT")
+    assert (by_lake.trained_on, by_lake.said_by) == (("IEMOCAP",), "the lake's encoders.toml")
+    assert by_lake.licence == "CC0-1.0" and by_lake.source == "we tuned it"
+    assert said_of(tmp_path, "anything", digest="e" * 64).trained_on == ("Tapes",)
+
+
+def test_one_voice_is_enough_to_say_that_a_test_corpus_is_in_it(tmp_path: Path) -> None:
+    """What a recipe leaves out does not clean a checkpoint that is known to hold it."""
+    found = said_of(tmp_path, "superb/wav2vec2-base-superb-er", trained_on=["LibriSpeech 960 h"])
+    said = verdict(tmp_path, found, {"mine": "iemocap"})
+    assert said == "declared to have learned from the test corpus: IEMOCAP"
+    assert verdict(tmp_path, found, {"mine": "meld"}) == CLEAN
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "tested", "says"),
+    [
+        (["CMU-MOSEI"], {"videos": "mosei"}, "declared to have learned from the test corpus: CMU-MOSEI"),
+        (["EmotionLines"], {"friends": "meld"}, "EmotionLines (which holds what 'meld' reads)"),
+        (["my clips, 2019"], {"clips": "table"}, "declared to have learned from the test corpus: my clips, 2019"),
+        (["table talk"], {"clips": "table"}, CLEAN),
+        (["OpenSubtitles 2018"], {"friends": "meld"}, "unknown: OpenSubtitles 2018 may hold it"),
+        (["LibriSpeech"], {"friends": "meld"}, CLEAN),
+    ],
+)
+def test_a_declaration_against_a_test_corpus(
+    tmp_path: Path, trained_on: list[str], tested: dict[str, str], says: str
+) -> None:
+    assert says in verdict(tmp_path, said_of(tmp_path, "mine", trained_on=trained_on), tested)
+
+
+def test_those_of_a_lake_are_told_by_name(tmp_path: Path) -> None:
+    lent = lent_lake(tmp_path / "lake")
+    lent.lake.set_ref("weights/again", lent.lake.ref("weights/w2v") or {})
+    found = placed(lent.lake, lent.lake.artifacts())
+    assert [(one.name, one.folder) for one in found] == [
+        ("again", "facebook/wav2vec2-base"), ("w2v", "facebook/wav2vec2-base"),
+    ]  # fmt: skip
+    assert {one.digest for one in found} == {lent.named["weights w2v"].digest}
