@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -169,9 +170,12 @@ def read_artifact(folder: Path) -> Artifact:
         request = Request.from_json(value["request"])
         for name, kind in (("kind", str), ("step", str), ("version", int)):
             _typed(value["request"], name, kind)
+        if not 0 <= request.version < _MOST_BYTES:
+            raise ValueError(f"'version' is {request.version}")
         key = request.key
         files, environment = _typed(value, "files", dict), _typed(value, "environment", dict)
         made = _typed(value, "digest", str), environment, _typed(value, "created_at", str)
+        datetime.fromisoformat(made[2])
         artifact = Artifact(request, files, *made, folder)
         for name, entry in files.items():
             _refuse_way_out(name)

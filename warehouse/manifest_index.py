@@ -238,6 +238,7 @@ class _Kind:
         except (FileNotFoundError, NotADirectoryError):
             return _State()
         n_old, known = 0, {} if before.seen == now else before.stamps()
+        n_without = 0  # a manifest that comes later, as in a copy, does not touch the kind's own folder
         for key in names:
             if before.seen == now and key in before.found:
                 found[key], stamp = before.found[key], before.fresh.get(key)
@@ -245,18 +246,20 @@ class _Kind:
                 try:
                     stamp = _stamp(f"{self.folder}/{key}/{MANIFEST}")
                 except (FileNotFoundError, NotADirectoryError):
+                    n_without += os.path.isdir(f"{self.folder}/{key}")
                     continue  # remains without a manifest do not exist
                 if known.get(key) == stamp and key in before.found:
                     found[key], stamp = before.found[key], before.fresh.get(key)
                 elif (artifact := self._read(key, stamp)) is not None:
                     found[key] = artifact
                 else:
+                    n_without += 1
                     continue
             if stamp is None:
                 n_old += 1
             else:
                 fresh[key] = stamp
-        state = _State(found, before.stored, fresh, now, is_settled)
+        state = _State(found, before.stored, fresh, now, is_settled and not n_without)
         try:
             return self._save(state, len(state.stored.row_of) - n_old if state.stored else 0)
         except OSError:

@@ -115,7 +115,8 @@ def row_of(artifact: Artifact, stamp: Stamp) -> dict[str, Any]:
         "params": json.dumps(dict(params), ensure_ascii=False), "inputs": json.dumps(dict(request.inputs)),
         "files": json.dumps(dict(artifact.files)), "environment": json.dumps(dict(artifact.environment)),
         "plugin_key": short_digest(params["plugin"]) if "plugin" in params else None,
-        "attempt": attempt if isinstance(attempt, int) else 0, "mtime_ns": stamp[0], "size": stamp[1],
+        "attempt": attempt if isinstance(attempt, int) and 0 <= attempt < 1 << 60 else 0,
+        "mtime_ns": stamp[0], "size": stamp[1],
     }  # fmt: skip
 
 

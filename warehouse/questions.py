@@ -31,6 +31,13 @@ _CALLED = re.compile(r'"function_name":"([^"]+)"')
 _RUNS_TEXT = {"json_execute_serialized_sql", "query", "query_table"}
 """Functions that run what a text says, which nobody here has read."""
 
+_WRITES = {
+    "alter", "attach", "copy", "create", "delete", "drop", "export", "import", "insert", "install", "load", "merge",
+    "truncate", "update",
+}  # fmt: skip
+"""Words that no PIVOT may hold, not even in a text: DuckDB carries out what stands in its WITH before it can be asked
+whether it writes."""
+
 _END = "; \t\r\n"
 _REFUSED = "it must be one SELECT; the lake is changed by flows only"
 
@@ -76,7 +83,10 @@ def refuse_unless_question(
         raise QueryFailed(_REFUSED)
     kind = statements[0].type
     if kind == duckdb.StatementType.MULTI:
-        _refuse_text(set(re.findall(r"\w+", query.lower())))
+        words = set(re.findall(r"\w+", query.lower()))
+        _refuse_text(words)
+        if words & _WRITES:
+            raise QueryFailed(f"{_REFUSED}, and a PIVOT must not hold the word '{min(words & _WRITES)}'")
         try:
             connection.execute(f"EXPLAIN FROM ({query.rstrip(_END)}\n)", parameters).fetchall()
         except duckdb.ParserException as error:

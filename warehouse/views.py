@@ -50,7 +50,10 @@ _IDS = pa.schema([("input_id", pa.string())])
 _MANY, _LARGE = 64, 1 << 23
 """Artifacts of a plug-in, and bytes of them, from which it is worth while to know beforehand which share an input."""
 
-_LISTING = re.compile(r"\b(show|pragma\w*|query|query_table|duckdb_\w+|information_schema|pg_\w+|sqlite_\w+)\b", re.I)
+_LISTING = re.compile(
+    r"\b(show|describe|pragma\w*|query|query_table|duckdb_\w+|information_schema|pg_\w+|sqlite_\w+)\b|(^|\()\s*desc\b",
+    re.I,
+)
 """What a query lists views with, or calls them by names that it composes."""
 
 

@@ -317,3 +317,15 @@ def test_processes_that_change_a_lake_at_once(large: Warehouse) -> None:
         assert {artifact.key for artifact in lake.artifacts("raw")} == expected
         holds(lake)
     assert not [path for path in (large.root / ".scratch").iterdir() if path.is_file()], "nothing half-written stays"
+
+
+def test_a_manifest_that_comes_after_its_folder_is_seen(tmp_path: Path) -> None:
+    """As in a copy or a restore: the kind's own folder does not change when the last file of an artifact arrives."""
+    lake = Warehouse(tmp_path / "lake", create=True)
+    folders = [put(lake, n) for n in range(N)]
+    content = (folders[0] / MANIFEST).read_bytes()
+    (folders[0] / MANIFEST).unlink()
+    os.utime(folders[0].parent, (LONG_AGO, LONG_AGO))
+    assert len(Warehouse(lake.root).artifacts()) == N - 1
+    (folders[0] / MANIFEST).write_bytes(content)
+    holds(Warehouse(lake.root))

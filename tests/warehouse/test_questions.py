@@ -289,3 +289,21 @@ def test_the_empty_question_and_the_broken_one(closed: duckdb.DuckDBPyConnection
         refuse_unless_question(closed, " -- nothing")
     with pytest.raises(duckdb.ParserException):
         refuse_unless_question(closed, "SELEC 1")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "WITH x AS (COPY (SELECT 1 a) TO '{path}') PIVOT labels ON scheme",
+        "FROM (WITH x AS (COPY (SELECT 1 a) TO '{path}') PIVOT labels ON scheme)",
+        "WITH x AS (COPY (SELECT 1 a) TO '{path}') FROM (PIVOT labels ON scheme)",
+        "PIVOT (WITH x AS (COPY (SELECT 1 a) TO '{path}') FROM labels) ON scheme",
+    ],
+)
+def test_nothing_hidden_in_a_pivot_is_carried_out(lake: Warehouse, query: str) -> None:
+    """DuckDB carries out what a PIVOT's WITH says before it can be asked whether it writes."""
+    target = lake.root / "artifacts" / "written.parquet"
+    target.parent.mkdir(exist_ok=True)
+    with pytest.raises(QueryFailed):
+        lake.table(query.format(path=target))
+    assert not target.exists()
