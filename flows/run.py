@@ -91,10 +91,11 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
     began = time.monotonic()
     recipe = read_recipe(path)
     warehouse = Warehouse(setup.lake, create=True)
-    refuse_unfinished(warehouse.root)
-    roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
     terminal = show.Terminal(console)
     with ExitStack() as stack:
+        stack.enter_context(warehouse.scratch("run"))  # seen by a purge, which must not go on between two works
+        refuse_unfinished(warehouse.root)
+        roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
         home, wait_until_ready = warehouse.root / ".prefect", None
         if not warehouse.refs("corpora") and all(root.is_dir() for root in roots.values()):
             wait_until_ready = stack.enter_context(prefect_server(home))

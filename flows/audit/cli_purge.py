@@ -12,7 +12,7 @@ from flows import show
 from flows.app import Json, Lake, command, console_for, print_json, warehouse_of
 from infra.runtime import read_runtime
 from warehouse import Warehouse
-from warehouse.audit.errors import StillThere
+from warehouse.audit.errors import FoundAgain
 from warehouse.audit.purge import OUTSIDE, Plan, plan_purge, purge, resume
 from warehouse.audit.receipts import FOLDER, read_key, read_receipt, remains
 from warehouse.audit.tombstones import Tombstone
@@ -93,7 +93,7 @@ def _check(warehouse: Warehouse, name: str, console: Console, as_json: bool) -> 
         console.print(receipt["proof"]["query"].format(column="utterance_id"), soft_wrap=True)
         console.print(f"found: {len(found)}")
     if found:
-        raise StillThere(receipt["purge"], found)
+        raise FoundAgain(receipt["purge"], found)
 
 
 def read_key_of(path: Path) -> str | None:
@@ -182,4 +182,5 @@ def _print_receipt(warehouse: Warehouse, receipt: dict[str, Any], console: Conso
         f"\npurged: {n_rows} rows, {n_artifacts} artifacts; {len(receipt['tainted'])} models are tainted. "
         f"Looked for in every file: found {receipt['proof']['found']}"
     )
-    console.print(f"receipt: {warehouse.root / FOLDER / (receipt['purge'] + '.json')}", soft_wrap=True)
+    own = (warehouse.root / FOLDER).glob(f"{receipt['purge']}*.json")  # an earlier one stands beside it
+    console.print(f"receipt: {max(own, key=lambda path: path.stat().st_mtime_ns)}", soft_wrap=True)

@@ -123,6 +123,24 @@ class StillThere(EmolakeError):
         )
 
 
+class FoundAgain(EmolakeError):
+    def __init__(self, purge: str, places: Sequence[str]) -> None:
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        super().__init__(
+            f"what purge {purge} withdrew is in the lake again: in {', '.join(places[:5])}{more}; something brought it "
+            "back, such as a backup: purge it again"
+        )
+
+
+class DamagedBefore(EmolakeError):
+    def __init__(self, places: Sequence[str]) -> None:
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        super().__init__(
+            f"nothing is purged while {', '.join(places[:5])}{more} is damaged, for a rewriting would hide it: "
+            "`emolake verify --repair` first, and delete what it cannot repair"
+        )
+
+
 class UnreadableReceipt(EmolakeError):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} is no receipt of a purge ({why}): name a file of the lake's folder receipts/")
@@ -247,4 +265,12 @@ class SecretToldOn(EmolakeError):
         super().__init__(
             f"{what} would hold {secret}, for everybody to read who is given the lake: nothing is written; "
             "take it out of the recipe, the roots or the names of files, and run the same command again"
+        )
+
+
+class NotACatalog(EmolakeError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path} is there and cannot be told to be the catalog of a lake ({why}): it is left as it is; name "
+            "another file, or remove it yourself"
         )

@@ -65,13 +65,26 @@ def as_of(warehouse: Warehouse, when: str) -> Past:
         NotATime: it is neither.
         AmbiguousReference: it begins several keys.
     """
+    until = moment_of(when)
+    if until is None:
+        try:
+            until = datetime.fromisoformat(warehouse.resolve(when.rpartition("@")[2]).created_at)
+        except ArtifactNotFound:
+            raise NotATime(when) from None
+    return Past(warehouse, until)
+
+
+def moment_of(when: str) -> datetime | None:
+    """The last moment that a day or a time means, in UTC unless it says otherwise; None for what is neither.
+
+    Example:
+        >>> moment_of("2026-05-01").isoformat(timespec="seconds"), moment_of("reports/demo")
+        ('2026-05-01T23:59:59+00:00', None)
+    """
     try:
         moment = datetime.fromisoformat(when)
     except ValueError:
-        try:
-            return Past(warehouse, datetime.fromisoformat(warehouse.resolve(when.rpartition("@")[2]).created_at))
-        except ArtifactNotFound:
-            raise NotATime(when) from None
+        return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     is_day = len(when) == len("2026-05-01")
-    return Past(warehouse, moment + (timedelta(days=1, microseconds=-1) if is_day else timedelta()))
+    return moment + (timedelta(days=1, microseconds=-1) if is_day else timedelta())

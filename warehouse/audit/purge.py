@@ -22,7 +22,7 @@ import os
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -32,13 +32,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from warehouse.artifact import MANIFEST, Artifact
+from warehouse.artifact import Artifact
 from warehouse.audit import receipts
-from warehouse.audit.errors import LakeAtWork, NothingNamed, StillThere
+from warehouse.audit.errors import DamagedBefore, LakeAtWork, NothingNamed, StillThere
 from warehouse.audit.rewriting import Change, change_of, is_reading, names_any, renewed, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
+from warehouse.hashing import file_digest
 from warehouse.refs import corpus_root
 from warehouse.store import Warehouse, write_atomically
 
@@ -52,6 +53,7 @@ OUTSIDE = (
 )
 """What no purge reaches."""
 
+ASIDE = ".damaged"  # as in `warehouse.audit.aside`, which knows of purges
 _REMEMBERED = (".resume", ".logs", ".cache", ".prefect")
 """Folders beside the artifacts that may be deleted."""
 
@@ -110,8 +112,10 @@ def purge(
 
     Raises:
         LakeAtWork: something is being made in the lake. StillThere: what is withdrawn stands where no step writes.
+        DamagedBefore: what would be rewritten has other bytes than when it was made, which a rewriting would hide.
     """
-    _refuse_work(warehouse.root)
+    refuse_work(warehouse.root)
+    _refuse_damage(warehouse, [change.artifact for change in plan.changes])
     content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
     write_atomically(warehouse.root / JOURNALS / f"{plan.id}.json", content)
     return complete(warehouse, plan.id, key, progress)
@@ -144,7 +148,7 @@ def complete(
     Raises:
         As `purge`.
     """
-    _refuse_work(warehouse.root)
+    refuse_work(warehouse.root)
     journal = warehouse.root / JOURNALS / f"{purge_id}.json"
     content = json.loads(journal.read_bytes())
     withdrawal = Withdrawal.from_json(content["withdrawal"])
@@ -162,7 +166,7 @@ def complete(
         boundary("taint")
     _point_anew(warehouse, purge_id, withdrawal, content["artifacts"], boundary)
     for entry in content["artifacts"]:
-        _remove(warehouse.root / "artifacts" / entry["kind"] / entry["key"])
+        _remove(warehouse, warehouse.root / "artifacts" / entry["kind"] / entry["key"])
         boundary("removed")
     _forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
     boundary("forgotten")
@@ -255,7 +259,8 @@ def _point_anew(
 ) -> None:  # fmt: skip
     """Names point at what stands in the place of what goes; a name of what has no successor goes."""
     digests = {one["digest"]: one["digest_after"] for one in entries if one["digest"] != one["digest_after"]}
-    warehouse.set_ref(f"{PURGED}/{purge_id}", {"digests": digests})
+    known = (warehouse.ref(f"{PURGED}/{purge_id}") or {}).get("digests", {})  # where a backup brought it all back
+    warehouse.set_ref(f"{PURGED}/{purge_id}", {"digests": known | digests})
     boundary("purged")
     places = digests | {one["key"]: one["key_after"] for one in entries}
     for path in sorted((warehouse.root / "refs").rglob("[!.]*.json")):
@@ -286,10 +291,11 @@ def _placed(value: Any, places: Mapping[str, str], withdrawal: Withdrawal) -> An
     return places.get(value, value) if isinstance(value, str) else value
 
 
-def _remove(folder: Path) -> None:
-    """A folder without a manifest does not exist, so that goes first."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+def _remove(warehouse: Warehouse, folder: Path) -> None:
+    """Takes an artifact away at once: whoever asks sees it whole or not at all."""
+    if folder.exists():
+        with warehouse.scratch("purge") as scratch:
+            os.rename(folder, scratch / folder.name)
 
 
 def _forget(lake: Path, withdrawal: Withdrawal, tainted: list[str]) -> None:
@@ -368,12 +374,24 @@ def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> 
     }
 
 
-def _refuse_work(lake: Path) -> None:
-    """Raises LakeAtWork where another living process has something in the works."""
+def refuse_work(lake: Path) -> None:
+    """Raises LakeAtWork where another process has something in the works: a run has that from its beginning to its
+    end."""
     own = f"-{os.getpid()}-"
     working = sorted(path.name for path in (lake / ".scratch").glob("*") if path.is_dir() and own not in path.name)
     if working:
         raise LakeAtWork(working)
+
+
+def _refuse_damage(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> None:
+    """Raises DamagedBefore where what a purge would rewrite is not as it was made, or where things lie aside."""
+    damaged = [
+        f"{a.request.kind}/{a.key[:12]}" for a in artifacts
+        if any(not a.path(n).is_file() or file_digest(a.path(n)) != e["sha256"] for n, e in a.files.items())
+    ]  # fmt: skip
+    aside = [path.name for path in (warehouse.root / ASIDE).glob("*")]
+    if damaged or aside:
+        raise DamagedBefore([*damaged, *(f"{ASIDE}/{name}" for name in aside)])
 
 
 def _now() -> str:

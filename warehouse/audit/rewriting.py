@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from warehouse.artifact import Artifact, Request
 from warehouse.audit.tombstones import WITHDRAWN
 from warehouse.audit.withdrawal import Withdrawal
-from warehouse.hashing import digest
+from warehouse.hashing import canonical_json, digest
 from warehouse.schema import UTTERANCES
 from warehouse.shards import INDEX, TAR, ShardReader, write_shard
 from warehouse.tables import write_table
@@ -88,7 +88,10 @@ def change_of(artifact: Artifact, withdrawal: Withdrawal, changed: Collection[st
         return Change(artifact, "rewritten", gone, n_left)
     if artifact.request.kind not in MODELS and (name := _naming(artifact, withdrawal)):
         return Change(artifact, "removed", {}, 0, f"{name} names what goes")
-    if without(artifact.request.params, withdrawal.utterances) != artifact.request.params:
+    left = without(artifact.request.params, withdrawal.utterances)
+    if withdrawal.utterances & {word.decode() for word in _TOKEN.findall(canonical_json(left))}:
+        return Change(artifact, "removed", {}, 0, "its request names what goes")
+    if left != artifact.request.params:
         return Change(artifact, "renewed")
     cites = {one for digests in artifact.request.inputs.values() for one in digests}
     return Change(artifact, "renewed") if concerned or (reading and cites & set(changed)) else None

@@ -24,6 +24,9 @@ from tests.flows.wholly import Wholly
 from warehouse import Artifact, Warehouse
 from warehouse.artifact import MANIFEST
 from warehouse.audit import purge as purging
+from warehouse.audit.errors import FoundAgain
+from warehouse.audit.receipts import read_receipt, remains
+from warehouse.audit.tombstones import Tombstone
 from warehouse.audit.verify import verify
 
 STRENGTHS = [round(10 ** (n / 4), 4) for n in range(-14, 15)]
@@ -147,6 +150,7 @@ def test_three_damages_at_once_are_repaired_from_what_is_sound(lake: Warehouse, 
 
 
 def test_a_speaker_goes_and_a_receipt_proves_it(lake: Warehouse, say: Say) -> None:
+    backup = shutil.copytree(lake.root / "artifacts" / "utterances", lake.root.parent / "backup")
     planned = say("purge", "--speaker", "clips/c")
     assert planned.code == 0 and verify(Warehouse(lake.root)) == [], "a plan changes nothing"
     assert say("sql", "SELECT count(*) AS n FROM utterances WHERE speaker_id = 'c'", "--json").json == [{"n": 6}]
@@ -161,6 +165,11 @@ def test_a_speaker_goes_and_a_receipt_proves_it(lake: Warehouse, say: Say) -> No
     tainted = sorted((lake.root / "refs" / "tainted").glob("*.json"))
     assert tainted, "folds that test speaker a or b learned from c"
     assert "tainted" in say("show", tainted[0].stem).out
+    shutil.copytree(backup, lake.root / "artifacts" / "utterances", dirs_exist_ok=True)
+    again = say("purge", "--check", receipt.stem)
+    assert again.code == 1 and "withdrew is in the lake again: in artifacts/utterances/" in again.err
+    found = remains(Warehouse(lake.root), Tombstone.from_json(read_receipt(receipt)["withdrawn"]))
+    assert again.err == f"emolake: {FoundAgain(receipt.stem, found)}\n"
 
 
 class _Killed(BaseException):

@@ -30,7 +30,7 @@ from tests.warehouse.audit.withdrawn_lake import (
 )
 from tests.warehouse.small_lake import SmallLake
 from warehouse import Request, Warehouse
-from warehouse.audit.errors import LakeAtWork, NothingNamed, StillThere, UnfinishedPurge
+from warehouse.audit.errors import DamagedBefore, LakeAtWork, NothingNamed, StillThere, UnfinishedPurge
 from warehouse.audit.lineage import down, up
 from warehouse.audit.purge import complete, plan_purge, purge, resume
 from warehouse.audit.receipts import read_receipt, remains
@@ -371,6 +371,35 @@ def test_a_lake_at_work_is_not_purged(held: SmallLake) -> None:
     assert unfinished(held.lake.root) == []
 
 
+def test_what_is_damaged_is_not_rewritten_into_something_sound(held: SmallLake) -> None:
+    path = held.named["labels"].path("labels.parquet")
+    sound = path.read_bytes()
+    path.unlink()
+    path.write_bytes(sound[:40] + bytes([sound[40] ^ 1]) + sound[41:])
+    plan = plan_purge(held.lake, WITHDRAWS)
+    with pytest.raises(DamagedBefore, match=r"while labels/[0-9a-f]{12} is damaged, for a rewriting would"):
+        purge(held.lake, plan, KEY)
+    assert unfinished(held.lake.root) == []
+    path.write_bytes(sound)
+    aside = held.lake.root / ".damaged" / "features" / "x"
+    aside.mkdir(parents=True)
+    with pytest.raises(DamagedBefore, match=r"while \.damaged/features is damaged"):
+        purge(held.lake, plan, KEY)
+    shutil.rmtree(aside.parent.parent)
+    purge(held.lake, plan, KEY)
+    assert verify(Warehouse(held.lake.root)) == []
+
+
+def test_a_request_that_names_somebody_inside_a_longer_text_goes(held: SmallLake) -> None:
+    rules = {"test": f"utterance_id <> '{ANA[1]}'"}
+    named = held.lake.materialize(
+        Request("split", "flows.protocol", 9, {"rules": rules}), lambda folder: (folder / "x").write_text("x") and None
+    )
+    receipt = purged(held.lake)
+    assert {one["key"]: one["how"] for one in receipt["artifacts"]}[named.key] == "removed"
+    assert not named.folder.exists() and verify(Warehouse(held.lake.root)) == []
+
+
 # -- the receipt -----------------------------------------------------------------------------------------------------
 
 
@@ -394,7 +423,8 @@ def test_what_a_backup_brings_back_is_purged_again_beside_the_first_receipt(held
     shutil.copytree(artifacts, tmp_path / "backup")
     first = purged(held.lake)
     state = {a.key: a.digest for a in Warehouse(held.lake.root).artifacts()}
-    shutil.copytree(tmp_path / "backup", artifacts, dirs_exist_ok=True)
+    part = tmp_path / "backup" / "utterances"  # a part of what went: the rest must not be forgotten
+    shutil.copytree(part, artifacts / "utterances", dirs_exist_ok=True)
     lake = Warehouse(held.lake.root)
     assert remains(lake, Tombstone.from_json(first["withdrawn"])) != []
     second = purged(lake)
