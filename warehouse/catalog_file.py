@@ -14,10 +14,12 @@ import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from warehouse import views
+from warehouse.audit.errors import NotACatalog
 from warehouse.described import column_sentence, view_sentence
 from warehouse.errors import QueryFailed
 from warehouse.hashing import digest
@@ -32,6 +34,9 @@ VERSION = 1
 _GROUPS = ("aligners", "corpora", "features", "reports")
 _PYTHON = re.compile(r"\b(?:track|mean_over|means_over|partners|krippendorff_alpha)\(")
 """What only our own connections can do (`warehouse.functions`, `.disagreement`, `.agreement`)."""
+
+_ALONE: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+"""What lies at a path may be the database of another program: it is not worth an extension."""
 
 _STORED = ("agreement",)
 """Views that need Python and are small: kept as tables."""
@@ -49,7 +54,7 @@ class Catalog:
 
 
 def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
-    """Writes the catalog file of a lake where it is absent or stale.
+    """Writes the catalog file of a lake where it is absent or stale. Outside of the lake no other file is replaced.
 
     The views that call Python are left out, and stand in its table `left_out`; `agreement` is stored as it is now.
 
@@ -57,6 +62,7 @@ def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
         path: where; without one, in the lake.
 
     Raises:
+        NotACatalog: something else is there.
         QueryFailed: the lake is damaged.
     """
     path = (path or warehouse.root / CATALOG).absolute()
@@ -64,6 +70,8 @@ def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
     found = _left_out(path, state)
     if found is not None:
         return Catalog(path, False, found)
+    if path != warehouse.root / CATALOG and path.exists():
+        _refuse_others(path)
     try:
         with warehouse.scratch("catalog") as folder:
             left_out = _build(warehouse, folder / CATALOG, state)
@@ -85,12 +93,21 @@ def _left_out(path: Path, state: str) -> tuple[str, ...] | None:
     if not path.exists():
         return None
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with duckdb.connect(str(path), read_only=True, config=_ALONE) as connection:
             if connection.execute("SELECT state FROM catalog").fetchall() != [(state,)]:
                 return None
             return tuple(name for (name,) in connection.execute('SELECT "view" FROM left_out').fetchall())
     except duckdb.Error:  # damaged, of another version, or open for writing elsewhere: a new one does no harm
         return None
+
+
+def _refuse_others(path: Path) -> None:
+    """Lets pass the catalog of any lake and state."""
+    try:
+        with duckdb.connect(str(path), read_only=True, config=_ALONE) as connection:
+            connection.execute("SELECT lake, state, why FROM catalog, left_out").fetchall()
+    except duckdb.Error as error:
+        raise NotACatalog(path, str(error).partition("\n")[0]) from error
 
 
 def _build(warehouse: Warehouse, path: Path, state: str) -> tuple[str, ...]:

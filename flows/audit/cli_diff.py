@@ -26,7 +26,11 @@ def diff(
     other: Annotated[Path | None, typer.Option("--other-lake", help="The lake of AFTER, if it is another.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List rows added, removed and changed, by table and column."""
+    """List rows added, removed and changed, by table and column.
+
+    Of a corpus @DAY that was read again since, the newest reading of each unit until then counts: that it had gone back
+    to an older reading, or had dropped a unit, cannot be seen. @REPORT is exact.
+    """
     ours = warehouse_of(lake)
     theirs = Warehouse(other) if other else ours
     console = console_for(as_json)

@@ -68,7 +68,7 @@ def went_into(
     rows = number_rows(found.numbers)
     if rows:
         yield show.rows_table(rows, ["report", "model", "fold", "seed", "part", "how", "numbers"])
-    else:
+    elif subject.what != "number":
         yield Text("no number of any report")
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.warehouse.small_lake import MAIN, SmallLake, small_lake, utterance
 from warehouse import Warehouse
+from warehouse.audit.errors import NotACatalog
 from warehouse.catalog_file import CATALOG, Catalog, catalog
 from warehouse.errors import QueryFailed
 
@@ -100,6 +101,32 @@ def test_it_can_lie_elsewhere_and_leaves_nothing_else(small: SmallLake, tmp_path
     assert not catalog(small.lake, path).is_new
     assert os.listdir(path.parent) == [path.name] and os.listdir(small.lake.root / ".scratch") == []
     assert {path for path in small.lake.root.rglob("*") if ".scratch" not in path.parts} == before
+
+
+@pytest.mark.parametrize("there", ["empty", "text", "folder", "database", "cut"])
+def test_elsewhere_what_is_no_catalog_is_left_alone(small: SmallLake, tmp_path: Path, there: str) -> None:
+    path = tmp_path / "mine"
+    if there == "folder":
+        path.mkdir()
+    elif there == "database":
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("CREATE TABLE catalog (lake VARCHAR, state VARCHAR)")
+    else:
+        content = catalog(small.lake).path.read_bytes()
+        path.write_bytes({"empty": b"", "text": b"my thesis\n" * 900, "cut": content[: len(content) // 2]}[there])
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(NotACatalog, match=r"mine is there and cannot be told to be .*: it is left as it is; name"):
+        catalog(small.lake, path)
+    assert path.is_dir() if there == "folder" else path.read_bytes() == before
+    assert {one.name for one in tmp_path.iterdir()} == {"lake", "mine"}
+
+
+def test_elsewhere_the_catalog_of_another_state_or_lake_is_replaced(small: SmallLake, tmp_path: Path) -> None:
+    path = tmp_path / "mine.duckdb"
+    other = small_lake(tmp_path / "other").lake
+    for lake in (small.lake, other, small.lake):
+        assert catalog(lake, path).is_new
+        assert asked(path, "SELECT lake FROM catalog") == [(str(lake.root),)]
 
 
 def test_agreement_is_kept_as_it_is(small: SmallLake) -> None:

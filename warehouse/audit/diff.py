@@ -4,6 +4,8 @@ A reference names a side:
 
 * `corpora/meld`: its raw files, utterances and labels as last ingested; `corpora/meld@2026-05-01`: as they were at the
   end of that day, or `@2026-05-01T12:00+00:00` at that moment; `corpora/meld@reports/demo`: as that report used them.
+  Where the corpus was read again later, that moment has the newest reading of each unit until then: that the corpus had
+  gone back to an older reading by then, or had dropped a unit, is written nowhere and cannot be seen.
 * `features/lld`, `aligners/mfa`: every row in the namespace that recipes call so.
 * anything else: one artifact, as everywhere.
 """
@@ -11,19 +13,23 @@ A reference names a side:
 from __future__ import annotations
 
 import glob
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 
+from warehouse.artifact import Artifact
 from warehouse.audit.errors import NothingAsOf, NothingToCompare
 from warehouse.audit.lineage import closure_up
+from warehouse.audit.past import Past, moment_of
 from warehouse.errors import ArtifactNotFound, QueryFailed
 from warehouse.hashing import short_digest
+from warehouse.questions import closed_connection
 from warehouse.store import Warehouse
 
 KEYS: Mapping[str, tuple[str, ...]] = {
@@ -131,21 +137,20 @@ def side_of(warehouse: Warehouse, reference: str) -> Side:
 
 
 def _corpus(warehouse: Warehouse, name: str, when: str) -> dict[str, tuple[Path, ...]]:
-    if not when:
-        ref = warehouse.ref(f"corpora/{name}")
-        if ref is None:
-            raise ArtifactNotFound(f"corpora/{name}")
-        found = [warehouse.with_digest(digest)[0] for kind in _CORPUS_TABLES for digest in dict.fromkeys(ref[kind])]
+    ref, until = warehouse.ref(f"corpora/{name}"), moment_of(when)
+    if not when and ref is None:
+        raise ArtifactNotFound(f"corpora/{name}")
+    if ref is not None and (not when or (until and not _read_after(warehouse, name, until))):
+        found = [_read(warehouse, digest) for kind in _CORPUS_TABLES for digest in dict.fromkeys(ref[kind])]
     else:
-        known = [a for a in warehouse.artifacts() if a.request.params.get("corpus") == name]
-        until = _moment(when)
-        if until is not None:
-            known = [a for a in known if datetime.fromisoformat(a.created_at) < until]
-            newest = {(a.request.kind, a.request.params.get("unit")): a for a in known}
-            found = list(newest.values())
-        else:
-            used = closure_up(warehouse.artifacts(), [warehouse.resolve(when).key])
-            found = [a for a in known if a.key in used]
+        artifacts = (Past(warehouse, until) if until else warehouse).artifacts()
+        used = None if until else closure_up(artifacts, [warehouse.resolve(when).key])
+        found = [
+            a for a in artifacts
+            if a.request.params.get("corpus") == name and (used is None or a.key in used)
+        ]  # fmt: skip
+        if until:  # of each unit the newest reading
+            found = list({(a.request.kind, a.request.params.get("unit")): a for a in found}.values())
         if not any(a.request.kind == "utterances" for a in found):
             raise NothingAsOf(name, when)
     files = {
@@ -155,20 +160,26 @@ def _corpus(warehouse: Warehouse, name: str, when: str) -> dict[str, tuple[Path,
     return {table: paths for table, paths in files.items() if paths}
 
 
-def _moment(when: str) -> datetime | None:
-    """The first moment that is later than what is meant; None for what is no time."""
-    try:
-        moment = datetime.fromisoformat(when)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment + (timedelta(days=1) if len(when) <= len("2026-05-01") else timedelta(milliseconds=1))
+def _read_after(warehouse: Warehouse, name: str, until: datetime) -> bool:
+    return any(
+        a.request.kind in _CORPUS_TABLES and a.request.params.get("corpus") == name
+        and datetime.fromisoformat(a.created_at) > until
+        for a in warehouse.artifacts()
+    )  # fmt: skip
+
+
+def _read(warehouse: Warehouse, digest: str) -> Artifact:
+    found = warehouse.with_digest(digest)
+    if not found:
+        raise ArtifactNotFound(digest)
+    return found[0]
 
 
 def diff(before: Side, after: Side, n_examples: int = 10) -> list[TableChange]:
     """Every table that both sides could have, and how it changed.
 
     Rows are matched by the table's key (`KEYS`); where several rows share one, by their order among these.
+    Where the sides' tables share no column, all rows of the one went and all of the other came.
 
     Raises:
         NothingToCompare: the sides have no table in common.
@@ -177,8 +188,12 @@ def diff(before: Side, after: Side, n_examples: int = 10) -> list[TableChange]:
     tables = [name for name in before.tables if name in after.tables]
     if not tables:
         raise NothingToCompare(before.name, list(before.tables), after.name, list(after.tables))
+    folders = {path.parent for side in (before, after) for name in tables for path in side.tables[name]}
     try:
-        with duckdb.connect() as connection:
+        with (
+            tempfile.TemporaryDirectory() as spill,
+            closed_connection(sorted(folders), Path(spill) / "spill") as connection,
+        ):
             return [_table_change(connection, name, before, after, n_examples) for name in tables]
     except duckdb.Error as error:
         raise QueryFailed(f"a table of '{before.name}' or '{after.name}' cannot be read ({error})") from error
@@ -189,7 +204,12 @@ def _table_change(
 ) -> TableChange:
     ours, theirs = (_columns(connection, view, side, table) for view, side in (("before", before), ("after", after)))
     both = [name for name in ours if name in theirs]
-    keys = [name for name in KEYS.get(table, both) if name in both]
+    only_before, only_after = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
+    if not both:
+        query = "SELECT (SELECT count(*) FROM before), (SELECT count(*) FROM after)"
+        ((removed, added),) = connection.execute(query).fetchall()
+        return TableChange(table, removed, added, added, removed, 0, [], only_before, only_after, [])
+    keys = [name for name in KEYS.get(table, both) if name in both] or both
     shared = [name for name in both if name not in keys]
     order = [name for name in shared if ours[name] in _ORDERED and theirs[name] in _ORDERED]
     for view in ("before", "after"):
@@ -197,7 +217,7 @@ def _table_change(
         connection.execute(
             f"CREATE OR REPLACE TEMP VIEW {view}_rows AS SELECT *, {nth} AS nth, true AS here FROM {view}"
         )
-    same_key = " AND ".join(f'b."{name}" IS NOT DISTINCT FROM a."{name}"' for name in [*keys, "nth"])
+    same_key = " AND ".join(f"b.{name} IS NOT DISTINCT FROM a.{name}" for name in [*map(_named, keys), "nth"])
     matched = f"before_rows AS b FULL JOIN after_rows AS a ON {same_key}"
     arrays = [name for name in shared if all(f"{name}{end}" in shared for end in _CELL)]
     beside = {f"{name}{end}" for name in arrays for end in _CELL}
@@ -216,40 +236,52 @@ def _table_change(
         for name, n, largest in zip(compared, more[: len(compared)], more[len(compared) :], strict=True) if n
     ]  # fmt: skip
     examples = list(_examples(connection, matched, keys, {c.column: differs[c.column] for c in columns}, n_examples))
-    only_before, only_after = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
     return TableChange(table, n_before, n_after, added, removed, changed, columns, only_before, only_after, examples)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, view: str, side: Side, table: str) -> dict[str, str]:
-    """Makes the view of a side's table; column -> DuckDB's type."""
+    """Makes the view of a side's table, with columns as `_named`; column -> DuckDB's type."""
     files = [glob.escape(str(path)) for path in side.tables[table]]
-    rows = connection.read_parquet(files, union_by_name=True, filename=side.is_namespace, hive_partitioning=False)
+    rows = connection.read_parquet(files, union_by_name=True, hive_partitioning=False)
+    types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     if side.is_namespace:
-        rows = rows.project("*, min(filename) OVER (PARTITION BY input_id) AS first_file")
-        rows = rows.filter("filename = first_file").project("* EXCLUDE (filename, first_file)")
-    rows.create_view(view, replace=True)
-    return dict(zip(rows.columns, map(str, rows.types), strict=True))
+        file = "f" * (max(map(len, types)) + 1)  # longer than any column, so it is none
+        query = f"FROM read_parquet($files, union_by_name = true, hive_partitioning = false, filename = '{file}')"
+        query += f" QUALIFY {file} = min({file}) OVER (PARTITION BY input_id)"
+        rows = connection.sql(query, params={"files": files})
+    rows.project(", ".join(f"{_quoted(name)} AS {_named(name)}" for name in types)).create_view(view, replace=True)
+    return types
+
+
+def _named(name: str) -> str:
+    """A column in SQL, under a name that no helper beside it can have."""
+    return _quoted(f"={name}")
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
+    return ", ".join(map(_named, names))
 
 
 def _differs(names: Sequence[str]) -> str:
-    either = " OR ".join(f'b."{name}" IS DISTINCT FROM a."{name}"' for name in names)
+    either = " OR ".join(f"b.{name} IS DISTINCT FROM a.{name}" for name in map(_named, names))
     return f"(b.here AND a.here AND ({either}))"
 
 
 def _largest(name: str, ours: str, theirs: str) -> str:
     """The largest difference of a column of numbers, in SQL; NULL for any other."""
-    return f'max(abs(b."{name}" - a."{name}"))::DOUBLE' if {ours, theirs} <= _NUMBERS else "NULL"
+    return f"max(abs(b.{_named(name)} - a.{_named(name)}))::DOUBLE" if {ours, theirs} <= _NUMBERS else "NULL"
 
 
 def _largest_of_arrays(connection: duckdb.DuckDBPyConnection, matched: str, name: str) -> float | None:
     """The largest difference between the numbers of two arrays, over all rows; None where one has another shape or
     dtype than its counterpart."""
-    cells = ", ".join(f'b."{name}{end}", a."{name}{end}"' for end in ("", *_CELL))
-    rows = connection.execute(f'SELECT {cells} FROM {matched} WHERE b.here AND a.here AND b."{name}" != a."{name}"')
+    own = [_named(f"{name}{end}") for end in ("", *_CELL)]
+    cells = ", ".join(f"b.{cell}, a.{cell}" for cell in own)
+    rows = connection.execute(f"SELECT {cells} FROM {matched} WHERE b.here AND a.here AND b.{own[0]} != a.{own[0]}")
     largest = 0.0
     while batch := rows.fetchmany(_ARRAYS_AT_ONCE):
         for ours, theirs, shape, other_shape, dtype, other_dtype in batch:
@@ -265,7 +297,7 @@ def _examples(
     connection: duckdb.DuckDBPyConnection, matched: str, keys: Sequence[str], differs: Mapping[str, str], most: int
 ) -> Iterator[Example]:
     """Of each sort of change the first rows by key; bytes are told by their number."""
-    named = ", ".join(f'coalesce(b."{key}", a."{key}") AS "{key}"' for key in keys)
+    named = ", ".join(f"coalesce(b.{key}, a.{key}) AS {key}" for key in map(_named, keys))
 
     def rows(where: str, more: str = "") -> Iterator[tuple[Any, ...]]:
         query = f"SELECT {named}{more} FROM {matched} WHERE {where} ORDER BY {_list(keys)} LIMIT {most}"
@@ -275,7 +307,7 @@ def _examples(
         for row in rows(f"{absent}.here IS NULL"):
             yield Example(change, dict(zip(keys, row, strict=True)))
     for column, test in differs.items():
-        for cells in rows(test, f', b."{column}", a."{column}"'):
+        for cells in rows(test, f", b.{_named(column)}, a.{_named(column)}"):
             own = dict(zip(keys, cells[:-2], strict=True))
             yield Example("changed", own, column, *map(_cell, cells[-2:]))
 

@@ -13,9 +13,11 @@ iemocap/Session1/x.wav, 02d1dc853f8f        a raw file: its path, with or withou
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -75,16 +77,17 @@ def subject_of(warehouse: Warehouse, reference: str) -> Subject:
     named, mark, row = reference.partition("#")
     if mark:
         return _row_of(warehouse, reference, named, row)
-    artifacts = warehouse.artifacts()
-    if any(reference in (a.key, a.digest) for a in artifacts) or "artifact" in (warehouse.ref(reference) or ()):
+    artifacts, ref = warehouse.artifacts(), _ref(warehouse, reference)
+    if any(reference in (a.key, a.digest) for a in artifacts) or "artifact" in (ref or ()):
         return Subject("artifact", reference, [warehouse.resolve(reference)])
     if clips := clips_where(artifacts, "utterance_id", [reference]):
         return _of_clips("utterance", reference, artifacts, clips)
     try:
-        return Subject("artifact", reference, [warehouse.resolve(reference)])
+        if ref is not None:
+            return Subject("artifact", reference, [warehouse.resolve(reference)])
     except ArtifactNotFound:
         pass
-    if files := list(_files(artifacts, reference)):
+    if files := list(_files(warehouse, artifacts, reference)):
         return _of_files(reference, artifacts, files)
     raise UnknownSubject(reference)
 
@@ -112,9 +115,24 @@ def input_of(artifacts: Sequence[Artifact], row: str) -> tuple[set[str], set[str
     return {row}, {row}.union(*(input_ids_of(clip) for clip in clips if clip["utterance_id"] == row))
 
 
+def _ref(warehouse: Warehouse, name: str) -> Mapping[str, Any] | None:
+    """What a name points at, empty where there is none such; None of what no name can be: a path that leads out of the
+    refs, as an absolute one does, or one that is too long for a file."""
+    try:
+        return warehouse.ref(name) or {}
+    except ArtifactNotFound:
+        return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return None
+
+
 def _row_of(warehouse: Warehouse, reference: str, named: str, row: str) -> Subject:
-    ref = warehouse.ref(named) if named.startswith("features/") else None
-    if ref is not None:
+    ref = _ref(warehouse, named)
+    if ref is None:
+        raise ArtifactNotFound(named)
+    if ref and named.startswith("features/"):
         known = warehouse.artifacts("features")
         own = [a for a in known if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
     else:
@@ -174,17 +192,22 @@ def _of_files(reference: str, artifacts: Sequence[Artifact], files: Sequence[Map
     return Subject("file", reference, own, clips, files=files, input_ids=ids)
 
 
-def _files(artifacts: Sequence[Artifact], reference: str) -> Iterable[dict[str, Any]]:
-    """Rows of raw files by path or by (the beginning of) sha256, each with its corpus."""
+def _files(warehouse: Warehouse, artifacts: Sequence[Artifact], reference: str) -> Iterable[dict[str, Any]]:
+    """Rows of raw files by path, also below the folder of their corpus, or by (the beginning of) sha256, each with its
+    corpus."""
     raws = {a.key: a for a in artifacts if a.request.kind == "raw"}
-    parts = reference.split("/")
-    paths = [reference, "/".join(parts[1:])]
+    first, _, rest = reference.partition("/")
+    roots = {name: corpus_root(warehouse.root, ref) for name, ref in warehouse.refs("corpora").items()}
+    path = Path(reference)
+    below = {name: path.relative_to(root).as_posix() for name, root in roots.items() if path.is_relative_to(root)}
+    paths = [reference, rest, *below.values()]
     wanted = one_of("path", paths)
     if _SHA256.fullmatch(reference):
         wanted = wanted | pc.starts_with(ds.field("sha256"), reference)
     for row in rows_where(raws.values(), "files", wanted, ("path", "n_bytes", "sha256")):
         corpus = raws[row["artifact"]].request.params.get("corpus", "")
-        if row["path"] == reference or row["sha256"].startswith(reference) or parts[0] == corpus:
+        own = {reference, below.get(corpus)} | ({rest} if first == corpus else set())
+        if row["path"] in own or row["sha256"].startswith(reference):
             yield {"corpus": corpus, **row}
 
 

@@ -116,6 +116,11 @@ def test_a_raw_record_down(ask: Ask, little: Little) -> None:
     assert ask("reports/little", "--down").out.splitlines()[-1] == "no number of any report"
 
 
+def test_a_number_down_ends_in_the_report(ask: Ask) -> None:
+    told = ask("reports/little#linear/uar", "--down").out
+    assert "report flows.report" in told and "no number" not in told
+
+
 def test_pictures(ask: Ask, tmp_path: Path) -> None:
     chart = ask("reports/little", "--to", "mermaid").out
     assert chart.startswith("flowchart LR\n") and "report " in chart and "×" in chart

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import defaultdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +21,7 @@ from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.diff import KEYS, ColumnChange, Side, diff, side_of
 from warehouse.audit.errors import NothingAsOf, NothingToCompare
 from warehouse.errors import ArtifactNotFound, QueryFailed
+from warehouse.questions import closed_connection
 from warehouse.schema import INTERVALS, LABELS, PREDICTIONS, UTTERANCES
 from warehouse.tables import array_cells, array_columns, table_of, write_rows
 
@@ -183,3 +186,70 @@ def test_columns_of_one_side_alone_are_listed(tmp_path: Path) -> None:
     sides = [Side(name, {"features": (tmp_path / f"{name}.parquet",)}) for name in "ab"]
     (found,) = diff(*sides)
     assert (found.only_before, found.only_after, found.changed, found.is_same) == (["old"], ["new"], 0, False)
+
+
+ODD = """x" IS NULL OR (SELECT count(*) FROM read_text('/etc/passwd')) > 0) --"""
+
+
+def table(folder: Path, name: str, columns: dict[str, list[Any]], stem: str = "features") -> Side:
+    write_rows(folder / f"{name}.parquet", pa.table(columns).to_pylist(), pa.table(columns).schema)
+    return Side(name, {stem: (folder / f"{name}.parquet",)})
+
+
+def test_a_column_may_be_called_anything(tmp_path: Path) -> None:
+    """Whoever gives away a lake chooses what the columns of its files are called."""
+    names = [ODD, "nth", "here", "NTH", "b", "before", "filename", "=nth", "a.b", "$files", 'the "x"', "'"]
+    columns: dict[str, list[Any]] = {"input_id": ["i", "j"], **{name: [1, 2] for name in names}}
+    before = table(tmp_path, "before", columns)
+    after = table(tmp_path, "after", columns | {name: [1, 5] for name in names})
+    assert diff(before, before)[0].is_same
+    for is_namespace in (False, True):
+        sides = [Side(side.name, side.tables, is_namespace) for side in (before, after)]
+        (found,) = diff(*sides)
+        told = {change.column: (change.n_rows, change.largest) for change in found.columns}
+        assert len(told) == len(names) and set(told.values()) == {(1, 3.0)} and {ODD, "nth", "here"} <= set(told)
+        assert (found.added, found.removed, found.changed) == (0, 0, 1)
+    (found,) = diff(*(Side(side.name, {"other": side.tables["features"]}) for side in (before, after)))
+    assert (found.added, found.removed) == (1, 1) and found.examples[0].row[ODD] == 2, "as keys"
+
+
+def test_nothing_but_the_files_of_the_sides_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def closed(folders: list[Path], *more: Any) -> duckdb.DuckDBPyConnection:
+        asked.append(folders)
+        return closed_connection(folders, *more)
+
+    monkeypatch.setattr("warehouse.audit.diff.closed_connection", closed)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    diff(*(table(tmp_path / name, "x", {"input_id": ["i"]}) for name in "ab"))
+    assert asked == [[tmp_path / "a", tmp_path / "b"]]
+
+
+def test_tables_without_a_common_column_or_key(tmp_path: Path) -> None:
+    before, after = table(tmp_path, "before", {"old": [1, 2, 3]}), table(tmp_path, "after", {"new": [1]})
+    (found,) = diff(before, after)
+    assert (found.n_before, found.n_after, found.removed, found.added, found.changed) == (3, 1, 3, 1, 0)
+    assert (found.only_before, found.only_after, found.examples) == (["old"], ["new"], []) and not found.is_same
+    (found,) = diff(before, table(tmp_path, "later", {"old": [1, 2, 2, 4]}))
+    assert (found.removed, found.added, found.changed) == (1, 2, 0), "no key: whole rows come and go"
+
+
+def test_a_corpus_that_went_back_is_told_as_it_is(lake: Warehouse) -> None:
+    reading(lake, "So it is.")
+    first = lake.ref("corpora/told") or {}
+    newest = reading(lake, "So it was.")
+    lake.set_ref("corpora/told", first)
+    for when in (newest.created_at, "2999-01-01"):
+        (found,) = diff(side_of(lake, f"corpora/told@{when}"), side_of(lake, "corpora/told"))
+        assert found.is_same, when
+
+
+def test_a_corpus_whose_reading_is_gone_is_refused(lake: Warehouse) -> None:
+    made = reading(lake, "So it is.")
+    shutil.rmtree(made.folder)
+    lake = Warehouse(lake.root)
+    for reference in ("corpora/told", "corpora/told@2999-01-01"):
+        with pytest.raises(ArtifactNotFound, match=f"name '{made.digest}': `emolake ls`"):
+            side_of(lake, reference)
