@@ -3,17 +3,20 @@
 Beyond what names reach (`warehouse.audit.reach`) stays what the plan of a recipe would find: of each recipe that has a
 report in the lake, and of those that are named. What recipes without a report made, or what made a report before the
 last one, is reached by nothing unless it is named. Artifacts that are younger than a limit stay with all they rest on,
-so that runs in progress lose nothing.
+so that runs in progress lose nothing; and nothing is taken away while something is being made.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from warehouse.artifact import Artifact, Work
 from warehouse.audit.aside import damaged_in
 from warehouse.audit.errors import ReachUnknown
 from warehouse.audit.lineage import closure_up
+from warehouse.audit.purge import refuse_work
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import verify
@@ -36,6 +40,8 @@ from warehouse.hashing import short_digest
 
 HOURS = 24.0
 """How old an artifact must be to go."""
+
+_SCRATCH = ".scratch"
 
 
 @dataclass(frozen=True)
@@ -115,11 +121,13 @@ def collect(
     somebody has cited meanwhile is put back.
 
     Raises:
-        ReachUnknown: what is wanted is not known for certain.
+        ReachUnknown: what is wanted is not known for certain. LakeAtWork: something is being made in the lake.
     """
     for remark in found.remarks:
         raise ReachUnknown(warehouse.root, remark)
     with warehouse.scratch("gc") as scratch:
+        _put(scratch, [path for path in found.leftovers if path.parent.name == _SCRATCH])  # which nobody works in
+        refuse_work(warehouse.root)
         aside = {}
         for artifact in found.artifacts:
             place = scratch / artifact.key
@@ -133,13 +141,17 @@ def collect(
         for number, key in enumerate(aside, start=1):
             shutil.rmtree(scratch / key)
             progress(number, len(aside))
-        for number, path in enumerate(found.leftovers):
-            with suppress(FileNotFoundError):
-                os.rename(path, scratch / f"{number}-{path.name}")
+        _put(scratch, found.leftovers)
     for kind in (warehouse.root / "artifacts").glob("*"):
         with suppress(OSError):  # those that are not empty stay
             kind.rmdir()
     return len(aside)
+
+
+def _put(folder: Path, leftovers: Sequence[Path]) -> None:
+    for number, path in enumerate(leftovers):
+        with suppress(FileNotFoundError):
+            os.rename(path, folder / f"{number}-{path.name}")
 
 
 # -- what recipes ask for --------------------------------------------------------------------------------------------
@@ -215,7 +227,10 @@ def _leftovers(root: Path, stays: Set[str], seen: Set[str], missing: Set[str], s
     for path in sorted((root / logs.FOLDER).glob("*")):
         if path.name not in stays | missing and (path.name in seen or _touched(path) < since):
             yield path
-    yield from (path for path in sorted((root / ".scratch").glob("*")) if _touched(path) < since)
+    for path in sorted((root / _SCRATCH).glob("*")):
+        is_here = path.name.rsplit("-", 2)[0] == socket.gethostname()
+        if not is_here and _touched(path) < since:  # processes of this host live: opening the lake swept the others'
+            yield path
 
 
 def _made_at(artifact: Artifact) -> datetime:
@@ -227,9 +242,17 @@ def _made_at(artifact: Artifact) -> datetime:
 
 
 def _touched(path: Path) -> datetime:
-    times = [one.lstat().st_mtime for one in [path, *path.rglob("*")]]
-    return datetime.fromtimestamp(max(times), UTC)
+    times = [one.st_mtime for one in _stats(path)]
+    return datetime.fromtimestamp(max(times), UTC) if times else datetime.max.replace(tzinfo=UTC)
 
 
 def _n_bytes(path: Path) -> int:
-    return sum(one.lstat().st_size for one in [path, *path.rglob("*")] if not one.is_dir())
+    return sum(one.st_size for one in _stats(path) if not stat.S_ISDIR(one.st_mode))
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of a path and all below it, without what vanishes meanwhile."""
+    below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for one in chain([path], below):
+        with suppress(FileNotFoundError):
+            yield one.lstat()

@@ -49,6 +49,7 @@ from warehouse.audit.aside import (
     tidy,
 )  # fmt: skip
 from warehouse.audit.lineage import closure_down
+from warehouse.audit.rewriting import PURGED
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import Fault, verify
 from warehouse.errors import EmolakeError
@@ -289,6 +290,8 @@ def _why_not(damaged: Damaged, reasons: _Reasons) -> str:
     others = list(dict.fromkeys(reasons.others))
     if damaged.key in reasons.of_key:
         return reasons.of_key[damaged.key]
+    if request and PURGED in request.params:
+        return "a purge rewrote it and no step asks for this request: a run makes again what is missing of it"
     if corpus in reasons.of_corpus:
         return reasons.of_corpus[corpus]
     if others:

@@ -109,8 +109,8 @@ class UnfinishedPurge(EmolakeError):
 class LakeAtWork(EmolakeError):
     def __init__(self, folders: Sequence[str]) -> None:
         super().__init__(
-            f"something is being made in this lake ({', '.join(folders[:3])} in .scratch): what it writes could hold "
-            "what is withdrawn; wait for it, or end it"
+            f"something is being made in this lake ({', '.join(folders[:3])} in .scratch), and what it reads or writes "
+            "must not go meanwhile: wait for it, or end it"
         )
 
 

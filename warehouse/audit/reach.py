@@ -3,7 +3,9 @@
 Names reach what they point at: the corpora as last ingested, placed checkpoints, each recipe's last report with its
 metrics, the failures that are tried again, bundles. Rows are found by who made them and not by citation, so rows of the
 extractors and aligners that names stand for stay while they are about an utterance of a current corpus. Canaries stay:
-they are small, and what later environments are compared with. What stays keeps all that it was made from.
+they are small, and what later environments are compared with. A tainted model stays with all that was made from it for
+as long as its taint stands: the purge that says so may have taken the report that named it. What stays keeps all that
+it was made from.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
-from warehouse.audit.lineage import closure_up
+from warehouse.audit.lineage import closure_down, closure_up
 from warehouse.audit.tombstones import PURGED, TAINTED, TOMBSTONES
 from warehouse.hashing import short_digest
 from warehouse.refs import read_ref
@@ -40,7 +42,7 @@ def reached(
     Raises:
         UnreadableRef: a name is damaged: what it points at cannot be known.
     """
-    named = _pointed_at(warehouse, artifacts)
+    named = _pointed_at(warehouse, artifacts) | _tainted(warehouse, artifacts)
     canaries = {a.key for a in artifacts if a.request.kind in CANARIES}
     found = closure_up(artifacts, named | canaries | set(also))
     makers = {ref["plugin_key"] for group in ("features", "aligners") for ref in warehouse.refs(group).values()}
@@ -56,6 +58,13 @@ def _pointed_at(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]
         if group not in (TOMBSTONES, PURGED, TAINTED):  # which tell of artifacts, and hold none
             words |= {*_words(read_ref(path)), *([path.stem] if group == "retries" else [])}
     return {a.key for a in artifacts if a.key in words or a.digest in words}
+
+
+def _tainted(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]:
+    """The keys of tainted models and of all that was made from them."""
+    keys = {path.stem for path in (warehouse.root / "refs" / TAINTED).glob("[!.]*.json")}
+    marked = {a.key for a in artifacts if a.key in keys}
+    return closure_down(artifacts, marked) if marked else marked
 
 
 def _words(value: Any) -> Iterator[str]:

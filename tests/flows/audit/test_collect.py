@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from flows.recipe import read_recipe
 from tests.flows.audit.little import Little, flip, little_copy, write_little
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse
-from warehouse.audit.errors import ReachUnknown
+from warehouse.audit.errors import LakeAtWork, ReachUnknown
 from warehouse.audit.verify import verify
 from warehouse.errors import UnreadableManifest, UnreadableRef
 
@@ -182,6 +183,58 @@ def test_leftovers_of_fits_that_nobody_goes_on_with_go(little: Little, tmp_path:
     collect(little.warehouse, rubbish)
     assert [path.name for path in (root / ".logs").iterdir()] == [done.key]
     assert not any((root / ".resume").iterdir()) and not any((root / ".scratch").iterdir())
+
+
+def test_nothing_goes_while_something_is_being_made(little: Little) -> None:
+    """Also not what it writes; what another host left long ago does not count."""
+    (made,) = extract(little.warehouse, "mfcc", ["tones"], n_mfcc=7)
+    scratch, state = little.warehouse.root / ".scratch", little.warehouse.root / ".resume" / ("f" * 32)
+    living, dead = scratch / f"{socket.gethostname()}-{os.getppid()}-abc", scratch / "elsewhere-1-abc"
+    for folder in (living, dead, state):
+        folder.mkdir(parents=True)
+    rubbish = found(little)
+    assert set(rubbish.leftovers) == {dead, state} and keys(rubbish) == {made.key}
+    with pytest.raises(LakeAtWork, match=f"something is being made in this lake \\({living.name} in "):
+        collect(little.warehouse, rubbish)
+    assert made.folder.is_dir() and state.is_dir() and living.is_dir()
+    living.rmdir()
+    assert collect(little.warehouse, rubbish) == 1
+    assert not made.folder.exists() and not state.exists() and not dead.exists()
+
+
+def test_leftovers_may_vanish_while_they_are_looked_at(little: Little, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes them is at work."""
+    state = little.warehouse.root / ".resume" / ("f" * 32)
+    (state / "gone").mkdir(parents=True)
+    (state / "left").write_text("xyz")
+    lstat = Path.lstat
+
+    def vanishing(path: Path) -> os.stat_result:
+        if path.name == "gone" and path.exists():
+            path.rmdir()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanishing)
+    rubbish = found(little)
+    assert rubbish.leftovers == [state] and not (state / "gone").exists()
+    (state / "gone").mkdir()
+    assert rubbish.n_bytes == 3 and not (state / "gone").exists()
+    shutil.rmtree(state)
+    assert rubbish.n_bytes == 0 and collect(little.warehouse, rubbish) == 0
+
+
+def test_a_leftover_that_vanishes_whole_is_none(little: Little, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = little.warehouse.root / ".resume" / ("f" * 32)
+    state.mkdir(parents=True)
+    lstat = Path.lstat
+
+    def vanishing(path: Path) -> os.stat_result:
+        if path == state and path.exists():
+            path.rmdir()
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", vanishing)
+    assert found(little).leftovers == []
 
 
 def test_states_of_a_fit_that_a_recipe_asks_for_stay(little: Little) -> None:

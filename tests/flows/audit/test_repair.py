@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,19 @@ def test_what_no_recipe_asks_for_is_said_to_be(little: Little, whole: Little) ->
     fates = mended(little, named=[str(little.recipe)])
     assert outcomes(fates) == {"repaired"}
     assert verify(Warehouse(little.warehouse.root)) == []
+
+
+def test_what_a_purge_rewrote_no_step_asks_for(little: Little, tmp_path: Path) -> None:
+    """Whatever else went wrong is not the reason."""
+    rows = little.warehouse.artifacts("features")[0].request
+    request = replace(rows, params={**rows.params, "purged": ["one"]})
+    flip(largest(little.warehouse.materialize(request, lambda folder: (folder / "x").write_text("x"))))
+    for roots in ({}, {"tones": tmp_path / "not mounted"}):
+        fate = mended(little, **roots)[request.key]
+        assert fate.outcome == "not repaired" and fate.told == (
+            "a purge rewrote it and no step asks for this request: a run makes again what is missing of it; "
+            "it lies in .damaged"
+        )
 
 
 def test_a_recipe_that_cannot_be_read_stops_before_anything_is_touched(little: Little) -> None:

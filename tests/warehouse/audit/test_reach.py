@@ -64,6 +64,17 @@ def test_what_tells_of_artifacts_holds_none(small: SmallLake) -> None:
     digest = small.named["selection"].digest
     small.lake.set_ref("purged/one", {"digests": {"0" * 64: digest}})
     small.lake.set_ref("tainted/" + small.named["checkpoint"].key, {"why": digest})
+    assert "selection" in left(small)
+
+
+def test_what_is_tainted_stays_with_all_that_was_made_from_it_for_as_long_as_its_taint(small: SmallLake) -> None:
+    """A purge took its report, whose name held it."""
+    ref = small.lake.root / "refs" / "tainted" / f"{small.named['checkpoint'].key}.json"
+    small.lake.set_ref(f"tainted/{ref.stem}", {"purges": ["one"], "why": "it learned", "retrain": "run"})
+    small.lake.set_ref(f"tainted/{'f' * 32}", {"purges": ["one"], "why": "it learned", "retrain": "run"})
+    assert left(small) == {"selection", "intervals"}
+    assert "f" * 32 not in reached(small.lake, small.lake.artifacts())
+    ref.unlink()
     assert left(small) == LINE | {"intervals"}
 
 
