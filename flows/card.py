@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from safetensors import safe_open
 
-from flows.audit.declarations import placed, verdict
+from flows.audit.declarations import lost, placed, verdict
 from flows.audit.licence import derived, sources_of
 from flows.firewall import selected_on
 from flows.leakage_work import read_leakage
@@ -55,6 +55,7 @@ def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
     readers = {name: ref.get("reader", "") for name, ref in warehouse.refs("corpora").items()}
     tested = {name: readers.get(name, "").partition(".")[2] for name in {row["corpus"] for row in tests}}
     sources = sources_of(warehouse, [checkpoint])
+    missing = {one.digest: one for own in lost(warehouse, above.values()).values() for one in own}
     return {
         "title": f"{fit.name}, fold '{fit.fold}', seed {fit.seed}",
         "model": {
@@ -77,7 +78,7 @@ def card_of(warehouse: Warehouse, fit: Trained) -> dict[str, Any]:
                 "name": one.name, "trained_on": list(one.trained_on), "said_by": one.said_by, "source": one.source,
                 "verdict": verdict(warehouse.root, one, tested),
             }
-            for one in placed(warehouse, above.values())
+            for one in [*placed(warehouse, above.values()), *missing.values()]
         ],
         "teachers": _teachers(warehouse, above.values(), fit, {row["utterance_id"] for row in tests}),
         "trace": _trace(fit, split),
@@ -200,9 +201,14 @@ def _members(above: Iterable[Artifact], split: Artifact) -> list[dict[str, Any]]
     """The utterances of a split: part, corpus, speaker and seconds. One that is in two parts is there twice."""
     cited = {digest for role in ("utterances", "told") for digest in split.request.inputs.get(role, ())}
     columns = ["utterance_id", "corpus", "speaker_id", "start_s", "end_s"]
+    read = {a.digest: a for a in above if a.request.kind == "utterances"}
+    there = with_purged(split.folder.parents[2], read)
+    for digest in sorted(cited - there.keys()):
+        raise ArtifactNotFound(digest)
+    meant = {there[digest].digest for digest in cited}
     known = {
         row["utterance_id"]: row
-        for a in above if a.request.kind == "utterances" and a.digest in cited
+        for a in read.values() if a.digest in meant
         for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
     }  # fmt: skip
     rows = read_table(split.path("split.parquet"), SPLIT).to_pylist()

@@ -9,7 +9,7 @@ from typing import Any
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import with_purged
-from warehouse.errors import InvalidField, UnknownName
+from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,22 @@ def trained(warehouse: Warehouse, name: str, fold: str | None = None, seed: int 
             raise UnknownName(f"model with fits in the report of '{recipe}'", model, {fit.model for fit in found})
     else:
         fits = [_by_reference(warehouse, name)]
+    return of_fold_and_seed(fits, name, fold, seed)
+
+
+def of_fold_and_seed(fits: Sequence[Trained], name: str, fold: str | None, seed: int | None) -> list[Trained]:
+    """Those of some fits that are of this fold and seed; None asks for any.
+
+    Raises:
+        UnknownName: none is.
+    """
     for what, wanted in (("fold", fold), ("seed", seed)):
         if wanted is not None:
             known = dict.fromkeys(str(getattr(fit, what)) for fit in fits)
             fits = [fit for fit in fits if getattr(fit, what) == wanted]
             if not fits:
                 raise UnknownName(f"{what} of '{name}'", str(wanted), known)
-    return fits
+    return list(fits)
 
 
 def reported(warehouse: Warehouse) -> list[Trained]:
@@ -129,5 +138,7 @@ def _by_reference(warehouse: Warehouse, reference: str) -> Trained:
         for fit in _reported(warehouse, recipe, ref):
             if fit.checkpoint.key == artifact.key:
                 return fit
-    splits = _by_digest(warehouse, "split")[artifact.request.inputs["split"][0]]
-    return Trained(splits[0].request.params["fold"], artifact.request.params["seed"], artifact)
+    learned, splits = artifact.request.inputs["split"][0], _by_digest(warehouse, "split")
+    if learned not in splits:
+        raise ArtifactNotFound(learned)
+    return Trained(splits[learned][0].request.params["fold"], artifact.request.params["seed"], artifact)

@@ -1,7 +1,8 @@
 """Whether what judges a model was met before: declared of encoders from outside, measured of all that the lake fitted.
 
 Both are told of every encoder and teacher that a model comes from, however far up its lineage, and of every evaluation
-split that the lake holds. Nothing declared is unknown, and so is what an encoder from outside really met.
+split that the lake holds. Nothing declared is unknown, and so are what an encoder from outside really met and all that
+came by way of what is missing from the lake.
 """
 
 from __future__ import annotations
@@ -10,18 +11,30 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.audit.declarations import ANY_KIND, Declared, placed, verdict
-from flows.audit.overlap import KINDS, Evaluation, Learner, Overlap, evaluation_of, evaluations, learner_of, overlaps
+from flows.audit.declarations import ANY_KIND, Declared, lost, placed, verdict
+from flows.audit.overlap import (
+    KINDS,
+    UNKNOWN,
+    Evaluation,
+    Learner,
+    Overlap,
+    evaluation_of,
+    evaluations,
+    learner_of,
+    overlaps,
+)
 from flows.audit.stated import bare
 from flows.protocol import protocol_names
-from flows.trained import Trained, reported, trained
+from flows.trained import Trained, of_fold_and_seed, reported, trained
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import edges
 from warehouse.errors import UnknownName
 from warehouse.hashing import short_digest
 
-UNKNOWN = "unknown"
+UNHEARD = "unknown: it is not in this lake which corpus this is"
+"""Of a test corpus whose reading is missing."""
+UNJUDGED = "unknown: nothing of this lake judges it"
 
 _FITTED = ("checkpoint", "acoustic_model")
 
@@ -63,7 +76,7 @@ class Contamination:
 
     def measured_rows(self) -> list[dict[str, Any]]:
         """A table: learner, what it learned from, the protocol that judges, and of how many test utterances it met
-        what: the least and the most over folds. Encoders from outside end it, with 'unknown'."""
+        what: the least and the most over folds, or 'unknown'. Encoders from outside end it, with 'unknown'."""
         groups: dict[tuple[str, ...], list[Overlap]] = {}
         for one in sorted(self.measured, key=lambda one: one.evaluation.protocol != self.protocol):
             place = one.learner.name, ", ".join(one.learner.corpora), one.evaluation.protocol
@@ -125,7 +138,7 @@ def contamination(
         fold, seed: only fits of these.
 
     Raises:
-        UnknownName: no report of the lake has a model of this protocol.
+        UnknownName: no report of the lake has a model of this protocol, or none of this fold and seed.
         Whatever `flows.trained.trained` raises.
     """
     judging, splits = evaluations(warehouse), warehouse.by_digest("split")
@@ -140,7 +153,7 @@ def contamination(
     if not fits:
         known = {_protocol(splits, fit.checkpoint) for fit in every}
         raise UnknownName("protocol with fits in a report of this lake", name, known)
-    fits = [fit for fit in fits if fold in (None, fit.fold) and seed in (None, fit.seed)]
+    fits = of_fold_and_seed(fits, name, fold, seed)
     return _contamination(warehouse, name, fits, name, [], progress)
 
 
@@ -155,6 +168,7 @@ def _contamination(
     sources: dict[str, list[Artifact]] = {}
     for user, _, source in edges(warehouse.artifacts()):
         sources.setdefault(user.key, []).append(source)
+    gone = lost(warehouse, warehouse.artifacts())
     readings, splits = warehouse.by_digest("utterances"), warehouse.by_digest("split")
     others = [one for one in judging if one.protocol != protocol]
     pairs: list[tuple[Learner, Evaluation]] = []
@@ -162,7 +176,7 @@ def _contamination(
     names: dict[str, str] = {}
     for fit in fits:
         above = _above(sources, fit.checkpoint)
-        encoders = placed(warehouse, above)
+        encoders = placed(warehouse, above) + [missing for one in above for missing in gone.get(one.key, ())]
         outside |= {(one.digest, one.name): one for one in encoders}
         learners = [learner_of(fit.checkpoint, fit.name, readings, splits)]
         for one in (a for a in above if a.request.kind in _FITTED and a.key != fit.checkpoint.key):
@@ -175,11 +189,17 @@ def _contamination(
         pairs += [(learner, one) for learner in learners for one in [*filter(None, [own]), *others]]
     tested = _tested(warehouse, [one for _, one in pairs])
     declared = [
-        Judgement(one, corpus, verdict(warehouse.root, one, {corpus: reader}))
+        Judgement(one, corpus, _says(warehouse, one, corpus, reader))
         for _, one in sorted(outside.items())
-        for corpus, reader in tested.items()
+        for corpus, reader in (tested or {"": ""}).items()
     ]
     return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress))
+
+
+def _says(warehouse: Warehouse, one: Declared, corpus: str, reader: str) -> str:
+    if not corpus:
+        return UNJUDGED
+    return UNHEARD if corpus == UNKNOWN else verdict(warehouse.root, one, {corpus: reader})
 
 
 def _above(sources: Mapping[str, Sequence[Artifact]], artifact: Artifact) -> list[Artifact]:
@@ -205,7 +225,8 @@ def _as_declared(
         words = {bare(name), bare(ref["reader"].partition(".")[2])} - {bare(one) for one in ANY_KIND}
         if any(len(word) > 2 and word in bare(said) for word in words for said in encoder.corpora):
             own = [readings[digest] for digest in ref["utterances"] if digest in readings]
-            yield Learner(f"{encoder.name}, as declared", "", own)
+            missing = [digest for digest in ref["utterances"] if digest not in readings]
+            yield Learner(f"{encoder.name}, as declared", "", own, missing=missing)
 
 
 def _tested(warehouse: Warehouse, judging: Sequence[Evaluation]) -> dict[str, str]:
@@ -215,6 +236,9 @@ def _tested(warehouse: Warehouse, judging: Sequence[Evaluation]) -> dict[str, st
     return {name: refs.get(name, {}).get("reader", "").partition(".")[2] for name in names}
 
 
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
+def _range(values: Sequence[int | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return UNKNOWN
+    low, high = min(known), max(known)
     return str(low) if low == high else f"{low}–{high}"

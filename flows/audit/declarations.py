@@ -14,6 +14,7 @@ from pydantic import Field
 from flows.audit.stated import Section, bare, files_of, read_stated
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
+from warehouse.audit.tombstones import with_purged
 
 FILE = "encoders"
 """Of the list that comes with Emolake, and of a lake's own: `encoders.toml`."""
@@ -22,6 +23,7 @@ DEFERS = "as its publisher says"
 """What a recipe says of a licence when it leaves it to others to know."""
 
 UNKNOWN = "unknown: nobody said what it was trained on"
+PARTLY_KNOWN = "unknown: nobody said all that it was trained on"
 CLEAN = "none of them is a test corpus by its name; their words and sounds were not compared"
 """The best that a declaration can give; it does not say that nothing is shared."""
 
@@ -100,6 +102,27 @@ def placed(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> list[Declared
     return found
 
 
+def absent(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> Iterator[tuple[Artifact, str, str]]:
+    """(artifact, role, digest) of all that some artifacts were made from and the lake does not have, nor what a purge
+    put in its place: what reached them by it is unknown."""
+    there = with_purged(warehouse.root, {a.digest: a for a in warehouse.artifacts()})
+    for artifact in artifacts:
+        for role, digests in sorted(artifact.request.inputs.items()):
+            yield from ((artifact, role, digest) for digest in dict.fromkeys(digests) if digest not in there)
+
+
+def lost(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> dict[str, list[Declared]]:
+    """Key of an artifact -> what is missing above it that may be a checkpoint from outside, or made with one; nothing
+    is declared of it, for nobody can see what it was. Missing utterances are not among them: whoever learned from them
+    tells of that (`flows.audit.overlap`)."""
+    names = {ref["digest"]: name for name, ref in warehouse.refs("weights").items()}
+    found: dict[str, list[Declared]] = {}
+    for user, role, digest in absent(warehouse, artifacts):
+        if role not in _MEMBERS:
+            found.setdefault(user.key, []).append(Declared(names.get(digest, digest[:12]), digest))
+    return found
+
+
 def declared(lake: Path, name: str, said: Mapping[str, Any], files: Iterable[str] = ()) -> Declared:
     """What is known of one checkpoint.
 
@@ -116,7 +139,7 @@ def declared(lake: Path, name: str, said: Mapping[str, Any], files: Iterable[str
         ("its recipe", by_recipe, ""),
         ("the list of published ones", shipped.trained_on if shipped else [], shipped.source if shipped else ""),
     ]
-    told = [one for one in stated if one[1]]
+    told = [one for one in stated if not all(map(_is_unsaid, one[1]))]
     who, corpora, source = told[0] if told else ("nobody", [], "")
     licence = str(said.get("licence", ""))
     licences = [own.licence if own else "", "" if licence == DEFERS else licence, shipped.licence if shipped else ""]
@@ -128,12 +151,13 @@ def declared(lake: Path, name: str, said: Mapping[str, Any], files: Iterable[str
 
 def verdict(lake: Path, one: Declared, tested: Mapping[str, str]) -> str:
     """What a declaration says of some test corpora: that one is in it, that one may be, or no more than that none is
-    by its name. Names are compared without marks and case: 'CMU-MOSEI' is what the reader 'mosei' reads.
+    by its name. Names are compared without marks and case: 'CMU-MOSEI' is what the reader 'mosei' reads. Who says
+    'unknown' said nothing.
 
     Args:
         tested: corpus of the lake -> its reader, such as 'mosei'.
     """
-    if not one.corpora:
+    if all(map(_is_unsaid, one.corpora)):
         return UNKNOWN
     readers = set(tested.values()) - ANY_KIND
     names = [name for name in map(bare, [*tested, *readers]) if len(name) > 2]
@@ -151,10 +175,12 @@ def verdict(lake: Path, one: Declared, tested: Mapping[str, str]) -> str:
         return f"declared to have learned from the test corpus: {', '.join(hits)}"
     if opened:
         return f"unknown: {', '.join(opened)} may hold it, for nobody published whether it does"
-    return CLEAN
+    return PARTLY_KNOWN if any(map(_is_unsaid, one.corpora)) else CLEAN
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
+
+_MEMBERS = ("raw", "labels", "utterances", "told")  # roles that say whose words these are
 
 
 def _read(path: Path) -> Encoders:
@@ -165,6 +191,10 @@ def _read(path: Path) -> Encoders:
 @lru_cache(maxsize=8)
 def _read_once(path: Path, stamp: int) -> Encoders:
     return read_stated(path, Encoders)
+
+
+def _is_unsaid(corpus: str) -> bool:
+    return bare(corpus) in ("", "unknown")
 
 
 def _facts(lake: Path) -> dict[str, TrainingCorpus]:

@@ -2,7 +2,8 @@
 
 Every source (a corpus that was read, a checkpoint that was placed, a program whose licence speaks of its use) has terms
 from a closed vocabulary, and everything made from it has them too: terms are only ever added. Where nobody stated any,
-they are unknown, which is a term of its own. It is a reading for engineers and not legal advice.
+they are unknown, which is a term of its own, and so is what an artifact was made from that is not in the lake any more.
+It is a reading for engineers and not legal advice.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field
 
-from flows.audit.declarations import ANY_KIND, Declared, declared, placed
+from flows.audit.declarations import ANY_KIND, Declared, absent, declared, placed
 from flows.audit.stated import Section, bare, files_of, read_stated
 from flows.recipe import Recipe, read_recipe, recipe_path, step_of
 from flows.trained import trained
@@ -44,6 +45,7 @@ licences themselves; 'commercial' is part of a product; 'public' is for anybody 
 its terms: they go along in the card."""
 
 UNSTATED = "not stated in this lake: its publisher's terms hold"
+GONE = "it is not in this lake, nor is what it was made from known"
 
 
 class Stated(Section):
@@ -68,12 +70,14 @@ class Program(Stated):
 
 
 class Licences(Section):
-    """A file of them. Corpora are named as the lake or as their reader is, checkpoints as their recipe does."""
+    """A file of them. Corpora are named as the lake or as their reader is, checkpoints as their recipe does, and what
+    is `missing` from a lake by the beginning of its digest."""
 
     licences: dict[str, Licence] = Field(default_factory=dict)
     corpora: dict[str, Stated] = Field(default_factory=dict)
     checkpoints: dict[str, Stated] = Field(default_factory=dict)
     steps: dict[str, Program] = Field(default_factory=dict)
+    missing: dict[str, Stated] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Source:
     """Something whose terms hold, and the way from it to what they hold for, as words.
 
     Args:
-        is_a: 'corpus', 'checkpoint', 'program', or 'corpus in a checkpoint'.
+        is_a: 'corpus', 'checkpoint', 'program', 'corpus in a checkpoint', or 'missing input'.
         stated: where the terms stand; '' where nobody stated any.
         entry: what the lake's `licences.toml` would call it.
     """
@@ -110,6 +114,7 @@ def licences(warehouse: Warehouse, name: str) -> list[Source]:
 
     Raises:
         NothingLicensed: it is none of these.
+        ArtifactNotFound: the lake has its name, and its artifact not any more.
         AmbiguousReference; UnknownName: the report has no such model; whatever `read_recipe` raises.
     """
     if name.partition(":")[1]:
@@ -117,12 +122,13 @@ def licences(warehouse: Warehouse, name: str) -> list[Source]:
     corpora, reports, weights = (warehouse.refs(group) for group in ("corpora", "reports", "weights"))
     group, _, own = name.rpartition("/")
     if own in corpora and group in ("", "corpora"):
-        found = warehouse.by_digest("utterances")
-        return sources_of(warehouse, [found[digest] for digest in corpora[own]["utterances"]])
+        return sources_of(warehouse, _cited(warehouse, "utterances", corpora[own]["utterances"]))
     if own in weights and group in ("", "weights"):
-        return sources_of(warehouse, [warehouse.by_digest("weights")[weights[own]["digest"]]])
+        return sources_of(warehouse, _cited(warehouse, "weights", [weights[own]["digest"]]))
+    if own in reports and group in ("", "reports"):
+        return sources_of(warehouse, [warehouse.resolve(f"reports/{own}")])
     try:
-        return sources_of(warehouse, [warehouse.resolve(f"reports/{own}" if name in reports else name)])
+        return sources_of(warehouse, [warehouse.resolve(name)])
     except ArtifactNotFound:
         pass
     try:
@@ -135,7 +141,8 @@ def licences(warehouse: Warehouse, name: str) -> list[Source]:
 def sources_of(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> list[Source]:
     """Whose terms hold for some artifacts, each by its shortest way; corpora first, by name.
 
-    A corpus that is told again has the terms of what it is told from and told with.
+    A corpus that is told again has the terms of what it is told from and told with. What is missing above them has
+    unknown terms, for nobody can see whose it was.
     """
     said = _said(warehouse.root)
     refs, asked = warehouse.refs("corpora"), {a.key for a in artifacts}
@@ -150,6 +157,9 @@ def sources_of(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> list[Sour
             own = _program(said, a.request.step)
         for source in own:
             found.setdefault((source.is_a, source.what), _by(source, ways[a.key]))
+    for a, role, digest in absent(warehouse, above):
+        missing = _missing(said, role, digest)
+        found.setdefault((missing.is_a, missing.what), _by(missing, ways[a.key]))
     return sorted(found.values(), key=_place)
 
 
@@ -194,7 +204,7 @@ def refuse(lake: Path, subject: str, sources: Sequence[Source], purpose: Purpose
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 _MADE_WITH: tuple[Literal["align", "features"], ...] = ("align", "features")
-_KINDS = ("corpus", "checkpoint", "corpus in a checkpoint", "program")
+_KINDS = ("corpus", "checkpoint", "corpus in a checkpoint", "program", "missing input")
 
 
 def _place(source: Source) -> tuple[int, str]:
@@ -203,6 +213,16 @@ def _place(source: Source) -> tuple[int, str]:
 
 def _by(source: Source, way: Sequence[str]) -> Source:
     return replace(source, path=(f"{source.is_a} '{source.what}'", *source.path, *way))
+
+
+def _cited(warehouse: Warehouse, kind: str, digests: Iterable[str]) -> list[Artifact]:
+    """What a name of the lake says it consists of."""
+    there, found = warehouse.by_digest(kind), []
+    for digest in digests:
+        if digest not in there:
+            raise ArtifactNotFound(digest)
+        found.append(there[digest])
+    return found
 
 
 def _said(lake: Path) -> tuple[Licences, Licences]:
@@ -279,6 +299,14 @@ def _program(said: tuple[Licences, Licences], step: str) -> list[Source]:
     own, shipped = said
     entry = own.steps.get(step) or shipped.steps.get(step)
     return [_stated(said, entry.what, "program", entry, f'steps."{step}"')] if entry else []
+
+
+def _missing(said: tuple[Licences, Licences], role: str, digest: str) -> Source:
+    name = digest[:12]
+    entry, place = said[0].missing.get(name), f"missing.{name}"
+    if entry is None:
+        return Source(name, "missing input", f"its '{role}': {GONE}", ("unknown",), "", place, ())
+    return _stated(said, name, "missing input", entry, place)
 
 
 def _stated(said: tuple[Licences, Licences], what: str, is_a: str, entry: Stated | None, place: str) -> Source:

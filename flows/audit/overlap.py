@@ -2,7 +2,8 @@
 
 A learner is anything that was fitted to utterances of the lake: a checkpoint by the train part of its split, an
 acoustic model by all it was given, and, where an encoder from outside is declared to know a corpus that the lake has,
-that corpus. What an encoder from outside really met is not in the lake, so it is unknown here and never 0.
+that corpus. What an encoder from outside really met is not in the lake, so it is unknown here and never 0; so is all
+that a learner or an evaluation shares when the lake lacks a part of what it is made of.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from flows.similarity import Texts, Words, words_of
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.schema import SPLIT, UTTERANCES
-from warehouse.tables import rows_of
+from warehouse.tables import read_table, rows_of
 
 KINDS = ("utterance", "chosen on", "sound", "time", "text", "near text", "speaker", "dialogue")
 """What a test utterance may share with what was learned from: itself; itself with what an epoch was chosen on; the same
 stretch of sound; a span that overlaps in time; the same words; most of its 4-grams (`flows.similarity`); who speaks;
 the dialogue."""
+
+UNKNOWN = "unknown"
 
 _MEMORY = "512MB"
 _ROWS = 10_000
@@ -38,41 +41,46 @@ class Learner:
         key: of the artifact; '' for what an encoder is declared to know.
         readings: the utterances that its split, or it, is made of.
         split: whose train part it learned from; None where it learned from all of them.
+        missing: digests of what it learned from, too, and the lake does not have.
     """
 
     name: str
     key: str
     readings: Sequence[Artifact]
     split: Artifact | None = None
+    missing: Sequence[str] = ()
 
     @property
     def corpora(self) -> tuple[str, ...]:
-        """What it learned from, by name."""
-        return tuple(sorted({str(a.request.params.get("corpus", "?")) for a in self.readings}))
+        """What it learned from, by name; 'unknown' ends it where some of that is missing."""
+        return _named(self.readings, self.missing)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One fold of a protocol that judges with a test part."""
+    """One fold of a protocol that judges with a test part. `missing` are the digests of readings that the lake does not
+    have."""
 
     protocol: str
     fold: str
     split: Artifact
     readings: Sequence[Artifact]
+    missing: Sequence[str] = ()
 
     @property
     def corpora(self) -> tuple[str, ...]:
-        return tuple(sorted({str(a.request.params.get("corpus", "?")) for a in self.readings}))
+        return _named(self.readings, self.missing)
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of the `n_test` utterances that judge share each of KINDS with what a learner learned from."""
+    """How many of the `n_test` utterances that judge share each of KINDS with what a learner learned from; None where
+    something of either is missing, so that nobody knows."""
 
     learner: Learner
     evaluation: Evaluation
     n_test: int
-    shared: Mapping[str, int] = field(default_factory=dict)
+    shared: Mapping[str, int | None] = field(default_factory=dict)
 
 
 def evaluations(warehouse: Warehouse) -> list[Evaluation]:
@@ -91,9 +99,9 @@ def evaluation_of(split: Artifact, readings: Mapping[str, Artifact]) -> Evaluati
     Args:
         readings: the utterances of the lake, by digest.
     """
-    own, params = _read_by(split, readings), split.request.params
-    judges = bool(own) and params.get("rules", {}).get("test", "false") != "false"
-    return Evaluation(params["protocol"], params["fold"], split, own) if judges else None
+    (own, missing), params = _read_by(split, readings), split.request.params
+    judges = bool(own or missing) and params.get("rules", {}).get("test", "false") != "false"
+    return Evaluation(params["protocol"], params["fold"], split, own, missing) if judges else None
 
 
 def learner_of(
@@ -105,10 +113,13 @@ def learner_of(
         readings, splits: of the lake, by digest.
     """
     if "split" not in fitted.request.inputs:
-        digests = fitted.request.inputs.get("utterances", ())
-        return Learner(name, fitted.key, [readings[digest] for digest in digests if digest in readings])
-    split = splits.get(fitted.request.inputs["split"][0])  # None where a purge left nobody in it
-    return Learner(name, fitted.key, _read_by(split, readings) if split else [], split)
+        own, missing = _there(fitted.request.inputs.get("utterances", ()), readings)
+        return Learner(name, fitted.key, own, missing=missing)
+    digest = fitted.request.inputs["split"][0]
+    if digest not in splits:  # also where a purge left nobody in it
+        return Learner(name, fitted.key, [], missing=[digest])
+    own, missing = _read_by(splits[digest], readings)
+    return Learner(name, fitted.key, own, splits[digest], missing)
 
 
 def overlaps(
@@ -130,10 +141,14 @@ def overlaps(
         duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
     ):
         connection.execute("SET enable_progress_bar = false")
-        said = {key: _tested(connection, evaluation) for key, evaluation in judging.items()}
+        said = {key: _tested(connection, one) for key, one in judging.items() if not one.missing}
         for number, (learner, own) in enumerate(wanted.values(), start=1):
-            counts = _counts(connection, learner, said)
-            found += [Overlap(learner, own[key], *counts[key]) for key in own if key in counts]
+            counts = _counts(connection, learner, said) if said else {}
+            for key, evaluation in own.items():
+                if learner.missing or evaluation.missing:
+                    found.append(Overlap(learner, evaluation, _n_test(evaluation), dict.fromkeys(KINDS)))
+                elif key in counts:
+                    found.append(Overlap(learner, evaluation, *counts[key]))
             progress(number, len(wanted))
     return found
 
@@ -141,11 +156,26 @@ def overlaps(
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
-def _read_by(split: Artifact, readings: Mapping[str, Artifact]) -> list[Artifact]:
-    """The utterances whose ids a split has: those told again, where there are any."""
+def _read_by(split: Artifact, readings: Mapping[str, Artifact]) -> tuple[list[Artifact], list[str]]:
+    """The utterances whose ids a split has, and the digests of those that are missing: those told again, where there
+    are any."""
     inputs = split.request.inputs
-    digests = dict.fromkeys(inputs.get("told", inputs.get("utterances", ())))
-    return [readings[digest] for digest in digests if digest in readings]
+    return _there(inputs.get("told", inputs.get("utterances", ())), readings)
+
+
+def _there(digests: Iterable[str], readings: Mapping[str, Artifact]) -> tuple[list[Artifact], list[str]]:
+    cited = list(dict.fromkeys(digests))
+    return [readings[one] for one in cited if one in readings], [one for one in cited if one not in readings]
+
+
+def _named(readings: Iterable[Artifact], missing: Sequence[str]) -> tuple[str, ...]:
+    names = {str(a.request.params.get("corpus", "?")) for a in readings}
+    return (*sorted(names), *([UNKNOWN] if missing else []))
+
+
+def _n_test(evaluation: Evaluation) -> int:
+    parts = read_table(evaluation.split.path("split.parquet"), SPLIT).column("part").to_pylist()
+    return parts.count("test")
 
 
 _GROUPED = ("speaker", "dialogue")
@@ -183,7 +213,7 @@ def _counts(
     connection: duckdb.DuckDBPyConnection, learner: Learner, said: Mapping[str, Sequence[Words]]
 ) -> dict[str, tuple[int, dict[str, int]]]:
     """Key of a split -> how many test utterances it has, and how many of them share what."""
-    if not learner.readings:
+    if not learner.readings or learner.missing:
         return {}
     _register(connection, learner.readings, learner.split)
     only = "SEMI JOIN (FROM _split WHERE part = 'train') USING (utterance_id)" if learner.split else ""

@@ -12,6 +12,7 @@ from flows.leakage_work import leakage_work
 from flows.trained import Trained, trained
 from tests.flows.audit.lent import lent_lake
 from tests.flows.spoken import Spoken
+from warehouse.errors import ArtifactNotFound
 from warehouse.schema import METRICS, SPLIT
 from warehouse.tables import read_table
 
@@ -106,3 +107,15 @@ def test_models_it_comes_from_are_told_with_what_the_report_measured(tmp_path: P
     report = lent.report(leakage=[cited])
     (told,) = card_of(lent.lake, Trained("1", 0, lent.student, "mine", "best", report))["teachers"]
     assert (told["n_same_words"], told["n_near_words"]) == (1, 1)
+
+
+def test_what_is_missing_is_told_and_not_left_out(tmp_path: Path) -> None:
+    lent = lent_lake(tmp_path / "lake")
+    fit = trained(lent.lake, "mine:best")[0]
+    weights = lent.lose("weights w2v")
+    card = card_of(lent.lake, fit)
+    assert {row["name"]: row["verdict"] for row in card["contamination"]} == {"w2v": UNKNOWN}
+    assert "unknown" in card["terms"] and weights[:12] in {row["what"] for row in card["licences"]}
+    digest = lent.lose("utterances iemocap")
+    with pytest.raises(ArtifactNotFound, match=digest):
+        card_of(lent.lake, fit)

@@ -6,12 +6,13 @@ and is judged on fold 1 of protocol 'p'. Another protocol, 'q', tests what the s
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.warehouse.small_lake import SmallLake, utterance
-from warehouse import Artifact
+from warehouse import Artifact, Warehouse
 from warehouse.schema import FAILURES, FILES, LABELS, METRICS, PREDICTIONS, SPLIT, TRUTH, UTTERANCES, audio_id
 from warehouse.shards import write_shard
 from warehouse.tables import vector_columns
@@ -93,6 +94,13 @@ class Lent(SmallLake):
         source = {"plugin": made[0].request.params["plugin"], "output": "F0"} if made else {"column": "text"}
         write = partial(write_shard, field=role, members=members)
         return self.make(f"packed {role}", "shards", "flows.pack", write, inputs, source=source, members=role)
+
+    def lose(self, name: str) -> str:
+        """Takes an artifact away, as no command does; its digest."""
+        artifact = self.named[name]
+        shutil.rmtree(artifact.folder)
+        self.lake = Warehouse(self.lake.root)
+        return artifact.digest
 
     def report(self, **inputs: list[Artifact]) -> Artifact:
         """Of the student's predictions."""

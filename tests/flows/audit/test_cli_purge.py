@@ -83,7 +83,7 @@ def test_a_purge_and_its_check_as_people_read_them(tmp_path: Path, told: Say) ->
     assert checked["purge"] == purge_id and checked["found"] == [] and checked["is_own_key"]
     (lake.root / "left.txt").write_text(ANA[0])
     found = told("purge", "--check", purge_id)
-    assert found.code == 1 and "found: 1" in found.out and "what it withdraws is still in left.txt" in found.err
+    assert found.code == 1 and "found: 1" in found.out and "withdrew is in the lake again: in left.txt" in found.err
 
 
 def test_what_is_not_done_is_completed_by_the_next_call_and_nothing_is_run_before(tmp_path: Path, told: Say) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.audit.contamination import contamination
-from flows.audit.declarations import CLEAN
+from flows.audit.contamination import UNHEARD, UNJUDGED, contamination
+from flows.audit.declarations import CLEAN, UNKNOWN
 from flows.audit.overlap import KINDS
 from tests.flows.audit.lent import Lent, lent_lake
-from warehouse.errors import UnknownName
+from warehouse.errors import ArtifactNotFound, UnknownName
 
 
 @pytest.fixture
@@ -70,3 +70,65 @@ def test_a_teacher_is_asked_of_like_a_model(lent: Lent) -> None:
     """Its own protocol has no test part, so nothing judges it; what it learned from is held against all the same."""
     found = contamination(lent.lake, lent.teacher.key)
     assert found.declared == [] and {row["judges it"] for row in found.measured_rows()} == {"no"}
+
+
+def test_missing_weights_are_unknown_and_still_there(lent: Lent) -> None:
+    lent.lose("weights w2v")
+    found = contamination(lent.lake, "mine:best")
+    assert [(row["encoder"], row["trained on"], row["so"]) for row in found.declared_rows()] == [
+        ("w2v", "unknown", UNKNOWN)
+    ]  # fmt: skip
+    assert {row[kind] for row in found.measured_rows() if row["learner"] == "w2v" for kind in KINDS} == {"unknown"}
+
+
+def test_a_missing_teacher_is_unknown(lent: Lent) -> None:
+    digest = lent.lose("teacher")
+    found = contamination(lent.lake, "mine:best")
+    assert {row["encoder"]: row["so"] for row in found.declared_rows()}[digest[:12]] == UNKNOWN
+    assert set(found.as_json()["unknown"]) == {"w2v", digest[:12]}
+
+
+def test_missing_utterances_of_a_learner_are_unknown(lent: Lent) -> None:
+    lent.lose("utterances films")
+    rows = {(row["learner"], row["protocol"]): row for row in contamination(lent.lake, "mine:best").measured_rows()}
+    teacher = rows[f"students.text_encoder {lent.teacher.key[:12]}", "p"]
+    assert teacher["learned from"] == "unknown" and {teacher[kind] for kind in KINDS} == {"unknown"}
+    assert rows["mine:best", "p"]["speaker"] == "1"
+
+
+def test_missing_utterances_of_what_judges_are_unknown(lent: Lent) -> None:
+    lent.lose("utterances iemocap")
+    found = contamination(lent.lake, "p")
+    assert {row[kind] for row in found.measured_rows() for kind in KINDS} == {"unknown"}
+    assert [(row["test corpus"], row["so"]) for row in found.declared_rows()] == [("unknown", UNHEARD)]
+
+
+def test_a_missing_split_is_told(lent: Lent) -> None:
+    """What it was fitted to is unknown, whatever judges; of no fold at all where no report knows it."""
+    digest = lent.lose("p split")
+    found = contamination(lent.lake, "mine:best")
+    rows = {(row["learner"], row["protocol"]): row for row in found.measured_rows()}
+    assert {rows["mine:best", "q"][kind] for kind in KINDS} == {"unknown"} == {rows[digest[:12], "all"]["text"]}
+    assert {row["encoder"]: row["so"] for row in found.declared_rows()}[digest[:12]] == UNKNOWN
+    digest = lent.lose("films split")
+    with pytest.raises(ArtifactNotFound, match=digest):
+        contamination(lent.lake, lent.teacher.key)
+
+
+def test_an_encoder_is_told_of_where_nothing_judges(lent: Lent) -> None:
+    heard = lent.named["utterances iemocap"]
+    blind = lent.split("blind", heard, "blind", "false", train=["i_train"])
+    init = lent.named["packed states"]
+    fit = lent.fitted("alone", "students.mced", **{"split": [blind], "shards:states": [init]})
+    for name in ("p split", "q split"):
+        lent.lose(name)
+    assert [(row["encoder"], row["so"]) for row in contamination(lent.lake, fit.key).declared_rows()] == [
+        ("w2v", UNJUDGED)
+    ]  # fmt: skip
+
+
+def test_a_fold_or_a_seed_that_no_fit_of_a_protocol_has_is_told(lent: Lent) -> None:
+    with pytest.raises(UnknownName, match=r"no seed of 'p' '99' \(there are: 0\)"):
+        contamination(lent.lake, "p", seed=99)
+    with pytest.raises(UnknownName, match=r"no fold of 'p' '7' \(there are: 1\)"):
+        contamination(lent.lake, "p", fold="7")

@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from flows.audit.declarations import CLEAN, DEFERS, UNKNOWN, Declared, declared, placed, verdict
+from flows.audit.declarations import (
+    CLEAN,
+    DEFERS,
+    PARTLY_KNOWN,
+    UNKNOWN,
+    Declared,
+    absent,
+    declared,
+    lost,
+    placed,
+    verdict,
+)
 from tests.flows.audit.lent import lent_lake
 
 
@@ -86,3 +97,35 @@ def test_those_of_a_lake_are_told_by_name(tmp_path: Path) -> None:
         ("again", "facebook/wav2vec2-base"), ("w2v", "facebook/wav2vec2-base"),
     ]  # fmt: skip
     assert {one.digest for one in found} == {lent.named["weights w2v"].digest}
+
+
+@pytest.mark.parametrize("said", [["unknown"], ["Unknown."], ["", "unknown"]])
+def test_who_says_unknown_said_nothing(tmp_path: Path, said: list[str]) -> None:
+    found = said_of(tmp_path, "mine", trained_on=said)
+    assert found.trained_on == () and found.said_by == "nobody"
+    assert verdict(tmp_path, found, {"friends": "meld"}) == UNKNOWN
+    published = said_of(tmp_path, "facebook/wav2vec2-base", trained_on=said)
+    assert published.trained_on == ("LibriSpeech 960 h",) and published.said_by == "the list of published ones"
+
+
+def test_a_list_with_an_unknown_is_never_clean(tmp_path: Path) -> None:
+    found = said_of(tmp_path, "mine", trained_on=["LibriSpeech", "unknown"])
+    assert verdict(tmp_path, found, {"friends": "meld"}) == PARTLY_KNOWN
+    assert "EmotionLines" in verdict(
+        tmp_path, said_of(tmp_path, "mine", trained_on=["EmotionLines", "unknown"]), {"friends": "meld"}
+    )
+
+
+def test_what_is_missing_may_be_a_checkpoint_unless_it_is_of_utterances(tmp_path: Path) -> None:
+    lent = lent_lake(tmp_path / "lake")
+    assert list(absent(lent.lake, lent.lake.artifacts())) == [] and lost(lent.lake, lent.lake.artifacts()) == {}
+    weights, states = lent.lose("weights w2v"), lent.named["extractors.speech_encoder"]
+    raw = lent.lose("raw films")
+    users = {(user.key, role, digest) for user, role, digest in absent(lent.lake, lent.lake.artifacts())}
+    assert users == {
+        (states.key, "checkpoint", weights), (lent.named["utterances films"].key, "raw", raw),
+        (lent.named["labels films"].key, "raw", raw),
+    }  # fmt: skip
+    found = lost(lent.lake, lent.lake.artifacts())
+    assert found == {states.key: [Declared("w2v", weights)]}
+    assert verdict(lent.lake.root, found[states.key][0], {"iemocap": "iemocap"}) == UNKNOWN

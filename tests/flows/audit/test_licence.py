@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.audit.licence import FORBIDS, TERMS, UNSTATED, Purpose, Source, derived, licences, refuse
+from flows.audit.licence import FORBIDS, GONE, TERMS, UNSTATED, Purpose, Source, derived, licences, refuse
 from tests.flows.audit.lent import Lent, lent_lake
 from warehouse.audit.errors import NothingLicensed, TermsUnknown, UseForbidden
+from warehouse.errors import ArtifactNotFound
 
 READ = ("research-only", "no-redistribution", "attribution")
 
@@ -158,3 +159,52 @@ def test_a_refusal_of_the_unknown_says_how_to_state_it(lent: Lent) -> None:
         "subtitles, copyrighted by their owners), and it reaches it by corpus 'films' → mine:best: where you know "
         'them, write into lake/licences.toml [corpora.films] licence = "…", terms = […], source = "…"'
     )
+
+
+# -- what is missing -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "role"),
+    [
+        ("weights w2v", "extractors.speech_encoder", "checkpoint"),
+        ("packed speech", "student", "shards:speech"),
+        ("teacher", "student", "init"),
+    ],
+)
+def test_the_terms_of_what_is_missing_are_unknown(lent: Lent, name: str, user: str, role: str) -> None:
+    above = {one.what for one in licences(lent.lake, lent.student.key)}
+    digest, own = lent.lose(name), lent.named[user]
+    (missing,) = (one for one in licences(lent.lake, lent.student.key) if one.is_a == "missing input")
+    assert (missing.what, missing.terms) == (digest[:12], ("unknown",)) and digest[:12] not in above
+    assert missing.licence == f"its '{role}': {GONE}"
+    assert missing.path[1] == f"{own.request.kind} {own.key[:12]} ({own.request.step})"
+    with pytest.raises(TermsUnknown, match=f"not all terms of missing input '{digest[:12]}' are known"):
+        refuse(lent.lake.root, "mine:best", [missing], "commercial")
+    (lent.lake.root / "licences.toml").write_text(
+        f'[missing.{digest[:12]}]\nlicence = "ours"\nterms = []\nsource = "a backup"\n'
+    )
+    assert {one.terms for one in licences(lent.lake, lent.student.key) if one.is_a == "missing input"} == {()}
+
+
+def test_what_a_purge_took_is_missing_only_where_nothing_stands_in_its_place(lent: Lent) -> None:
+    lost, heir = lent.named["weights w2v"].digest, lent.placed("again").digest
+    lent.lose("weights w2v")
+    lent.lake.set_ref("purged/one", {"digests": {lost: heir}})
+    assert "missing input" not in {one.is_a for one in licences(lent.lake, lent.student.key)}
+    lent.lake.set_ref("purged/one", {"digests": {lost: ""}})
+    assert lost[:12] in {one.what for one in licences(lent.lake, lent.student.key)}
+
+
+@pytest.mark.parametrize(("name", "lost"), [("iemocap", "utterances iemocap"), ("w2v", "weights w2v")])
+def test_a_name_whose_artifact_is_missing_is_told_by_its_digest(lent: Lent, name: str, lost: str) -> None:
+    digest = lent.lose(lost)
+    with pytest.raises(ArtifactNotFound, match=digest):
+        licences(lent.lake, name)
+
+
+def test_a_report_that_is_missing_is_not_taken_for_a_recipe(lent: Lent) -> None:
+    lent.lake.set_ref("reports/cmd", {"artifact": lent.named["report"].key})
+    lent.lose("report")
+    with pytest.raises(ArtifactNotFound):
+        licences(lent.lake, "cmd")

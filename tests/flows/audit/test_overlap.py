@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flows.audit.overlap import KINDS, Learner, evaluation_of, evaluations, learner_of, overlaps
+from flows.audit.overlap import KINDS, UNKNOWN, Learner, evaluation_of, evaluations, learner_of, overlaps
 from flows.leakage import leakage
 from tests.flows.audit.lent import IEMOCAP, LONG, Lent, lent_lake, row
 from warehouse import Artifact
@@ -86,3 +86,18 @@ def test_the_counts_are_those_of_the_leakage_report(lent: Lent) -> None:
     }
     assert {kind: n for kind, n in found.shared.items() if kind in told} == {k: told[k] for k in KINDS if k in told}
     assert {kind for kind, n in found.shared.items() if n} == {"near text", "time", "sound", "speaker"}
+
+
+def test_what_lacks_a_part_is_unknown_and_not_0(lent: Lent) -> None:
+    films = lent.lose("utterances films")
+    taught = learner(lent, lent.teacher)
+    assert (taught.readings, taught.missing, taught.corpora) == ([], [films], (UNKNOWN,))
+    found = overlaps([(taught, one) for one in evaluations(lent.lake)])
+    assert [(one.n_test, dict(one.shared)) for one in found] == [(2, dict.fromkeys(KINDS))] * 2
+    split = lent.lose("films split")
+    assert learner(lent, lent.teacher).missing == [split]
+    lent.lose("utterances iemocap")
+    judging = evaluations(lent.lake)
+    assert [(one.protocol, one.corpora) for one in judging] == [("p", (UNKNOWN,)), ("q", (UNKNOWN,))]
+    whole = Learner("it", "", [lent.read("table", [row("table", "t", LONG)])])
+    assert [dict(one.shared) for one in overlaps([(whole, one) for one in judging])] == [dict.fromkeys(KINDS)] * 2
