@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.small_lake import MAIN, SmallLake, small_lake
-from warehouse import Artifact, Request, Warehouse
-from warehouse.audit.lineage import Node
+from warehouse import Warehouse
 from warehouse.audit.subject import places_of, subject_of
 from warehouse.audit.trace import trace
 from warehouse.errors import ArtifactNotFound
@@ -23,20 +20,6 @@ from warehouse.schema import pair_id
 @pytest.fixture
 def small(tmp_path: Path) -> SmallLake:
     return small_lake(tmp_path / "lake")
-
-
-def put(lake: Warehouse, name: str, *inputs: Artifact, text: str | None = None, **params: Any) -> Artifact:
-    request = Request("raw", name, 1, params, {"from": tuple(a.digest for a in inputs)})
-    return lake.materialize(request, partial(write_text, text=text or name))
-
-
-def write_text(folder: Path, text: str) -> None:
-    (folder / "x").write_text(text)
-
-
-def shape(node: Node) -> Any:
-    """A tree as nested pairs: step (with '*' where repeated) and branches."""
-    return (node.artifact.request.step + "*" * node.repeated, [shape(branch) for branch in node.branches])
 
 
 def hops_of(small: SmallLake, utterance_id: str | None, role: str) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ from hypothesis import given
 from tests.warehouse.small_lake import SmallLake, small_lake
 from tests.warehouse.test_artifact import REQUESTS
 from warehouse import Artifact, Request, Warehouse
-from warehouse.audit.lineage import Node
 from warehouse.audit.why import ABSENT, differences, environment_differences, nearest, why
 
 
@@ -29,11 +28,6 @@ def put(lake: Warehouse, name: str, *inputs: Artifact, text: str | None = None, 
 
 def write_text(folder: Path, text: str) -> None:
     (folder / "x").write_text(text)
-
-
-def shape(node: Node) -> Any:
-    """A tree as nested pairs: step (with '*' where repeated) and branches."""
-    return (node.artifact.request.step + "*" * node.repeated, [shape(branch) for branch in node.branches])
 
 
 BASE = Request("features", "e.mfcc", 1, {"plugin": {"fields": {"n_mels": 40, "floor": None}}}, {"utterances": ("d1",)})
