@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.lib import format as npy
@@ -108,7 +109,7 @@ class ShardReader:
     def array(self, utterance_id: str) -> np.ndarray:
         try:
             return _npy_view(self.content(utterance_id))
-        except (ValueError, TypeError, OverflowError, SyntaxError) as error:
+        except (ValueError, TypeError, OverflowError, SyntaxError, TokenError) as error:
             raise SchemaMismatch(str(self._path), f"the member of {utterance_id} is no array ({error})") from error
 
     def shape(self, utterance_id: str) -> tuple[int, ...]:

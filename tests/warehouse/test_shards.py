@@ -179,3 +179,12 @@ def test_a_member_that_is_neither_array_nor_text_is_named(tmp_path: Path) -> Non
         reader.text("u2")
     with pytest.raises(SchemaMismatch, match="the member of u1 is no array"):
         reader.array("u1")
+
+
+def test_a_header_that_never_ends_is_no_array(tmp_path: Path) -> None:
+    """numpy gives such a header to Python's tokenizer, which has an error of its own."""
+    folder = write(tmp_path, "lld", u1=ARRAY)
+    tar = (folder / TAR).read_bytes()
+    (folder / TAR).write_bytes(tar.replace(b"), }", b"),  "))
+    with pytest.raises(SchemaMismatch, match="the member of u1 is no array"):
+        ShardReader(folder).array("u1")
