@@ -120,7 +120,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
         for a in artifacts
     ]
-    recordings, utterances = _recordings_and_utterances(warehouse, recipe, artifacts)
+    recordings, utterances = _recordings_and_utterances(artifacts)
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     members = {"bundle.json": canonical_json(about), "recipe.toml": recipe.text.encode()}
     members |= {f"protocols/{number}.toml": protocols[name].encode() for number, name in enumerate(sorted(protocols))}
@@ -150,9 +150,7 @@ def _is_below(path: str) -> bool:
     return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and "\\" not in path
 
 
-def _recordings_and_utterances(
-    warehouse: Warehouse, recipe: Recipe, artifacts: Iterable[Artifact]
-) -> tuple[bytes, bytes]:
+def _recordings_and_utterances(artifacts: Iterable[Artifact]) -> tuple[bytes, bytes]:
     """The raw files and the spans of what the shards rest on, as Parquet."""
     files, spans = [], []
     for artifact in artifacts:

@@ -102,7 +102,7 @@ def _move(warehouse: Warehouse, path: Path, aside: Path) -> bool:
 
 def remove(warehouse: Warehouse, path: Path) -> None:
     """Takes something away at once, however much it is."""
-    with warehouse.scratch("repair") as scratch:
+    with warehouse.scratch("removal") as scratch:
         os.rename(path, scratch / path.name)
 
 

@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
 from warehouse.audit import receipts
+from warehouse.audit.aside import ASIDE, remove
 from warehouse.audit.errors import DamagedBefore, LakeAtWork, NothingNamed, StillThere
 from warehouse.audit.rewriting import Change, change_of, is_reading, names_any, renewed, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
@@ -53,7 +54,6 @@ OUTSIDE = (
 )
 """What no purge reaches."""
 
-ASIDE = ".damaged"  # as in `warehouse.audit.aside`, which knows of purges
 _REMEMBERED = (".resume", ".logs", ".cache", ".prefect")
 """Folders beside the artifacts that may be deleted."""
 
@@ -166,7 +166,9 @@ def complete(
         boundary("taint")
     _point_anew(warehouse, purge_id, withdrawal, content["artifacts"], boundary)
     for entry in content["artifacts"]:
-        _remove(warehouse, warehouse.root / "artifacts" / entry["kind"] / entry["key"])
+        folder = warehouse.root / "artifacts" / entry["kind"] / entry["key"]
+        if folder.exists():
+            remove(warehouse, folder)
         boundary("removed")
     _forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
     boundary("forgotten")
@@ -289,13 +291,6 @@ def _placed(value: Any, places: Mapping[str, str], withdrawal: Withdrawal) -> An
         told = (_placed(inner, places, withdrawal) for inner in value if not (isinstance(inner, str) and inner in gone))
         return [inner for inner in told if inner != ""]
     return places.get(value, value) if isinstance(value, str) else value
-
-
-def _remove(warehouse: Warehouse, folder: Path) -> None:
-    """Takes an artifact away at once: whoever asks sees it whole or not at all."""
-    if folder.exists():
-        with warehouse.scratch("purge") as scratch:
-            os.rename(folder, scratch / folder.name)
 
 
 def _forget(lake: Path, withdrawal: Withdrawal, tainted: list[str]) -> None:
