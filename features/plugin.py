@@ -190,8 +190,12 @@ def words(text: str) -> list[str]:
         >>> words("Well -- I can't, Mr. O'Neil!")
         ['Well', 'I', "can't", 'Mr', "O'Neil"]
     """
-    found = (part.strip("'") for part in text.translate(_SPOKEN).split())
-    return [word for word in found if word]
+    return _split(text.translate(_SPOKEN))
+
+
+def _split(spoken: str) -> list[str]:
+    found = spoken.split()
+    return [word for part in found if (word := part.strip("'"))] if "'" in spoken else found
 
 
 def normalised_words(text: str) -> list[str]:
@@ -201,4 +205,4 @@ def normalised_words(text: str) -> list[str]:
         >>> normalised_words("Well -- I can't, Mr. O'Neil!")
         ['WELL', 'I', "CAN'T", 'MR', "O'NEIL"]
     """
-    return [word.upper() for word in words(text)]
+    return _split(text.translate(_SPOKEN).upper())
