@@ -49,7 +49,7 @@ from warehouse.schema import SHARD_INDEX
 from warehouse.shards import INDEX, TAR, ShardReader, write_shard
 from warehouse.tables import read_table
 
-QUICK, LONG = 300, 10_000
+QUICK, LONG = 100, 10_000
 
 TROUBLE = [
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\r", b"\n\n", b"\t", b"-->", b"[" * 3000, b"{" * 50,

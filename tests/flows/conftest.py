@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from features import sandbox
+from flows.server import _server_begun
 from tests.flows.saying import Say, saying
 from tests.flows.small import Small, emolake, small_recipe
 
@@ -33,6 +35,16 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> Spoken:
     from tests.flows.spoken import write_spoken  # here: the training loop takes seconds to import
 
     return write_spoken(tmp_path_factory.mktemp("spoken"))
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one Prefect server for the runs of tests that are about something else: each start takes seconds
+    of processor time."""
+    home = tmp_path_factory.mktemp("api")
+    with _server_begun(home) as (url, wait_until_ready):
+        wait_until_ready()
+        yield url
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ def emolake(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
     """The command line, as a user has it."""
     command = [sys.executable, "-m", "flows", *arguments]
     here = Path(__file__).resolve().parents[2]
-    variables = os.environ | {"PYTHONPATH": str(here), "COLUMNS": "160"} | environment
+    # One worker: each costs the start of a process and the import of what it extracts with.
+    variables = os.environ | {"PYTHONPATH": str(here), "COLUMNS": "160", "EMOLAKE_WORKERS": "1"} | environment
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=variables, check=False)
 
 

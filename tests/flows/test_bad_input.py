@@ -94,7 +94,9 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Bench:
     """A folder with one session, one film, a recipe, and a lake to be."""
 
-    def __init__(self, folder: Path, trees: dict[str, Path], database: Path, recipe: str = RECIPE) -> None:
+    def __init__(
+        self, folder: Path, trees: dict[str, Path], database: Path, recipe: str = RECIPE, api: str | None = None
+    ) -> None:
         self.folder, self.iemocap, self.films = folder, folder / "IEMOCAP", folder / "films"
         shutil.copytree(trees["iemocap"] / "Session1", self.iemocap / "Session1")
         film = sorted(path for path in trees["films"].iterdir() if path.is_dir())[0]
@@ -104,7 +106,7 @@ class Bench:
         self.wavs = sorted(self.iemocap.glob("Session1/sentences/wav/*/Ses*.wav"))
         (self.subtitles,) = self.films.glob("*/*.srt")
         self.lake = folder / "lake"
-        self.database = database
+        self.database, self.server = database, {"PREFECT_API_URL": api} if api else {}
 
     def arguments(self, verb: str) -> list[str]:
         return [verb, str(self.recipe), *(f"--root={name}={root}" for name, root in self.roots.items())]
@@ -121,7 +123,7 @@ class Bench:
         return self
 
     def cli(self, verb: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return emolake(*self.arguments(verb), *more, cwd=self.folder)
+        return emolake(*self.arguments(verb), *more, cwd=self.folder, **self.server)
 
     def sql(self, query: str) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = Warehouse(self.lake).sql(query).to_arrow_table().to_pylist()
@@ -145,8 +147,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database: Path, trees: dict[str, Path], tmp_path: Path) -> Bench:
-    return Bench(tmp_path, trees, database)
+def bench(database: Path, trees: dict[str, Path], api: str, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, trees, database, api=api)
 
 
 def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
@@ -159,9 +161,9 @@ def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
 
 
 def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(
-    database: Path, trees: dict[str, Path], tmp_path: Path
+    database: Path, trees: dict[str, Path], api: str, tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, trees, database, RECIPE + MORE).with_database()
+    bench = Bench(tmp_path, trees, database, RECIPE + MORE, api)
     corrupt, tags_only, short, strange, *others = bench.wavs
     corrupt.write_bytes(b"RIFF and nothing else")
     bench.say(tags_only, "[LAUGHTER] [BREATHING]")

@@ -150,7 +150,7 @@ def test_the_lake_is_sound(small: Small) -> None:
 
 
 def test_a_failed_utterance_is_named_with_step_and_reason_and_allowed_by_the_recipe(
-    small: Small, tmp_path: Path
+    small: Small, api: str, tmp_path: Path
 ) -> None:
     root = tmp_path / "clips"
     root.mkdir()
@@ -170,12 +170,12 @@ def test_a_failed_utterance_is_named_with_step_and_reason_and_allowed_by_the_rec
         corpora = ["clips"]
     """
     recipe.write_text(text)
-    refused = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path)
+    refused = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path, PREFECT_API_URL=api)
     assert refused.returncode == 1
     assert "could not treat 1 utterances, and the recipe allows 0 (first: " in refused.stderr
     assert "Traceback" not in refused.stderr
     recipe.write_text(text + "[failures]\nallowed = 1\n")
-    accepted = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path)
+    accepted = emolake("run", str(recipe), "--root", f"clips={root}", cwd=tmp_path, PREFECT_API_URL=api)
     assert accepted.returncode == 0, accepted.stderr
     [(step, reason)] = Warehouse(tmp_path / "lake").sql("SELECT step, reason FROM failures").fetchall()
     assert step == "corpora.table" and "bad.wav" in reason
@@ -187,7 +187,7 @@ def test_a_corpus_without_a_root_is_asked_for(small: Small, tmp_path: Path) -> N
         runs.roots_of(recipe, Warehouse(tmp_path / "lake", create=True), {})
 
 
-def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, api: str, tmp_path: Path) -> None:
     here = Path(runs.__file__).parents[1]
     path, roots = tmp_path / "films.toml", {"films": small.roots["films"]}
     path.write_text(films_recipe(), encoding="utf-8")
@@ -214,7 +214,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_a_rerun_continues(small: Small, 
     assert verify(warehouse) == []
     recipe = read_recipe(path)
     assert not is_done(plan(recipe, warehouse, roots, "align"))
-    again = emolake(*command[3:], "--json", cwd=tmp_path)
+    again = emolake(*command[3:], "--json", cwd=tmp_path, PREFECT_API_URL=api)
     assert again.returncode == 0, again.stderr
     films = {a.digest for a in warehouse.artifacts("utterances")}
     expected = {a.digest for a in small.warehouse.artifacts("intervals") if films & set(a.request.inputs["utterances"])}

@@ -18,6 +18,7 @@ import pytest
 
 from flows import server
 from warehouse.errors import DiskFull, ServerNotStarted, Untreatable
+from warehouse.operating_errors import ServerLost
 
 HERE = Path(__file__).parents[2]
 
@@ -141,7 +142,10 @@ def test_silent_complete_and_never_left_behind(home: Path) -> None:
     assert not (home.parent / ".prefect").exists()  # nothing outside its home
     assert not list((home / "storage").glob("*"))  # and no results: the warehouse is the only memory
 
-    # kill -9 in the middle: the server goes too.
+
+@pytest.mark.slow  # `test_kills` kills a whole run so
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks for the server in /proc")
+def test_a_server_goes_with_a_flow_that_is_killed(home: Path) -> None:
     with _start(home) as process:
         assert process.stdout is not None
         while process.stdout.readline() != b"waiting\n":
@@ -207,8 +211,10 @@ def test_on_a_full_disk_what_the_server_could_not_do_is_the_disks_fault(
     for mistake in (refused, full, ServerNotStarted(tmp_path, "it ended")):
         with pytest.raises(DiskFull, match=f"no space left on the disk of {tmp_path} while 'the record of the run'"):
             meet(mistake, 4096)
-        with pytest.raises(type(mistake)):
+        with pytest.raises(ServerLost if mistake is refused else type(mistake)):
             meet(mistake, 2**29)
+    with pytest.raises(ServerLost, match=r"does not answer any more \(500 Internal Server Error\): what was fini"):
+        meet(refused, 2**29)
     with pytest.raises(Untreatable, match="the words of a work"):
         meet(Untreatable("the words of a work"), 4096)
 
@@ -223,6 +229,7 @@ def test_a_log_that_cannot_be_written_says_nothing(capsys: pytest.CaptureFixture
     assert logging.raiseExceptions
 
 
+@pytest.mark.slow
 def test_a_second_start_waits_for_the_first_start_alone(tmp_path: Path) -> None:
     """Not for what the first one does before it needs its server."""
     with server._server_begun(tmp_path) as (first, _), server._server_begun(tmp_path) as (second, ready):

@@ -81,7 +81,9 @@ def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> N
     assert json.loads(done.stdout.splitlines()[-1])["digest"] == fitted(lake, request).digest
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(("number", "code"), [
+    (signal.SIGTERM, 130), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9),
+])  # fmt: skip
 def test_a_job_that_is_stopped_leaves_no_artifact(lake: TinyLake, tmp_path: Path, number: int, code: int) -> None:
     request = order(lake, "mced", seed=33, fit={"epochs": 100_000})
     command = _command(lake, request, tmp_path)

@@ -178,7 +178,7 @@ BUILDER = """
 def test_readers_never_wait_and_builders_never_fail(small: SmallLake) -> None:
     """Two builders write it again and again, while two bare clients in processes of their own open and ask it."""
     catalog(small.lake)
-    seconds, path = "3", str(small.lake.root / CATALOG)
+    seconds, path = "2", str(small.lake.root / CATALOG)
     asks = [[READER, path, seconds]] * 2
     builds = [[BUILDER, str(small.lake.root), seconds, name] for name in "ab"]
     environ = os.environ | {"PYTHONPATH": str(HOUSE)}
