@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -28,7 +29,9 @@ def _command(lake: TinyLake, request: Request, folder: Path, *options: str) -> l
     return [sys.executable, "-m", "models.job", str(lake.warehouse.root), str(path), *options]
 
 
-def test_a_job_tells_its_progress_then_its_answer(lake: TinyLake, tmp_path: Path) -> None:
+def test_a_job_tells_its_progress_then_its_answer(
+    lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     request = order(lake, "mced", seed=31)
     command = _command(lake, request, tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
@@ -39,8 +42,8 @@ def test_a_job_tells_its_progress_then_its_answer(lake: TinyLake, tmp_path: Path
     assert [(line["done"], line["total"]) for line in lines[:-1]] == [(1, 2), (2, 2)]
     assert lines[0]["note"].startswith("dev loss")
     assert lines[-1] == {"key": request.key, "digest": artifact.digest}
-    again = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
-    assert [json.loads(line) for line in again.stdout.splitlines()] == lines[-1:]
+    assert job.main(command[3:]) == 0
+    assert [json.loads(line) for line in capfd.readouterr().out.splitlines()] == lines[-1:]
     assert fitted(lake, request).digest == artifact.digest
 
 
@@ -55,6 +58,16 @@ def test_one_job_may_answer_several_requests(lake: TinyLake, tmp_path: Path, cap
     assert [line["key"] for line in lines if "key" in line] == [request.key for request in requests]
     shares = [line["done"] / line["total"] for line in lines if "done" in line]
     assert shares == sorted(shares) and shares[-1] == 1, "progress is over all of them"
+    assert signal.getsignal(signal.SIGUSR2) == signal.getsignal(signal.SIGTERM), "pre-empted is as good as stopped"
+
+
+def test_a_host_of_jobs_needs_two_rooms() -> None:
+    """What a job imports later, `fit` and the like, import-linter holds to the same."""
+    code = "import sys, models.job; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
+    imported = set(ast.literal_eval(printed.stdout))
+    assert {"models", "warehouse"} <= imported
+    assert imported & {"flows", "features", "prefect", "torch"} == set()
 
 
 def test_a_request_that_cannot_be_answered_keeps_no_other_from_being(
@@ -82,7 +95,8 @@ def test_bytes_do_not_depend_on_the_process(lake: TinyLake, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("number", "code"), [
-    (signal.SIGTERM, 130), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGKILL, -9),
+    (signal.SIGTERM, 130), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+    pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),  # `test_resume` does it too
 ])  # fmt: skip
 def test_a_job_that_is_stopped_leaves_no_artifact(lake: TinyLake, tmp_path: Path, number: int, code: int) -> None:
     request = order(lake, "mced", seed=33, fit={"epochs": 100_000})

@@ -44,10 +44,12 @@ def test_without_reports_nothing_is_found(tmp_path: Path) -> None:
 
 @given(st.sampled_from(REPORTS), st.text())
 def test_any_report_is_read(tmp_path_factory: pytest.TempPathFactory, file: str, text: str) -> None:
-    (tmp_path_factory.getbasetemp() / file).write_text(text, encoding="utf-8", errors="replace", newline="")
-    found = read_findings(tmp_path_factory.getbasetemp())
+    folder = tmp_path_factory.getbasetemp() / "reports"  # all below it is looked at
+    folder.mkdir(exist_ok=True)
+    (folder / file).write_text(text, encoding="utf-8", errors="replace", newline="")
+    found = read_findings(folder)
     assert all(isinstance(name, str) and finding for name, finding in found.items())
-    (tmp_path_factory.getbasetemp() / file).unlink()
+    (folder / file).unlink()
 
 
 @pytest.mark.parametrize(("plan", "expected"), [
