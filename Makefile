@@ -6,14 +6,15 @@ BIN := $(VENV)/bin
 # Hundreds of processes start in the tests: what one has compiled, the next need not.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-all gpu quick lint env clean lock
+.PHONY: demo test test-all gpu quick lint env clean lock stack stack-down
 
 demo: $(VENV)/.installed
 	@$(BIN)/emolake demo
 
+# The types are checked meanwhile: now and then a test waits for a process to start.
 test: $(VENV)/.installed-dev quick
-	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/mypy > $(VENV)/mypy.txt & types=$$!; $(BIN)/python -m pytest -q -n 2; tests=$$?; \
+	wait $$types || { cat $(VENV)/mypy.txt; exit 1; }; exit $$tests
 
 test-all: test
 	@$(BIN)/python -m pytest -q -m slow
@@ -21,6 +22,13 @@ test-all: test
 # Speed, memory and difference of two runs of each system on a GPU, into BENCHMARKS.md; without one it says so.
 gpu: $(VENV)/.installed
 	@PYTHONPATH=. $(BIN)/python benchmarks/gpu.py
+
+# Prefect on PostgreSQL, an S3 store and a worker, in containers (COMPOSE_PROFILES=lineage: and Marquez).
+stack:
+	@$(PYTHON) -P infra/stack.py
+
+stack-down:
+	@$(PYTHON) -P infra/stack.py down
 
 # The quick part, also run by pre-commit: style and import contracts.
 quick: $(VENV)/.installed-dev
