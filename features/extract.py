@@ -28,6 +28,7 @@ from features.rows import interval_rows
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import build
+from warehouse.copies import fetched
 from warehouse.errors import (
     ArtifactNotFound,
     EmolakeError,
@@ -254,6 +255,7 @@ def decoded(
             living, key=lambda row: (row["corpus"], row["path"], row["channel"])
         ):
             own = list(group)
+            fetched(roots[corpus] / path)  # sound that was made here is the lake's own
             if digests.raw_file(roots[corpus], path).sha256 != own[0]["recording_id"]:
                 raise SourceChanged(roots[corpus] / path)
             with noted(own[0]["recording_id"]):

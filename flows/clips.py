@@ -139,7 +139,7 @@ def _labelled(
     sums: dict[str, Any] = {}
     with watch("labelling") as progress:
         for n_done, fit in enumerate(fits, start=1):
-            card, network = checkpoint.load(fit.checkpoint.folder)
+            card, network = checkpoint.load(fit.checkpoint.whole())
             if not card.classes:
                 raise NoClasses(card.step)
             found = probabilities(card, network, shards, CORPUS, dict.fromkeys(ready), device_of(device))

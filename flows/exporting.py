@@ -42,7 +42,7 @@ def export(
     with warehouse.scratch("export") as folder:
         whole = folder / "export"
         whole.mkdir()
-        {"onnx": to_onnx, "transformers": to_transformers}[form](fit.checkpoint.folder, whole)
+        {"onnx": to_onnx, "transformers": to_transformers}[form](fit.checkpoint.whole(), whole)
         card = card_of(warehouse, fit) | ({"purpose": purpose} if purpose else {})
         (whole / CARD).write_text(markdown(card), encoding="utf-8")
         shutil.copytree(whole, target, dirs_exist_ok=True)

@@ -81,7 +81,7 @@ def origins_of(warehouse: Warehouse, checkpoint: Artifact, host: Host) -> dict[s
     """
     shards = warehouse.by_digest("shards")
     found = {}
-    for role in read_card(checkpoint.folder).student.inputs:
+    for role in read_card(checkpoint.whole()).student.inputs:
         cited = checkpoint.request.inputs[f"shards:{role}"]
         shard = next((shards[digest] for digest in cited if digest in shards), None)
         if shard is None:  # a purge took all of them
@@ -125,7 +125,7 @@ def folder_of(warehouse: Warehouse, digest: str, host: Host) -> Path:
     """
     fitted = warehouse.by_digest("checkpoint").get(digest)
     if fitted:
-        return fitted.folder
+        return fitted.whole()
     said = [ref["folder"] for ref in warehouse.refs("weights").values() if ref["digest"] == digest]
     places = [placed_folder(one, host.weights, host.beside) for one in said]
     folder = next((place for place in places if place.is_dir()), None)

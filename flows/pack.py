@@ -64,7 +64,7 @@ def pack_works(
     """
     place: dict[str, Artifact] = {}
     for artifact in features:
-        table = pq.read_table(artifact.path("features.parquet"), columns=["input_id"])
+        table = pq.read_table(artifact.part("features.parquet"), columns=["input_id"])
         place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
     works = []
     by_digest = {a.digest: a for a in features}
@@ -76,7 +76,7 @@ def pack_works(
         arguments = {
             "field": f"{step.rpartition('.')[2]}-{output}", "members": members, "output": output,
             "names": spec.names if spec.level == "utterance" else None,
-            "files": [by_digest[d].path("features.parquet") for d in sources],
+            "files": [by_digest[d].place("features.parquet") for d in sources],
         }  # fmt: skip
         works.append(Work(request, write_features_shard, arguments, n_rows=len(members)))
     return works

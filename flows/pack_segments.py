@@ -78,8 +78,8 @@ def pack_means_works(
         arguments = {
             "field": f"{frames.step.rpartition('.')[2]}-{frames.output}-{tier.name}", "members": members,
             "output": frames.output, "hop_s": frames.hop_s, "tier": tier.name,
-            "files": [a.path("features.parquet") for a in rows],
-            "aligned": [a.path("intervals.parquet") for a in intervals],
+            "files": [a.place("features.parquet") for a in rows],
+            "aligned": [a.place("intervals.parquet") for a in intervals],
         }  # fmt: skip
         cited = {"features": rows, "intervals": intervals}
         request = _request(source, members, cited, retold_inputs(artifact, members, told))
@@ -98,7 +98,7 @@ def pack_spans_works(
         intervals = _cited(aligned, members, 1)
         arguments = {
             "field": f"times-{tier.name}", "members": members, "tier": tier.name,
-            "aligned": [a.path("intervals.parquet") for a in intervals],
+            "aligned": [a.place("intervals.parquet") for a in intervals],
         }  # fmt: skip
         more = retold_inputs(artifact, members, told)
         request = _request(tier.identity(), members, {"intervals": intervals}, more)
@@ -152,7 +152,7 @@ def _places(artifacts: Sequence[Artifact], file: str, tier: str | None = None) -
     place: dict[str, Artifact] = {}
     for artifact in sorted(artifacts, key=lambda artifact: artifact.key):
         only = None if tier is None else [("tier", "=", tier)]
-        ids = pq.read_table(artifact.path(file), columns=["input_id"], filters=only).column(0).unique().to_pylist()
+        ids = pq.read_table(artifact.part(file), columns=["input_id"], filters=only).column(0).unique().to_pylist()
         for one in ids:
             place.setdefault(one, artifact)
     return place

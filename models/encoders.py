@@ -73,7 +73,7 @@ def initial_folder(warehouse: Warehouse, request: Request, weights: Mapping[str,
     for digest in request.inputs.get("init", ()):
         found = warehouse.with_digest(digest)
         is_placed = not found or found[0].request.kind == "weights"
-        return placed_encoder(warehouse, digest, weights).folder if is_placed else found[0].folder
+        return placed_encoder(warehouse, digest, weights).folder if is_placed else found[0].whole()
     return None
 
 

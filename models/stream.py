@@ -13,9 +13,10 @@ import torch
 from models.batch import NO_LABEL, Batch, collate
 from models.memory import Lend, Shelf, pinned
 from models.packed import Packed, pack
+from warehouse.copies import fetch_ahead
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
-from warehouse.shards import ShardReader
+from warehouse.shards import TAR, ShardReader
 from warehouse.tables import read_table
 
 
@@ -100,7 +101,8 @@ class Stream:
     """The utterances of one part of a split, as batches.
 
     Args:
-        shards: role -> folders of its shards, in any order; the first role is the one whose steps are budgeted.
+        shards: role -> folders of its shards, in any order; the first role is the one whose steps are budgeted. They
+            are fetched from a store in this order, those of other roles while batches are made already.
         part: name of the part, for errors.
         labels: utterance id -> label, as `read_split` gives them; at least one.
         classes: label -> its position; a label that is not among them is an error. () reads no labels.
@@ -124,6 +126,7 @@ class Stream:
         waves: Collection[str] = (),
         votes: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
+        fetch_ahead(folder / TAR for folders in shards.values() for folder in folders)
         self.fields = [Field(role, folders, role in waves) for role, folders in shards.items()]
         self.ids = sorted(labels)
         for field in self.fields:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
+from warehouse.copies import REMOTES, SCHEME, fetched, remote_of
 from warehouse.errors import EmptyArtifact, NotCanonical, UnreadableManifest
 from warehouse.hashing import canonical_json, digest, file_digest, plain, short_digest
 from warehouse.secrets import refuse_secrets
@@ -21,6 +22,7 @@ SEAL = "seal"
 """The field of a manifest with the digest of the rest of it; manifests of earlier versions lack it."""
 _MOST_BYTES = 1 << 60
 _LONGEST = 255  # bytes of a name, on common disks
+_LITTLE = 1 << 20  # bytes that come sooner by one request than a part of them by several
 
 _Remembered = TypeVar("_Remembered", "Request", "Artifact")
 
@@ -125,7 +127,37 @@ class Artifact:
         return self.request.key
 
     def path(self, name: str) -> Path:
+        """One of its files; in a copy of a lake on a store it is fetched, if it is not here yet."""
+        path = self.folder / name
+        return fetched(path) if REMOTES else path
+
+    def place(self, name: str) -> Path:
+        """Where one of its files is, or will be when a work that is given this path is done."""
         return self.folder / name
+
+    def whole(self) -> Path:
+        """Its folder, with all its files."""
+        return fetched(self.folder)
+
+    def part(self, name: str) -> Path | BinaryIO:
+        """One of its files, of which little is read: a large one that is only on a store is not fetched for that."""
+        is_little = self.files[name]["n_bytes"] < _LITTLE
+        return self.path(name) if is_little or self.is_here(name) else self.stream(name)
+
+    def stream(self, name: str) -> BinaryIO:
+        """One of its files, opened. One that is only on a store is read there, and hashed by nobody."""
+        path = self.folder / name
+        remote = None if self.is_here(name) else remote_of(path)
+        return remote.open(path) if remote else open(path, "rb")
+
+    def is_here(self, name: str) -> bool:
+        """Whether one of its files is on this host's disk; in a lake in a folder all are."""
+        return not REMOTES or (self.folder / name).exists() or remote_of(self.folder / name) is None
+
+    def address(self, name: str) -> str:
+        """One of its files as `Warehouse.connect` has DuckDB name it."""
+        here = str(self.folder / name)
+        return here if self.is_here(name) else f"{SCHEME}://{self.folder.parent.name}/{self.folder.name}/{name}"
 
     @property
     def n_bytes(self) -> int:
@@ -208,11 +240,17 @@ def _typed(value: Mapping[str, Any], name: str, kind: type) -> Any:
     return value[name]
 
 
-def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[str, Any], created_at: str) -> Artifact:
+def commit(
+    request: Request, scratch: Path, folder: Path, environment: Mapping[str, Any], created_at: str,
+    publish: Callable[[Path, Path], None] | None = None,
+) -> Artifact:  # fmt: skip
     """Turns a scratch folder into the artifact of a request.
 
     The manifest is written last and flushed, then the folder is renamed into place. When another process was
     faster, its artifact is returned and the scratch folder goes.
+
+    Args:
+        publish: puts the sealed scratch folder on a store, and leaves in it what stands there.
 
     Raises:
         EmptyArtifact: the scratch folder holds no file.
@@ -242,6 +280,8 @@ def commit(request: Request, scratch: Path, folder: Path, environment: Mapping[s
     refuse_secrets(content.decode(), f"the manifest of '{request.step}'")
     path.write_bytes(content)
     _flush(path)
+    if publish is not None:
+        publish(scratch, folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not (folder / MANIFEST).exists():
         shutil.rmtree(folder)  # remains without a manifest do not exist

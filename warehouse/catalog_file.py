@@ -24,6 +24,7 @@ from warehouse.described import column_sentence, view_sentence
 from warehouse.errors import QueryFailed
 from warehouse.hashing import digest
 from warehouse.questions import closed_connection
+from warehouse.remote import refuse_store
 from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
 
@@ -63,8 +64,10 @@ def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
 
     Raises:
         NotACatalog: something else is there.
+        NotOnAStore: other clients could not read its files.
         QueryFailed: the lake is damaged.
     """
+    refuse_store(warehouse.store, "a catalog, which names files by their paths,")
     path = (path or warehouse.root / CATALOG).absolute()
     state = state_of(warehouse)
     found = _left_out(path, state)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -50,13 +51,22 @@ class ManifestIndex:
     Args:
         root: of the lake.
         unfinished: gives a name to what is being written; `.scratch` is swept of what a killed process left.
+        pull: brings into a copy what the store has of a kind, or of all; of a lake in a folder there is none.
     """
 
-    def __init__(self, root: Path, unfinished: Callable[[], str]) -> None:
+    def __init__(
+        self, root: Path, unfinished: Callable[[], str], pull: Callable[[str | None], None] | None = None
+    ) -> None:
         self._root = root
         self.beside = lambda: root / ".scratch" / unfinished()
         self._kinds: dict[Path, _Kind] = {}
         self._all: tuple[list[_State], list[Artifact]] = ([], [])
+        self._pull = pull
+
+    def pull(self, kind: str | None) -> None:
+        """Has what a store lists of a kind, or of all, in the copy."""
+        if self._pull is not None:
+            self._pull(kind)
 
     def at(self, folder: Path) -> Artifact:
         """The artifact of a folder.
@@ -105,6 +115,7 @@ class ManifestIndex:
         return pa.concat_tables([wanted.empty_table(), *(state.table(wanted) for state in self._states())])
 
     def _states(self, kind: str | None = None) -> list[_State]:
+        self.pull(kind)
         artifacts = self._root / "artifacts"
         try:
             names = sorted(os.listdir(artifacts)) if kind is None else [kind]
@@ -224,8 +235,16 @@ class _Kind:
                 self._is_loaded, self._state = True, self._load(now)
         if self._state.seen != now or not self._state.is_settled:
             with _uncollected():
-                self._state = self._look(now, now[1] < time.time_ns() - SETTLED_NS)
+                self._state = self._look(now, now[1] < self._disk_ns() - SETTLED_NS)
         return self._state
+
+    def _disk_ns(self) -> int:
+        """The time where the lake's disk is, whose times folders bear: it may be hours off the clock of this host."""
+        try:
+            with tempfile.TemporaryFile(dir=self._beside().parent) as nameless:
+                return os.fstat(nameless.fileno()).st_ctime_ns
+        except OSError:
+            return time.time_ns()  # a lake that cannot be written to can be asked
 
     def _look(self, now: tuple[int, int], is_settled: bool) -> _State:
         """Lists the folder and looks at every manifest, or only at those of new folders where the kind's own says the

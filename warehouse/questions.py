@@ -43,7 +43,7 @@ _REFUSED = "it must be one SELECT; the lake is changed by flows only"
 
 
 def closed_connection(
-    readable: Sequence[Path] = (), spill: Path | None = None, database: Path | str = ":memory:"
+    readable: Sequence[Path] = (), spill: Path | None = None, database: Path | str = ":memory:", files: Any = None
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection that reads files below these folders only, reaches no network, loads no extension,
     sees no variable of the program that asks, and whose settings are locked.
@@ -56,11 +56,15 @@ def closed_connection(
         spill: a folder, made when a query needs more than the memory, and removed with the connection; that which it
             lies in must exist. None: nowhere.
         database: a file to write; it must lie in one of the folders.
+        files: an fsspec filesystem that itself gives nothing but what may be read (`warehouse.remote_files`).
     """
     connection = duckdb.connect(str(database), config=_SETTINGS | {"temp_directory": str(spill or "")})
     folders = [str(folder) for folder in readable]
     # A path with * ? [ is given to DuckDB escaped, and judged as it is written too.
     allowed = dict.fromkeys([*folders, *map(glob.escape, folders)])
+    if files is not None:
+        connection.register_filesystem(files)
+        allowed[f"{files.protocol}://"] = None
     connection.execute("SET allowed_directories = $folders", {"folders": list(allowed)})
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

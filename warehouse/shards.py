@@ -19,6 +19,7 @@ from tokenize import TokenError
 import numpy as np
 from numpy.lib import format as npy
 
+from warehouse.copies import fetched, remote_of
 from warehouse.errors import DuplicateId, SchemaMismatch
 from warehouse.schema import SHARD_INDEX, check_id
 from warehouse.tables import little_endian, read_table, write_rows
@@ -82,13 +83,12 @@ class ShardReader:
     """
 
     def __init__(self, folder: Path) -> None:
-        index = read_table(folder / INDEX, SHARD_INDEX).to_pydict()
+        index = read_table(fetched(folder / INDEX), SHARD_INDEX).to_pydict()
         self._span = dict(zip(index["utterance_id"], zip(index["offset"], index["n_bytes"], strict=True), strict=True))
         self._path = folder / TAR
         self._mapped: memoryview | None = None
-        size = self._path.stat().st_size if self._path.is_file() else 0
-        if any(not 0 <= offset <= offset + n_bytes <= size for offset, n_bytes in self._span.values()):
-            raise SchemaMismatch(str(folder / INDEX), f"it names bytes that {TAR} does not have, which are {size}")
+        if self._path.is_file() or remote_of(self._path) is None:  # else when it is
+            self._check()
 
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._span
@@ -122,8 +122,17 @@ class ShardReader:
         except UnicodeDecodeError as error:
             raise SchemaMismatch(str(self._path), f"the member of {utterance_id} is no text ({error})") from error
 
+    def _check(self) -> None:
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        if any(not 0 <= offset <= offset + n_bytes <= size for offset, n_bytes in self._span.values()):
+            path = self._path.with_name(INDEX)
+            raise SchemaMismatch(str(path), f"it names bytes that {TAR} does not have, which are {size}")
+
     def _bytes(self) -> memoryview:
         if self._mapped is None:
+            if not self._path.is_file():
+                fetched(self._path)
+                self._check()
             with open(self._path, "rb") as stream:
                 self._mapped = memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
         return self._mapped

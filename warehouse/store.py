@@ -1,7 +1,8 @@
-"""The lake: a folder of immutable artifacts, found by request, and the questions asked of it through DuckDB.
+"""The lake: a folder of immutable artifacts, found by request, and the questions asked of it through DuckDB. One on an
+object store is a folder too, the copy of it that this host has (`warehouse.remote`).
 
 Layout:
-    lake.json                         {"format": 1}
+    lake.json                         {"format": 1}; of a copy also {"store": its URL}
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     .cache/manifests/                 what manifests said, remembered (`warehouse.manifest_index`); may be deleted
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
@@ -16,14 +17,10 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import json
-import os
 import platform
-import re
 import shutil
-import socket
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -45,10 +42,12 @@ from warehouse.errors import (
     QueryFailed,
 )
 from warehouse.hashing import canonical_json
-from warehouse.manifest_index import ManifestIndex
+from warehouse.in_progress import is_left, unfinished, write_atomically
+from warehouse.manifest_index import MANY, ManifestIndex
 from warehouse.migrations import migrate
 from warehouse.questions import closed_connection, refuse_unless_question
 from warehouse.refs import read_ref
+from warehouse.remote import Store, attached, copy_of, is_url, url_of
 from warehouse.schema import FORMAT, check_id
 from warehouse.secrets import refuse_secrets
 
@@ -56,9 +55,6 @@ _RECORDED = (
     "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
     "soundfile", "soxr", "tokenizers", "torch", "transformers", "webdataset",
 )  # fmt: skip
-
-
-_UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<host>.+)-(?P<pid>\d+)-[0-9a-z_]+")
 
 
 @cache
@@ -78,7 +74,7 @@ class Warehouse:
     """One lake.
 
     Args:
-        root: its folder.
+        root: its folder, or the URL of a lake on a store, such as s3://bucket/lake.
         create: make it when it is absent.
 
     Raises:
@@ -87,7 +83,9 @@ class Warehouse:
     """
 
     def __init__(self, root: Path | str, create: bool = False) -> None:
-        self.root = Path(root).absolute()
+        self.root = copy_of(root) if isinstance(root, str) and is_url(root) else Path(root).absolute()
+        url = url_of(self.root)
+        self.store: Store | None = attached(self.root, url, create) if url else None
         marker = self.root / "lake.json"
         if not marker.exists():
             if not create:
@@ -100,8 +98,18 @@ class Warehouse:
         if found < FORMAT:
             migrate(self.root, found)
             write_atomically(marker, {"format": FORMAT})
-        self.manifests = ManifestIndex(self.root, _unfinished)
+        self.manifests = ManifestIndex(self.root, unfinished, self.store.puller() if self.store else None)
         self._sweep()
+
+    @property
+    def name(self) -> str:
+        """As people call it: its folder, or its URL."""
+        return self.store.url if self.store else str(self.root)
+
+    @property
+    def uri(self) -> str:
+        """As other programs call it."""
+        return self.store.url if self.store else self.root.as_uri()
 
     # -- artifacts ---------------------------------------------------------------------------------------------
 
@@ -109,9 +117,24 @@ class Warehouse:
         return self.root / "artifacts" / check_id("kind", request.kind) / request.key
 
     def find(self, request: Request) -> Artifact | None:
-        """The answer to a request if it exists."""
+        """The answer to a request if it exists; on a store it is asked for by its name."""
         folder = self.folder_of(request)
-        return self.find_folder(folder) if (folder / MANIFEST).exists() else None
+        is_there = (folder / MANIFEST).exists() or (self.store is not None and self.store.bring_manifest(folder))
+        return self.manifests.at(folder) if is_there else None
+
+    def find_all(self, requests: Sequence[Request]) -> list[Artifact | None]:
+        """The answers to several that there are. Many are looked up among all of their kind: to read one manifest after
+        the other takes longer. So are those on a store, whose listing may miss the newest."""
+        if len(requests) < MANY and self.store is None:
+            return [self.find(request) for request in requests]
+        kinds = {request.kind for request in requests}
+        there = {kind: {one.key: one for one in self.artifacts(kind)} for kind in kinds}
+        return [there[request.kind].get(request.key) for request in requests]
+
+    def adopt(self, artifacts: Iterable[Artifact]) -> None:
+        """Makes artifacts known to listings that other hosts made in a lake on a store."""
+        if self.store is not None:
+            self.store.adopt(artifacts)
 
     def materialize(
         self, request: Request, write: Callable[[Path], None], beside: Mapping[str, Any] | None = None
@@ -135,13 +158,19 @@ class Warehouse:
             write(scratch)
             recorded = environment() | {"work_s": round(time.monotonic() - began, 3)} | dict(beside or {})
             created_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            return commit(request, scratch, self.folder_of(request), recorded, created_at)
+            publish = self.store.publish if self.store else None
+            return commit(request, scratch, self.folder_of(request), recorded, created_at, publish)
 
     def perform(self, work: Work) -> Artifact:
         """`materialize` with the work's own function."""
         if work.function is None:
             raise TypeError(f"'{work.request.step}' is a job: launch it, it has no function")
-        return self.materialize(work.request, partial(work.function, **work.arguments))
+        return self.materialize(work.request, partial(self._write, work.function, work.arguments))
+
+    def _write(self, function: Callable[..., None], arguments: Mapping[str, Any], folder: Path) -> None:
+        if self.store is not None:
+            self.store.bring(arguments)
+        function(folder, **arguments)
 
     def find_folder(self, folder: Path) -> Artifact:
         """The artifact of a folder; its manifest is read once.
@@ -149,6 +178,8 @@ class Warehouse:
         Raises:
             UnreadableManifest.
         """
+        if self.store is not None:
+            self.store.bring_manifest(folder)
         return self.manifests.at(folder)
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
@@ -190,7 +221,7 @@ class Warehouse:
         Raises:
             DiskFull: `step` needs more than there is.
         """
-        folder = self.root / ".scratch" / _unfinished()
+        folder = self.root / ".scratch" / unfinished()
         try:
             with self._saying_disk_full(step):
                 folder.mkdir(parents=True)
@@ -207,6 +238,8 @@ class Warehouse:
             UnreadableRef: it is damaged.
         """
         path = self._ref_path(name)
+        if self.store is not None:
+            self.store.bring_ref(name)
         return read_ref(path) if path.exists() else None
 
     def set_ref(self, name: str, value: Mapping[str, Any]) -> None:
@@ -217,6 +250,8 @@ class Warehouse:
         """
         refuse_secrets(json.dumps(value, ensure_ascii=False, default=str), f"the name '{name}'")
         if self.ref(name) != json.loads(canonical_json(value)):
+            if self.store is not None:
+                self.store.objects.put(f"refs/{name}.json", canonical_json(value))
             with self._saying_disk_full(f"refs/{name}"):
                 write_atomically(self._ref_path(name), value)
 
@@ -226,6 +261,8 @@ class Warehouse:
         Raises:
             UnreadableRef: one is damaged.
         """
+        if self.store is not None:
+            self.store.bring_refs()
         paths = sorted((self.root / "refs" / group).glob("*.json"))
         return {path.stem: read_ref(path) for path in paths}
 
@@ -242,7 +279,8 @@ class Warehouse:
         """
         with suppress(OSError):  # a lake that cannot be written to can be asked
             (self.root / ".scratch").mkdir(exist_ok=True)
-        connection = closed_connection([self.root / "artifacts"], self.root / ".scratch" / _unfinished())
+        files = self.store.files() if self.store is not None else None
+        connection = closed_connection([self.root / "artifacts"], self.root / ".scratch" / unfinished(), files=files)
         views.create(connection, self, query)
         return connection
 
@@ -304,8 +342,7 @@ class Warehouse:
     def _sweep(self) -> None:
         """Removes what processes of this host left when they were killed: scratch, and what was to replace a file."""
         for path in [*(self.root / ".scratch").glob("*"), *self.root.glob(".*"), *(self.root / "refs").rglob(".*")]:
-            match = _UNFINISHED.fullmatch(path.name)
-            if match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])):
+            if is_left(path):
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
                 else:
@@ -320,32 +357,3 @@ def _format(marker: Path) -> int:
     if type(found) is not int or found < 1:
         raise NotALake(marker.parent, f"its {marker.name} does not state a format")
     return found
-
-
-def _unfinished() -> str:
-    """A name that says whose it is, for as long as it is not finished."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes a value as canonical JSON: whoever reads the file finds what it said before, or all of this."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{_unfinished()}")
-    try:
-        with open(beside, "wb") as stream:
-            stream.write(canonical_json(value))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

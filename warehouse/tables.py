@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from warehouse.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, where: str = "the rows") -> pa.Table:
@@ -76,8 +78,8 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         SchemaMismatch: the file is missing, is not Parquet or has another schema.
     """
-    with _reading(path):
-        table = pq.read_table(path)
+    with _reading(path), pq.ParquetFile(path) as file:  # `pq.read_table` first imports what reads many files
+        table = file.read()
     check_table(table, schema, str(path))
     return table
 
@@ -89,6 +91,8 @@ def rows_of(paths: Sequence[Path], schema: pa.Schema) -> ds.Dataset:
     Raises:
         SchemaMismatch: as `read_table`.
     """
+    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
+
     for path in paths:
         with _reading(path):
             found = pq.read_schema(path)

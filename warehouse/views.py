@@ -232,7 +232,7 @@ class _Views:
         if len(artifacts) < _MANY and sum(a.n_bytes for a in artifacts) < _LARGE:
             return [], artifacts
         memory = self._warehouse.root / ".cache" / "overlaps" / f"{file.partition('.')[0]}-{plugin_key}"
-        named = {f"{a.key} {a.digest}": glob.escape(str(a.path(file))) for a in artifacts}
+        named = {f"{a.key} {a.digest}": glob.escape(a.address(file)) for a in artifacts}
         shared = overlapping(self._connection, named, memory, self._warehouse.manifests.beside())
         return (
             [a for a in artifacts if f"{a.key} {a.digest}" not in shared],
@@ -296,7 +296,7 @@ def _reading(name: str, artifacts: Sequence[Artifact], file: str, columns: pa.Sc
     """The query for one file of many artifacts. Those of a view have the same columns, and `union_by_name` would open
     each of them before the first question; only where earlier versions had fewer it has to be."""
     wanted = ", ".join(map(_named, columns.names)) if columns else "* EXCLUDE (filename)"
-    files = ", ".join(_text(glob.escape(str(a.path(file)))) for a in artifacts)
+    files = ", ".join(_text(glob.escape(a.address(file))) for a in artifacts)
     by_name = "true" if name in _LATER else "false"
     read = f"FROM read_parquet([{files}], union_by_name = {by_name}, filename = true, hive_partitioning = false)"
     if name in _LATER:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from flows import show
-from flows.app import Json, Lake, command, console_for, print_json, print_rows, warehouse_of
+from flows.app import Json, Lake, command, console_for, lake_folder, print_json, print_rows, warehouse_of
 from warehouse import Warehouse
 from warehouse.audit import diff as changes
 
@@ -23,7 +23,15 @@ def diff(
     after: Annotated[str, typer.Argument(help="The same, of what it is held against.", metavar="AFTER")],
     rows: Annotated[int, typer.Option("--rows", min=0, help="Rows shown of each sort of change.")] = 5,
     lake: Lake = None,
-    other: Annotated[Path | None, typer.Option("--other-lake", help="The lake of AFTER, if it is another.")] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            "--other-lake",
+            parser=lake_folder,
+            metavar="FOLDER|URL",
+            help="The lake of AFTER, if it is another.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List rows added, removed and changed, by table and column.

@@ -25,6 +25,7 @@ from flows.doer import Waits
 from flows.line import Alignment, Feature, Line
 from flows.plan import Planner
 from flows.run import Setup, roots_of
+from flows.run_events import RUNS
 from models import logs, resume
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
@@ -37,6 +38,7 @@ from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import short_digest
+from warehouse.remote import refuse_store
 
 HOURS = 24.0
 """How old an artifact must be to go."""
@@ -89,10 +91,11 @@ def garbage(
 
     Raises:
         UnreadableRef, UnreadableManifest: the lake is damaged, so what is reached cannot be known.
-        ArtifactNotFound, AmbiguousReference: of `keep`. UnknownName, …: of `named`. UnfinishedPurge.
+        ArtifactNotFound, AmbiguousReference: of `keep`. UnknownName, …: of `named`. UnfinishedPurge, NotOnAStore.
     """
     refuse_unfinished(setup.lake)
     warehouse = Warehouse(setup.lake)
+    refuse_store(warehouse.store, "gc")
     artifacts = warehouse.artifacts()
     since = (now or datetime.now(UTC)) - timedelta(hours=hours)
     asked = _Asked()
@@ -219,13 +222,13 @@ def _unsound(warehouse: Warehouse) -> Iterator[str]:
 
 
 def _leftovers(root: Path, stays: Set[str], seen: Set[str], missing: Set[str], since: datetime) -> Iterator[Path]:
-    """States of fits that are done, that go now or that no recipe asks for; their logs; scratch of other hosts that
-    nobody has touched since."""
+    """States of fits that are done, that go now or that no recipe asks for; their logs, but none of a run's, of which
+    few are kept; scratch of other hosts that nobody has touched since."""
     for path in sorted((root / resume.FOLDER).glob("*")):
         if path.name in seen or (path.name not in missing and _touched(path) < since):
             yield path
     for path in sorted((root / logs.FOLDER).glob("*")):
-        if path.name not in stays | missing and (path.name in seen or _touched(path) < since):
+        if path.name not in stays | missing and path.name != RUNS and (path.name in seen or _touched(path) < since):
             yield path
     for path in sorted((root / _SCRATCH).glob("*")):
         is_here = path.name.rsplit("-", 2)[0] == socket.gethostname()

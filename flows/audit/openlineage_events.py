@@ -180,7 +180,7 @@ def _inputs(
     there = {source.digest for source in by_key.values()}
     for digest in dict.fromkeys(one for digests in a.request.inputs.values() for one in digests):
         if digest not in there:
-            named = warehouse.root.as_uri(), f"digests/{digest}"
+            named = warehouse.uri, f"digests/{digest}"
             yield events.InputDataset(*named, facets={"version": _version(digest)})
 
 
@@ -244,7 +244,7 @@ def columns_of(a: Artifact) -> Mapping[str, str]:
 
 
 def _name(warehouse: Warehouse, a: Artifact) -> tuple[str, str]:
-    return warehouse.root.as_uri(), f"artifacts/{a.request.kind}/{a.key}"
+    return warehouse.uri, f"artifacts/{a.request.kind}/{a.key}"
 
 
 def _iso(moment: datetime) -> str:

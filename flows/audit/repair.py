@@ -54,6 +54,7 @@ from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import Fault, verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import canonical_json, file_digest, short_digest
+from warehouse.remote import refuse_store
 
 Answer = Callable[[Sequence[Work], Any], Iterable[tuple[str, str]]]
 """Makes works, telling a bar of `flows.show` how far they are; gives the key of each that was not made, and why."""
@@ -83,12 +84,13 @@ def repair(
 
     Raises:
         UnknownName, MissingFolder, …: a recipe that is named cannot be read; nothing was touched.
-        UnfinishedPurge.
+        UnfinishedPurge, NotOnAStore.
     """
     refuse_unfinished(setup.lake)
     for name in named:
         read_recipe(recipe_path(name))
     warehouse = Warehouse(setup.lake)
+    refuse_store(warehouse.store, "a repair")
     fates = list(put_back(warehouse, faults))
     for fault in verify(warehouse) if fates else faults:
         fates += set_aside(warehouse, fault)

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -255,6 +256,23 @@ def test_a_folder_that_changed_just_now_is_looked_at_again(large: Warehouse, mon
     take(gone)
     keys = {a.key for a in large.artifacts("raw")}
     assert new.name in keys and gone.name not in keys
+
+
+def test_a_clock_that_is_hours_ahead_of_the_disk_settles_nothing(
+    large: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of a lake may be another host's, and folders bear its times."""
+    monkeypatch.setattr(manifest_index, "SETTLED_NS", LONG_AGO * 60)
+    ahead = time.time_ns() + LONG_AGO * 3600
+    monkeypatch.setattr(time, "time_ns", lambda: ahead)
+    put(large, N)
+    holds(large)
+    real, stat = os.stat(large.root / "artifacts" / "raw"), os.stat
+    monkeypatch.setattr(
+        os, "stat", lambda path, **options: real if str(path).endswith("artifacts/raw") else stat(path, **options)
+    )
+    new = put(large, N + 1)
+    assert new.name in {a.key for a in large.artifacts("raw")}
 
 
 def test_a_copy_is_another_lake(large: Warehouse, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from warehouse import Request, Warehouse, Work, store
+from warehouse import Request, Warehouse, Work, in_progress, store
 from warehouse.audit.verify import verify
 from warehouse.errors import (
     AmbiguousReference,
@@ -184,7 +184,7 @@ def test_a_killed_process_leaves_no_artifact_and_its_scratch_is_swept(lake: Ware
 
 def test_scratch_of_other_hosts_is_left_to_them(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu")
-    monkeypatch.setattr(store, "_is_running", lambda pid: pid == os.getpid())
+    monkeypatch.setattr(in_progress, "_is_running", lambda pid: pid == os.getpid())
     names = [f"{process}-0123456789ab" for process in ("gpu-77", f"gpu-{os.getpid()}", "gpu-77-77", "gpu-node-77")]
     for name in names:
         (lake.root / ".scratch" / name).mkdir(parents=True)
@@ -220,13 +220,6 @@ def test_a_ref_killed_on_its_way_leaves_nothing_once_the_lake_is_opened_again(la
     Warehouse(lake.root)
     assert [p.name for p in (lake.root / "refs" / "corpora").iterdir()] == ["films.json"]
     assert lake.ref("corpora/films") == {"root": "/a"}
-
-
-def test_is_running() -> None:
-    assert store._is_running(os.getpid()) and store._is_running(1)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    assert not store._is_running(gone.pid)
 
 
 def test_perform_passes_the_arguments_and_knows_a_job(lake: Warehouse) -> None:

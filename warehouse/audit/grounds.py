@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import closure_up
@@ -98,6 +97,8 @@ def _steps(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
 
 def _files(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """A file that two units have, as all pieces of one file, is there once, under the first."""
+    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
+
     seconds = _seconds([a for a in artifacts if a.request.kind == "utterances"])
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for a in artifacts:
@@ -126,6 +127,8 @@ _SPANS = pa.schema([("recording_id", pa.string()), ("start_s", pa.float64()), ("
 
 def _seconds(readings: Sequence[Artifact]) -> dict[str, tuple[int, float]]:
     """Digest of a recording -> how many stretches of it, or lines where it has no sound, and their seconds in sum."""
+    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
+
     if not readings:
         return {}
     spans = ds.dataset([str(a.path("utterances.parquet")) for a in readings], schema=_SPANS, format="parquet")

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from warehouse.artifact import Artifact
 from warehouse.schema import pair_id
@@ -36,6 +35,8 @@ def rows_where(
 
     One scan over all files, which reads of each only these columns; a column that a file lacks is null.
     """
+    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
+
     file = f"{table}.parquet"
     of_path = {str(a.path(file)): a.key for a in artifacts if file in a.files}
     if not of_path:
@@ -48,7 +49,7 @@ def rows_where(
 
 def one_of(column: str, values: Collection[str]) -> pc.Expression:
     """That a column of text has one of these values; of none nothing has."""
-    return ds.field(column).isin(pa.array(list(values), pa.string()))
+    return pc.field(column).isin(pa.array(list(values), pa.string()))
 
 
 _KINDS = {
@@ -68,7 +69,7 @@ def clips_where(artifacts: Sequence[Artifact], column: str, values: Collection[s
     while new:
         digests = {a.digest for a in readings if a.key in {row["artifact"] for row in new}}
         told = [a for a in readings if digests & set(a.request.inputs.get("source", ()))]
-        source = pc.map_lookup(ds.field("attributes"), pa.scalar("source"), "first")
+        source = pc.map_lookup(pc.field("attributes"), pa.scalar("source"), "first")
         new = rows_where(
             told, "utterances", source.isin(pa.array([row["utterance_id"] for row in new], pa.string())), _CLIP
         )

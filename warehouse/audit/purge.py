@@ -41,8 +41,10 @@ from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
 from warehouse.hashing import file_digest
+from warehouse.in_progress import write_atomically
 from warehouse.refs import corpus_root
-from warehouse.store import Warehouse, write_atomically
+from warehouse.remote import refuse_store
+from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -92,8 +94,9 @@ def plan_purge(warehouse: Warehouse, asked: Asked) -> Plan:
     """What it takes to purge a lake of these. Changes nothing.
 
     Raises:
-        NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder.
+        NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder, NotOnAStore.
     """
+    refuse_store(warehouse.store, "a purge")
     if not any((asked.speakers, asked.recordings, asked.utterances, asked.where)):
         raise NothingNamed()
     withdrawal = withdrawal_of(warehouse, asked)

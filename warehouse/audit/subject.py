@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
@@ -203,7 +202,7 @@ def _files(warehouse: Warehouse, artifacts: Sequence[Artifact], reference: str) 
     paths = [reference, rest, *below.values()]
     wanted = one_of("path", paths)
     if _SHA256.fullmatch(reference):
-        wanted = wanted | pc.starts_with(ds.field("sha256"), reference)
+        wanted = wanted | pc.starts_with(pc.field("sha256"), reference)
     for row in rows_where(raws.values(), "files", wanted, ("path", "n_bytes", "sha256")):
         corpus = raws[row["artifact"]].request.params.get("corpus", "")
         own = {reference, below.get(corpus)} | ({rest} if first == corpus else set())

@@ -78,7 +78,7 @@ def _trace_row(
     aligned = [_one(warehouse, d) for d in shard.request.inputs.get("intervals", ())]
     digests = list(shard.request.inputs.get("utterances", ()))
     for features in sources:
-        table = pq.read_table(features.path("features.parquet"), columns=["input_id"])
+        table = pq.read_table(features.part("features.parquet"), columns=["input_id"])
         if input_id in table.column(0).to_pylist():
             hops.append(Hop("feature row", features.key, f"{features.request.step}, input {input_id}"))
             digests += features.request.inputs["utterances"]
@@ -121,7 +121,7 @@ def _trace_utterance(
     ids = input_ids_of(told)
     for digest in inputs.get("features", ()):
         features = _one(warehouse, digest)
-        for one in pq.read_table(features.path("features.parquet"), columns=["input_id"]).column(0).to_pylist():
+        for one in pq.read_table(features.part("features.parquet"), columns=["input_id"]).column(0).to_pylist():
             if one in ids:
                 hops.append(Hop("feature row", features.key, f"{features.request.step}, input {one}"))
     return hops + _trace_utterance(warehouse, source, told, roots)

@@ -18,12 +18,14 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from warehouse.artifact import MANIFEST, SEAL, Artifact, content_digest, read_artifact
 from warehouse.audit.lineage import edges
+from warehouse.audit.on_store import Shadow
 from warehouse.audit.tombstones import purged_digests
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest
@@ -65,6 +67,37 @@ class _Found(NamedTuple):
     problem: str
 
 
+class _Place(Protocol):
+    """Where a lake is looked at: its folder, or the shadow of what is on a store."""
+
+    root: Path
+
+    def look(self) -> None:
+        """Has what came since."""
+
+    def listing(self, artifact: Artifact) -> tuple[Mapping[str, int], Mapping[str, str]]:
+        """The files of an artifact with their sizes, and what is none: folders, links, devices."""
+
+    def is_same(self, artifact: Artifact, name: str) -> bool:
+        """Whether a file has the bytes that its manifest says."""
+
+
+class _Folder:
+    """A lake in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def look(self) -> None:
+        """It is there."""
+
+    def listing(self, artifact: Artifact) -> tuple[Mapping[str, int], Mapping[str, str]]:
+        return _listing(artifact)
+
+    def is_same(self, artifact: Artifact, name: str) -> bool:
+        return file_digest(artifact.path(name)) == artifact.files[name]["sha256"]
+
+
 @dataclass(frozen=True)
 class _Look:
     """What a walk through folders of artifacts came upon: those that can be read, their files that seem whole, and what
@@ -78,30 +111,40 @@ class _Look:
 def verify(warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True) -> list[Fault]:
     """What is wrong in a lake; an empty list means that it is sound, wherever its corpora are.
 
-    Others may commit meanwhile: what points at an artifact that was not there when the walk began is asked again.
+    Others may commit meanwhile: what points at an artifact that was not there when the walk began is asked again. Of a
+    lake on a store, what is there is looked at and not this host's copy.
 
     Args:
         progress: told artifacts looked at and their number; deep, bytes hashed and their number.
         deep: hash every file again.
     """
-    folders = list(_folders(warehouse.root / "artifacts"))
-    look = _look(folders, (lambda done, total: None) if deep else progress)
+    if warehouse.store is None:
+        return _verify(_Folder(warehouse.root), progress, deep)
+    with warehouse.scratch("verify") as shadow:
+        faults = _verify(Shadow(warehouse.store, shadow), progress, deep)
+    return [replace(one, problem=one.problem.replace(str(shadow), warehouse.name)) for one in faults]
+
+
+def _verify(at: _Place, progress: Progress, deep: bool) -> list[Fault]:
+    folders = list(_folders(at.root / "artifacts"))
+    look = _look(at, folders, (lambda done, total: None) if deep else progress)
     if deep:
-        look.faults.extend(_other_bytes(look.whole, progress))
-    missed, names = _missed(warehouse, look.readable)
+        look.faults.extend(_other_bytes(at, look.whole, progress))
+    missed, names = _missed(at.root, look.readable)
     if missed or names:
         begun = set(folders)
-        later = _look([one for one in _folders(warehouse.root / "artifacts") if one not in begun])
-        missed, names = _missed(warehouse, look.readable, later.readable)
+        at.look()
+        later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun])
+        missed, names = _missed(at.root, look.readable, later.readable)
     place = {artifact.folder: number for number, artifact in enumerate(look.readable)}
     found = sorted([*look.faults, *missed], key=lambda one: (place.get(one.folder, -1), one.folder))
     taints = _taints(look.readable, {one.folder.name for one in found})
     faults = [
         Fault(one.folder.name, one.problem, taints.get(one.folder.name, []), one.what,
-              one.folder.relative_to(warehouse.root).as_posix())
+              one.folder.relative_to(at.root).as_posix())
         for one in found
     ]  # fmt: skip
-    return faults + [Fault(name, problem, [], "name") for name, problem in [*_marker(warehouse.root), *names]]
+    return faults + [Fault(name, problem, [], "name") for name, problem in [*_marker(at.root), *names]]
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -113,7 +156,7 @@ def _folders(root: Path) -> Iterator[Path]:
             yield root / kind.name
 
 
-def _look(folders: Sequence[Path], progress: Progress = lambda done, total: None) -> _Look:
+def _look(at: _Place, folders: Sequence[Path], progress: Progress = lambda done, total: None) -> _Look:
     look = _Look()
     for number, folder in enumerate(folders, start=1):
         before = len(look.faults)
@@ -121,7 +164,7 @@ def _look(folders: Sequence[Path], progress: Progress = lambda done, total: None
         if artifact is not None:
             look.readable.append(artifact)
             if len(look.faults) == before:
-                _list_files(artifact, look)
+                _list_files(at, artifact, look)
         progress(number, len(folders))
     return look
 
@@ -188,9 +231,9 @@ def _misplaced(folder: Path) -> bool:
         return False
 
 
-def _list_files(artifact: Artifact, look: _Look) -> None:
+def _list_files(at: _Place, artifact: Artifact, look: _Look) -> None:
     """What a listing can tell of the files of an artifact."""
-    sizes, others = _listing(artifact)
+    sizes, others = at.listing(artifact)
     problems = []
     for name, entry in artifact.files.items():
         if name in others:
@@ -238,7 +281,7 @@ def _listing(artifact: Artifact) -> tuple[dict[str, int], dict[str, str]]:
     return sizes, others
 
 
-def _other_bytes(files: Sequence[tuple[Artifact, str]], progress: Progress) -> Iterator[_Found]:
+def _other_bytes(at: _Place, files: Sequence[tuple[Artifact, str]], progress: Progress) -> Iterator[_Found]:
     """Hashes files again, several at once: what hashes holds no lock meanwhile."""
     groups: list[list[tuple[Artifact, str]]] = []
     n_bytes = _GROUP_BYTES
@@ -251,7 +294,7 @@ def _other_bytes(files: Sequence[tuple[Artifact, str]], progress: Progress) -> I
     done, total = 0, sum(_size(artifact, name) for artifact, name in files)
     progress(0, total)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for group, problems in zip(groups, threads.map(_hashed, groups), strict=True):
+        for group, problems in zip(groups, threads.map(partial(_hashed, at), groups), strict=True):
             yield from problems
             done += sum(_size(artifact, name) for artifact, name in group)
             progress(done, total)
@@ -262,12 +305,12 @@ def _size(artifact: Artifact, name: str) -> int:
     return n_bytes
 
 
-def _hashed(group: Sequence[tuple[Artifact, str]]) -> list[_Found]:
+def _hashed(at: _Place, group: Sequence[tuple[Artifact, str]]) -> list[_Found]:
     found = []
     for artifact, name in group:
         try:
             problem = "has other bytes than when it was made"
-            is_same = file_digest(artifact.path(name)) == artifact.files[name]["sha256"]
+            is_same = at.is_same(artifact, name)
         except OSError as error:
             is_same, problem = False, f"cannot be read ({error.strerror})"
         if not is_same:
@@ -276,10 +319,10 @@ def _hashed(group: Sequence[tuple[Artifact, str]]) -> list[_Found]:
 
 
 def _missed(
-    warehouse: Warehouse, readable: Sequence[Artifact], later: Sequence[Artifact] = ()
+    root: Path, readable: Sequence[Artifact], later: Sequence[Artifact] = ()
 ) -> tuple[list[_Found], list[tuple[str, str]]]:
     """The inputs, and the names, that point at nothing."""
-    digests = {artifact.digest for artifact in (*readable, *later)} | purged_digests(warehouse.root)
+    digests = {artifact.digest for artifact in (*readable, *later)} | purged_digests(root)
     inputs = [
         _Found(artifact.folder, "input", f"its input '{role}' {digest[:12]} is not in the lake")
         for artifact in readable
@@ -288,7 +331,7 @@ def _missed(
         if digest not in digests
     ]
     keys = {artifact.key for artifact in (*readable, *later)}
-    return inputs, list(ref_faults(warehouse.root, digests, keys))
+    return inputs, list(ref_faults(root, digests, keys))
 
 
 def _taints(artifacts: Sequence[Artifact], keys: Collection[str]) -> Mapping[str, list[str]]:

@@ -1,0 +1,40 @@
+"""Names of what is unfinished say whose it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warehouse import in_progress
+from warehouse.in_progress import is_left, unfinished, write_atomically
+
+
+def test_is_running() -> None:
+    assert in_progress._is_running(os.getpid()) and in_progress._is_running(1)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    assert not in_progress._is_running(gone.pid)
+
+
+def test_what_a_process_left_is_known_by_its_name_when_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = unfinished()
+    assert not is_left(Path(name)) and not is_left(Path("notes")) and not is_left(Path(f".lake.json.{name}"))
+    monkeypatch.setattr(in_progress, "_is_running", lambda pid: False)
+    assert is_left(Path(name)) and is_left(Path(f".lake.json.{name}")) and not is_left(Path("gpu-77-0123"))
+
+
+def test_a_value_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically(tmp_path / "refs" / "one.json", {"root": "/a"})
+
+    def refuse(old: str, new: str) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        write_atomically(tmp_path / "refs" / "one.json", {"root": "/b"})
+    assert [json.loads(path.read_bytes()) for path in (tmp_path / "refs").iterdir()] == [{"root": "/a"}]

@@ -1,0 +1,104 @@
+"""The mistakes of operating a lake: on a schedule, on a cluster, on an object store. One class each, as in
+`warehouse.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from warehouse.errors import EmolakeError
+
+
+class MissingExtra(EmolakeError):
+    def __init__(self, asked: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{asked} needs the package '{package}', which is not installed: pip install 'emolake[{extra}]'"
+        )
+
+
+class ClusterNotReached(EmolakeError):
+    def __init__(self, runner: str, address: str, why: str) -> None:
+        super().__init__(
+            f"no {runner} cluster answers at '{address}' ({why}): start one there, or leave EMOLAKE_CLUSTER out to "
+            "have workers of this machine"
+        )
+
+
+class ServerNotReached(EmolakeError):
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"a worker of the cluster does not reach Prefect's server ({why}): start one that all hosts reach, "
+            "`prefect server start --host 0.0.0.0`, and name it with PREFECT_API_URL"
+        )
+
+
+class WorkersLost(EmolakeError):
+    def __init__(self, step: str, n_works: int, n_tries: int, runner: str) -> None:
+        super().__init__(
+            f"the processes that did {n_works} works of '{step}' were lost {n_tries} times (EMOLAKE_RUNNER "
+            f"'{runner}'): see what ended them, such as memory that ran out; the same command goes on "
+            "with what is missing"
+        )
+
+
+class UnknownRun(EmolakeError):
+    def __init__(self, asked: str, known: Sequence[str]) -> None:
+        there = ", ".join(known[-5:]) or "none: `emolake run` makes one"
+        super().__init__(f"no run, or more than one, is called '{asked}': give a recipe or one of these ({there})")
+
+
+class NothingScheduled(EmolakeError):
+    def __init__(self, recipe: str) -> None:
+        super().__init__(
+            f"the recipe '{recipe}' does not say when it runs: give it a section [schedule], such as "
+            'build = "0 2 * * *" (README, \'Operate\')'
+        )
+
+
+class AlreadyServed(EmolakeError):
+    def __init__(self, lake: Path, url: str) -> None:
+        super().__init__(
+            f"the lake {lake} is served already ({url or 'it is just starting'}): `emolake status` says what it runs; "
+            "end that one first to serve other recipes"
+        )
+
+
+class OtherBytes(EmolakeError):
+    def __init__(self, url: str, name: str, key: str) -> None:
+        super().__init__(
+            f"the store {url} has other bytes of '{name}' than the manifest of {key} says: run `emolake verify --deep` "
+            "to see what else is damaged, then delete that artifact's folder on the store and its copy here; the next "
+            "run makes again what it needs"
+        )
+
+
+class StoreFails(EmolakeError):
+    def __init__(self, url: str, what: str, n_attempts: int, why: str) -> None:
+        super().__init__(
+            f"the store {url} did not {what} in {n_attempts} attempts (last: {why}): nothing half-written counts; "
+            "check that it answers and who may write there, then give the same command again"
+        )
+
+
+class NotOnAStore(EmolakeError):
+    def __init__(self, what: str, url: str) -> None:
+        super().__init__(
+            f"{what} cannot be done in a lake on a store, where nothing is renamed: copy {url} into a folder, do it "
+            "there, copy the folder back with deletions while nothing works in the lake, and delete every host's copy"
+        )
+
+
+class NoWorkPool(EmolakeError):
+    def __init__(self, pool: str, url: str) -> None:
+        super().__init__(
+            f"the Prefect server {url} has no work pool '{pool}': set PREFECT_API_URL to the server that its workers "
+            f"ask, or make it there with `prefect work-pool create {pool} --type process` and start a worker of it"
+        )
+
+
+class ServerLost(EmolakeError):
+    def __init__(self, why: str, home: Path) -> None:
+        super().__init__(
+            f"Prefect's server does not answer ({why}): what was finished is kept, and the same command goes "
+            f"on there. The words of the server are in {home}/server.log, unless PREFECT_API_URL names another"
+        )

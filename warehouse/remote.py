@@ -1,0 +1,340 @@
+"""A lake on an object store, worked on through a copy on this host's disk.
+
+`Warehouse("s3://bucket/lake")` works in the folder `copy_of` that URL, whose name says what it is a copy of, so that
+whoever is given the folder's path on another host has the same lake there. What is on the store is laid out as a lake
+in a folder is, and is the truth. Manifests come into the copy when artifacts are listed or found, files when they are
+opened (`warehouse.copies`). `.scratch`, `.cache`, `.resume`, `.logs` and Prefect's own stay in the copy, which may be
+deleted whenever nobody works in it.
+
+A commit needs no rename. Every file is put where nothing is; then the manifest is, and with it the artifact is there.
+Nobody writes over what another put, so where a file has other bytes already, of a writer who was killed or who is as
+far as this one, its own go below `.staged/<key>/<digest>/`, where only the same bytes can be, and are moved into place
+once their manifest stands. Until then readers look there too, and finish what they find unfinished. So a kill at any
+moment leaves a whole artifact or none, and of two writers the first manifest stands with its own bytes.
+
+That rests on the store's conditional put. s3fs asks for it ("If-None-Match: *"); where fsspec's own way is to look and
+then put, or a store passes over the condition, two hosts that make the same artifact within one request and with other
+bytes may leave files of one under the manifest of the other: whoever reads them is told, and `verify --deep`.
+
+A listing that is behind only misses what others made just now. Then a work is asked for once more, and what exists is
+found when it is about to be done, by its name and not by a listing, or at the latest when its manifest is put. Of two
+hosts that set the same name, the last one stands, as in a folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import quote, unquote
+
+from warehouse.artifact import MANIFEST, Artifact, read_artifact
+from warehouse.copies import REMOTES
+from warehouse.errors import NewerFormat, NotALake
+from warehouse.hashing import canonical_json
+from warehouse.in_progress import replace_with, unfinished, write_atomically
+from warehouse.objects import Objects, at_once
+from warehouse.operating_errors import NotOnAStore, OtherBytes
+from warehouse.ranges import Ranges
+from warehouse.schema import FORMAT
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.DOTALL)
+_STAGED = ".staged"
+_ESCAPE = "@"  # before the numbers of characters, where URLs have a % that some read on their own
+
+
+def is_url(text: str) -> bool:
+    """Whether the name of a lake is the URL of one on a store."""
+    return _URL.fullmatch(text) is not None
+
+
+def copy_of(url: str) -> Path:
+    """The folder that a lake on a store is worked on in: below $EMOLAKE_COPIES, or ~/.cache/emolake/lakes, and called
+    like the URL. All hosts that share works must have it at the same path."""
+    copies = os.environ.get("EMOLAKE_COPIES") or "~/.cache/emolake/lakes"
+    return Path(copies).expanduser().absolute() / quote(url.rstrip("/"), safe="").replace("%", _ESCAPE)
+
+
+def url_of(root: Path) -> str:
+    """The URL of the lake that a folder is a copy of; '' of one that is none."""
+    with suppress(OSError, ValueError, AttributeError):
+        if isinstance(url := json.loads((root / "lake.json").read_bytes()).get("store", ""), str) and url:
+            return url
+    return name if is_url(name := unquote(root.name.replace(_ESCAPE, "%"))) else ""
+
+
+def refuse_store(store: Store | None, what: str) -> None:
+    """Raises NotOnAStore for a lake on one, of what takes away or renames."""
+    if store is not None:
+        raise NotOnAStore(what, store.url)
+
+
+def attached(root: Path, url: str, create: bool) -> Store:
+    """The store of a copy, which each process looks up once.
+
+    Raises:
+        NotALake: there is none, and `create` is false. NewerFormat. StoreFails. MissingExtra: s3fs is not installed.
+    """
+    store = REMOTES.get(root)
+    if not isinstance(store, Store) or store.url != url:
+        store = Store(root, url)
+        store.refuse_unless_lake(create)
+    if not (root / "lake.json").exists():
+        write_atomically(root / "lake.json", {"format": FORMAT, "store": url})
+    REMOTES[root] = store
+    return store
+
+
+class Store:
+    """The store of a lake, and how what is there comes into the copy.
+
+    Args:
+        root: the copy.
+        url: of the lake.
+    """
+
+    def __init__(self, root: Path, url: str) -> None:
+        self.root, self.url, self.objects = root, url, Objects(url)
+        self._locks: dict[Path, threading.Lock] = defaultdict(threading.Lock)
+        self._known: dict[Path, Artifact] = {}
+        self._settled_ns = 0
+        self._stamps: dict[str, str] = {}
+
+    def refuse_unless_lake(self, create: bool) -> None:
+        """Raises NotALake or NewerFormat; a lake that may be made is made."""
+        content = self.objects.get("lake.json")
+        if content is None and create:
+            try:
+                self.objects.create("lake.json", canonical_json({"format": FORMAT}))
+            except FileNotFoundError as error:
+                raise NotALake(Path(self.url), f"the store has no such place: {error}") from error
+            content = self.objects.present("lake.json")
+        if content is None:
+            raise NotALake(Path(self.url), "it has no lake.json")
+        try:
+            found = int(json.loads(content)["format"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise NotALake(Path(self.url), "its lake.json does not state a format") from error
+        if found != FORMAT:
+            raise NewerFormat(Path(self.url), found, FORMAT)
+
+    # -- manifests ---------------------------------------------------------------------------------------------
+
+    def bring_manifest(self, folder: Path) -> bool:
+        """Has the manifest of an artifact's folder in the copy, if the store has it: one request, and none where it is
+        here already."""
+        if (folder / MANIFEST).exists():
+            return True
+        content = self.objects.get(self._name(folder / MANIFEST))
+        if content is not None:
+            self._take_in(folder, content)
+        return content is not None
+
+    def adopt(self, artifacts: Iterable[Artifact]) -> None:
+        """Has the manifests of what other hosts made in the copy, so that listings know them."""
+        at_once(self.bring_manifest, [a.folder for a in artifacts if not (a.folder / MANIFEST).exists()])
+
+    def puller(self) -> Callable[[str | None], None]:
+        """Brings the manifests of a kind, or of all, into the copy; of each kind once."""
+        done: set[str | None] = set()
+
+        def pull(kind: str | None) -> None:
+            if done.isdisjoint({None, kind}):
+                done.add(kind)
+                kinds = self.objects.names("artifacts") if kind is None else [kind]
+                folders = [self.root / "artifacts" / one / key for one in kinds for key in self._unknown(one)]
+                at_once(self.bring_manifest, folders)
+
+        return pull
+
+    def _unknown(self, kind: str) -> list[str]:
+        here = self.root / "artifacts" / kind
+        known = set(os.listdir(here)) if here.is_dir() else set()
+        return [key for key in self.objects.names(f"artifacts/{kind}") if key not in known]
+
+    def _take_in(self, folder: Path, manifest: bytes) -> None:
+        """A folder with its manifest and no file yet comes by a rename, as whoever lists the copy expects."""
+        scratch = self._beside()
+        scratch.mkdir(parents=True)
+        try:
+            (scratch / MANIFEST).write_bytes(manifest)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # another process of this host was faster
+                os.rename(scratch, folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    # -- names that move ---------------------------------------------------------------------------------------
+
+    def bring_ref(self, name: str) -> None:
+        """Has in the copy what a name points at on the store now."""
+        path, content = self.root / "refs" / f"{name}.json", self.objects.get(f"refs/{name}.json")
+        if content is None:
+            path.unlink(missing_ok=True)
+        elif not path.is_file() or path.read_bytes() != content:
+            replace_with(path, content)
+
+    def bring_refs(self) -> None:
+        """Has all names in the copy as they are now: one listing, and one request for each that moved. One that the
+        listing lacks stays, because it may be behind."""
+        found = self.objects.stamps("refs")
+        moved = {
+            name: stamp for name, stamp in found.items()
+            if name.endswith(".json") and (self._stamps.get(name) != stamp or not (self.root / "refs" / name).exists())
+        }  # fmt: skip
+        at_once(self.bring_ref, [name.removesuffix(".json") for name in moved])
+        self._stamps |= moved
+
+    # -- commit ------------------------------------------------------------------------------------------------
+
+    def publish(self, scratch: Path, folder: Path) -> None:
+        """Puts a sealed artifact on the store. Afterwards `scratch` holds what stands there: this one, or only the
+        manifest of whoever was first.
+
+        Raises:
+            StoreFails: nothing of it counts.
+        """
+        manifest, place = (scratch / MANIFEST).read_bytes(), self._name(folder)
+        sealed = json.loads(manifest)
+        names, staged = list(sealed["files"]), f"{_STAGED}/{folder.name}/{sealed['digest']}"
+        are_put = at_once(lambda name: self._put(scratch / name, f"{place}/{name}", sealed["files"][name]), names)
+        aside = [name for name, is_put in zip(names, are_put, strict=True) if not is_put]
+        at_once(lambda name: self._put(scratch / name, f"{staged}/{name}", sealed["files"][name]), aside)
+        self.objects.create(f"{place}/{MANIFEST}", manifest)
+        stands = self.objects.present(f"{place}/{MANIFEST}")
+        if stands == manifest:
+            self._settle(folder.name, sealed["digest"], place, aside)
+            return
+        theirs = json.loads(stands)["files"]
+        unwanted = [f"{staged}/{name}" for name in aside] + [f"{place}/{name}" for name in names if name not in theirs]
+        at_once(self.objects.remove, unwanted)
+        if theirs != sealed["files"]:
+            shutil.rmtree(scratch)
+            scratch.mkdir()
+        (scratch / MANIFEST).write_bytes(stands)
+
+    def _put(self, path: Path, name: str, entry: Mapping[str, Any]) -> bool:
+        """Puts a file where nothing is. False where other bytes are."""
+        return self.objects.upload(path, name) or self._is(name, entry)
+
+    def _is(self, name: str, entry: Mapping[str, Any]) -> bool:
+        beside = self._beside()
+        try:
+            return self.objects.download(name, beside, entry["n_bytes"], entry["sha256"])
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _settle(self, key: str, digest: str, place: str, names: Iterable[str]) -> None:
+        """Moves staged files of an artifact whose manifest stands into place; any who finds them may."""
+        for name in names:
+            self.objects.copy(f"{_STAGED}/{key}/{digest}/{name}", f"{place}/{name}")
+            self.objects.remove(f"{_STAGED}/{key}/{digest}/{name}")
+
+    def settle(self) -> None:
+        """Finishes the commits of those who were killed between their manifest and the last move, and takes away what
+        losers left: one listing, almost always of nothing."""
+        waiting: dict[tuple[str, str], list[str]] = {}
+        for path in self.objects.sizes(_STAGED):
+            key, digest, name = path.split("/", 2)
+            waiting.setdefault((key, digest), []).append(name)
+        for (key, digest), names in waiting.items():
+            stands = self._with_key(key)
+            if stands is not None and stands.digest == digest:
+                self._settle(key, digest, self._name(stands.folder), names)
+            elif stands is not None:
+                at_once(self.objects.remove, [f"{_STAGED}/{key}/{digest}/{name}" for name in names])
+
+    def _with_key(self, key: str) -> Artifact | None:
+        folders = [self.root / "artifacts" / kind / key for kind in self.objects.names("artifacts")]
+        return next((read_artifact(folder) for folder in folders if self.bring_manifest(folder)), None)
+
+    # -- files -------------------------------------------------------------------------------------------------
+
+    def fetch(self, path: Path) -> None:
+        """Brings a file of an artifact into the copy, or, of its folder or of one in it, all files there. A file is
+        hashed before it gets its name.
+
+        Raises:
+            OtherBytes, StoreFails.
+        """
+        artifact, name = self._artifact_at(path)
+        if artifact is not None:
+            wanted = [one for one in artifact.files if not name or one == name or one.startswith(f"{name}/")]
+            absent = [one for one in wanted if not (artifact.folder / one).exists()]
+            at_once(partial(self._fetch, artifact), absent)
+
+    def open(self, path: Path) -> BinaryIO:
+        """A file of an artifact, read in ranges from the store. What is read so is hashed by nobody."""
+        artifact, name = self._artifact_at(path)
+        if artifact is None or name not in artifact.files:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        if (artifact.folder / MANIFEST).stat().st_mtime_ns >= self._settled_ns:
+            now_ns = time.time_ns()
+            self.settle()
+            self._settled_ns = now_ns
+        return Ranges(partial(self.objects.part, self._name(path)), artifact.files[name]["n_bytes"]).buffered()
+
+    def files(self) -> Any:
+        """What DuckDB reads the artifacts through: `warehouse.remote_files`."""
+        from warehouse.remote_files import LakeFiles  # which takes fsspec along
+
+        return LakeFiles(self.root)
+
+    def bring(self, value: Any) -> None:
+        """Fetches every file of the lake that the arguments of a work name, however deep."""
+        if isinstance(value, Path | str):
+            if str(value).startswith(f"{self.root}/artifacts/"):
+                self.fetch(Path(value))
+        elif isinstance(value, Mapping):
+            self.bring([*value.keys(), *value.values()])
+        elif isinstance(value, list | tuple | set | frozenset):
+            for one in value:
+                self.bring(one)
+        elif is_dataclass(value) and not isinstance(value, type | Artifact):
+            self.bring([getattr(value, each.name) for each in fields(value)])
+
+    def _artifact_at(self, path: Path) -> tuple[Artifact | None, str]:
+        """The artifact whose folder a path lies in, and the path from there."""
+        kind, key, *parts = (*path.relative_to(self.root / "artifacts").parts, "", "")
+        folder = self.root / "artifacts" / kind / key
+        if not key or not self.bring_manifest(folder):
+            return None, ""
+        if folder not in self._known:
+            self._known[folder] = read_artifact(folder)
+        return self._known[folder], "/".join(filter(None, parts))
+
+    def _fetch(self, artifact: Artifact, name: str) -> None:
+        path, entry = artifact.folder / name, artifact.files[name]
+        place, beside = self._name(path), self._beside()
+        staged = f"{_STAGED}/{artifact.key}/{artifact.digest}/{name}"
+        with self._locks[path]:
+            if path.exists():
+                return
+            try:
+                for at in (place, staged, place):  # meanwhile it may have been moved
+                    if self.objects.download(at, beside, entry["n_bytes"], entry["sha256"]):
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        os.replace(beside, path)
+                        if at == staged:
+                            self._settle(artifact.key, artifact.digest, self._name(artifact.folder), [name])
+                        return
+            finally:
+                beside.unlink(missing_ok=True)
+        raise OtherBytes(self.url, name, artifact.key)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _beside(self) -> Path:
+        return self.root / ".scratch" / unfinished()
