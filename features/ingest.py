@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from features import raw
 from features.plugin import Corpus, RawFile, Rows, Surveyor
+from features.unit_files import recorded_files
 from features.voice_activity import kept_in
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request, Work
@@ -32,6 +33,7 @@ from warehouse.audit.tombstones import (
 )
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
+from warehouse.hashing import plain
 from warehouse.schema import FAILURES, LABELS, SURVEY, UTTERANCES
 from warehouse.tables import write_rows
 
@@ -52,13 +54,49 @@ def raw_works(
         raise MissingFolder(f"corpus '{corpus}'", root, f"say where it is with --root {corpus}=FOLDER")
     works, known = {}, tombstones(digests.lake)
     for unit, paths in reader.units(root).items():
-        files = tuple(digests.raw_files(root, paths, progress).values())
-        withdrawn = withdrawn_recordings(known, [file.sha256 for file in files])
-        params = {"corpus": corpus, "unit": unit, "files": raw.files_digest(raw.without(files, withdrawn))}
-        request = Request("raw", "features.raw", raw.VERSION, params)
-        arguments = {"files": files} | ({"withdrawn": withdrawn} if withdrawn else {})
+        whole, files = digests.unit(root, f"{unit} {reader!r}", paths, progress)
+        arguments: dict[str, Any] = {"files": files}
+        if known and (gone := withdrawn_recordings(known, [file.sha256 for file in files])):
+            whole = raw.files_digest(raw.without(files, gone))
+            arguments["withdrawn"] = gone
+        request = Request("raw", "features.raw", raw.VERSION, {"corpus": corpus, "unit": unit, "files": whole})
         works[unit] = Work(request, raw.write_files, arguments, n_rows=len(files))
     return works
+
+
+def trusted_works(warehouse: Warehouse, corpus: str, step: str, reader: Corpus) -> tuple[dict[str, Work], str]:
+    """What `raw_works` said when this corpus was read the last time, without a look at any raw file: work that rests on
+    them is found by what the lake recorded of them, and a file that is new or has changed since is not seen. Who opens
+    one later sees whether it is the recorded one, and stops if not.
+
+    Returns:
+        Unit -> the work, whose artifact is there; or none, and why the files must be looked at all the same.
+    """
+    ref = warehouse.ref(f"corpora/{corpus}")
+    if ref is None:
+        return {}, "it was not read before"
+    if tombstones(warehouse.root):
+        return {}, "some of what was read was withdrawn since, and what is withdrawn is not recorded"
+    asked = {"corpus": corpus} | plain(identity(step, reader))
+    with_digest = warehouse.manifests.as_of_now()
+    for digest in ref["utterances"]:
+        made = [one.request for one in with_digest(digest)]
+        told = [{"corpus": one.params.get("corpus"), "step": one.step, "version": one.version,
+                 "fields": one.params.get("reader")} for one in made]  # fmt: skip
+        if asked not in told:
+            return {}, "its reader has changed since" if made else "the lake lacks some of what was read"
+    recorded: dict[str, list[Artifact]] = {}
+    for artifact in sorted(warehouse.artifacts("raw"), key=lambda one: str(one.request.params["unit"]), reverse=True):
+        if artifact.request.params["corpus"] == corpus:
+            recorded.setdefault(artifact.digest, []).append(artifact)
+    if any(len(recorded.get(digest, ())) != n_units for digest, n_units in Counter(ref["raw"]).items()):
+        return {}, "the lake does not record just these raw files"
+    works = {}
+    for digest in ref["raw"]:
+        one = recorded[digest].pop()
+        files = recorded_files(one.path("files.parquet"))
+        works[one.request.params["unit"]] = Work(one.request, raw.write_files, {"files": files}, len(files))
+    return works, ""
 
 
 def survey_work(
@@ -93,12 +131,12 @@ def unit_works(
         files = work.arguments["files"]
         params = {"corpus": corpus, "unit": unit, "reader": identity(step, reader)["fields"]}
         arguments = {"lake": lake, "reader": reader, "root": root, "unit": unit, "corpus": corpus, "files": files}
-        if own := concerned(known, corpus, [file.sha256 for file in files]):
+        if known and (own := concerned(known, corpus, [file.sha256 for file in files])):
             params |= {WITHDRAWN: own}
             arguments |= {WITHDRAWN: own}
         inputs = {"raw": (artifact.digest,)}
         if survey:
-            arguments["survey"] = survey.path("survey.parquet")
+            arguments["survey"] = survey.place("survey.parquet")
             inputs["survey"] = (survey.digest,)
         for kind, function in (("utterances", write_utterances), ("labels", write_labels)):
             request = Request(kind, step, reader.version, params, inputs)

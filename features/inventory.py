@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
@@ -22,6 +22,12 @@ RETRIES = "retries"
 """Group of the refs that say which failures no longer count."""
 
 _FORK = "_canary"
+_FAILURES = "failures.parquet"
+_NAMESPACES: dict[str, str] = {}
+"""What a plug-in is told as -> its namespace: of the requests of a lake, thousands name the same."""
+
+_WITHOUT: set[str] = set()
+"""Digests of failures files without a row: of few kinds, for the rows are what differs."""
 
 
 def input_id(utterance: Mapping[str, Any], needs: str) -> str:
@@ -65,16 +71,18 @@ def row_key(step: str, plugin: Any) -> str:
 
 def wanted_ids(utterances: Sequence[Artifact], needs: str) -> set[str]:
     """The input ids of all these utterances that have one."""
-    columns = ["audio_id", "text_id"]
-    found = {
-        input_id(row, needs)
-        for a in utterances
-        for row in pq.read_table(a.path("utterances.parquet"), columns=columns).to_pylist()
-    }
+    found: set[str] = set()
+    for a in utterances:
+        path = a.path("utterances.parquet")
+        if needs == "pair":
+            ids = zip(column(path, "audio_id"), column(path, "text_id"), strict=True)
+            found |= {input_id({"audio_id": audio, "text_id": text}, needs) for audio, text in ids}
+        else:
+            found |= set(column(path, f"{needs}_id"))
     return found - {""}
 
 
-def column(path: Path, name: str) -> list[Any]:
+def column(path: Path | BinaryIO, name: str) -> list[Any]:
     """One column of a Parquet file; not by `pq.read_table`, which takes four times as long for a file of a batch."""
     with pq.ParquetFile(path) as file:
         return file.read(columns=[name]).column(0).to_pylist()
@@ -98,13 +106,37 @@ def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set
 
 def _answered(artifact: Artifact) -> set[str]:
     """The input ids an artifact has rows or failures for."""
-    names = (f"{artifact.request.kind}.parquet", "failures.parquet")
-    return {i for name in names for i in column(artifact.path(name), "input_id")}
+    return row_ids(artifact) | failed_ids(artifact)
+
+
+def row_ids(artifact: Artifact) -> set[str]:
+    """The input ids an artifact has rows for."""
+    return set(column(artifact.part(f"{artifact.request.kind}.parquet"), "input_id"))
+
+
+def failed_ids(artifact: Artifact) -> frozenset[str]:
+    """The input ids an artifact has failures for."""
+    return frozenset(row["input_id"] for row in _failures(artifact))
+
+
+def _failures(artifact: Artifact) -> list[dict[str, Any]]:
+    """The failures rows of an artifact. Nearly all have the same file, that of none, which is read once."""
+    sha256 = artifact.files[_FAILURES]["sha256"]
+    if sha256 in _WITHOUT:
+        return []
+    rows: list[dict[str, Any]] = read_table(artifact.path(_FAILURES), FAILURES).to_pylist()
+    if not rows:
+        _WITHOUT.add(sha256)
+    return rows
 
 
 def plugin_key_of(request: Request) -> str:
     """The namespace of the rows that a 'features' or 'intervals' request asks for."""
-    return short_digest(request.params["plugin"])
+    plugin = request.params["plugin"]
+    told = repr(plugin)
+    if told not in _NAMESPACES:
+        _NAMESPACES[told] = short_digest(plugin)
+    return _NAMESPACES[told]
 
 
 def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
@@ -112,8 +144,7 @@ def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]
     again = excused(warehouse)
     found: set[str] = set()
     for a in holding(warehouse, kind, step, plugin):
-        found |= set(column(a.path(f"{kind}.parquet"), "input_id"))
-        found |= set(column(a.path("failures.parquet"), "input_id")) - again.get(a.key, set())
+        found |= row_ids(a) | (failed_ids(a) - again.get(a.key, set()))
     return found
 
 
@@ -145,7 +176,7 @@ def failures_of(artifacts: Sequence[Artifact]) -> list[tuple[Artifact, dict[str,
             newest[place] = max(newest.get(place, 0), attempts[a.key])
     return [
         (a, row)
-        for a in artifacts if "failures.parquet" in a.files
-        for row in read_table(a.path("failures.parquet"), FAILURES).to_pylist()
+        for a in artifacts if _FAILURES in a.files
+        for row in _failures(a)
         if not newest or newest[plugin_key_of(a.request), row["input_id"]] == attempts[a.key]
     ]  # fmt: skip

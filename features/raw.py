@@ -8,11 +8,15 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
+from functools import partial
+from itertools import islice
+from operator import eq
 from pathlib import Path
 from typing import NamedTuple
 
 from features.plugin import RawFile
-from warehouse.errors import DiskFull, MalformedSource, SourceChanged, UnreadableDigests
+from features.unit_files import Files, look, utf8
+from warehouse.errors import DiskFull, SourceChanged, UnreadableDigests
 from warehouse.hashing import digest, file_digest
 from warehouse.schema import FILES
 from warehouse.tables import write_rows
@@ -41,6 +45,9 @@ class RawDigests:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS raw (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL)"
             )
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS units (place TEXT PRIMARY KEY, state TEXT NOT NULL, files TEXT NOT NULL)"
+            )
 
     def raw_file(self, root: Path, path: str) -> RawFile:
         """Size and digest of one file.
@@ -63,8 +70,39 @@ class RawDigests:
             found |= self._raw_files(root, ordered[first : first + _LOOK_UP], progress)
         return found
 
+    def unit(
+        self, root: Path, name: str, paths: Iterable[str], progress: Callable[[int], None] = lambda n_bytes: None
+    ) -> tuple[str, Sequence[RawFile]]:
+        """The digest (`files_digest`) of a unit's files, and the files themselves, sorted by path.
+
+        Where all are as they were at the last look, neither is any of them opened nor is each looked up: the digest of
+        then is that of now, and the files are listed only if somebody asks for one.
+
+        Args:
+            name: tells this unit from others of the root, and from those that other readers find there.
+
+        Raises:
+            SourceChanged, MalformedSource, DiskFull, UnreadableDigests: as `raw_file`.
+        """
+        ordered = sorted(paths)
+        if any(map(eq, ordered, islice(ordered, 1, None))):
+            ordered = list(dict.fromkeys(ordered))
+        seen, place = look(root, ordered), digest([str(root), name])
+        with self._saying_what_is_wrong():
+            known = self._database.execute("SELECT files FROM units WHERE place = ? AND state = ?", (place, seen.state))
+            found = known.fetchone()
+        if found is not None:
+            progress(seen.n_bytes)
+            return found[0], Files(seen.n_files, partial(_listed, self.lake, root, ordered, found[0]))
+        files = tuple(self.raw_files(root, ordered, progress).values())
+        whole = files_digest(files)
+        if look(root, ordered) == seen:  # else something changed while it was hashed, and this is of no use
+            with self._saying_what_is_wrong():
+                self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (place, seen.state, whole))
+        return whole, files
+
     def _raw_files(self, root: Path, paths: Sequence[str], progress: Callable[[int], None]) -> dict[str, RawFile]:
-        places = {path: _utf8(os.path.join(root, path)) for path in paths}
+        places = {path: utf8(os.path.join(root, path)) for path in paths}
         question = "SELECT path, stamp, sha256 FROM raw WHERE path BETWEEN ? AND ?"
         span = min(places.values()), max(places.values())
         with self._saying_what_is_wrong():
@@ -157,13 +195,17 @@ def _digests(places: Mapping[str, str], stamps: Mapping[str, _Stamp]) -> Generat
         readers.shutdown(cancel_futures=True)
 
 
-def _utf8(place: str) -> str:
-    try:
-        place.encode()
-    except UnicodeEncodeError as error:
-        shown = os.fsencode(place).decode("utf-8", "replace")
-        raise MalformedSource(shown, "its name is not UTF-8: rename it") from error
-    return place
+def _listed(lake: Path, root: Path, paths: Sequence[str], whole: str) -> tuple[RawFile, ...]:
+    """The files of a unit that was as it had been.
+
+    Raises:
+        SourceChanged: it is not any more.
+    """
+    with closing(RawDigests(lake)) as digests:
+        files = tuple(digests.raw_files(root, paths).values())
+    if files_digest(files) != whole:
+        raise SourceChanged(root)
+    return files
 
 
 def files_digest(files: Iterable[RawFile]) -> str:

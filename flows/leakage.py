@@ -5,11 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from flows.leaks import Leak, Leakage
 from flows.protocol import WHOLE, Protocol, folds_of, split_of
@@ -19,6 +18,9 @@ from warehouse.artifact import Artifact
 from warehouse.hashing import canonical_json, digest_of_pieces
 from warehouse.schema import UTTERANCES
 from warehouse.tables import rows_of
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 MOST_EXAMPLES = 5
 

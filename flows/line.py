@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from features.aligners import provided
 from features.extract import works as extract_works
-from features.inventory import column, failures_of, holding, ids_in, row_key, wanted_ids
+from features.inventory import column, failures_of, ids_in, row_key, wanted_ids
 from features.mfa.training import MODEL, training_work
 from features.placed import Placed
 from features.plugin import FeatureSpec
+from features.whole import holding_wanted, of_utterances, remembered
 from flows import canaries, protocol
 from flows.checkpoints import beginning, only_checkpoint, record_placed
 from flows.choice import Choice, choice_of
@@ -37,6 +38,7 @@ from flows.votes import votes_of
 from models.orders import fit_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
+from warehouse.copies import fetched
 from warehouse.errors import InvalidField, TooManyFailures
 from warehouse.hashing import digest
 
@@ -70,12 +72,14 @@ class Line:
         roots: corpus -> folder of its raw files; 'checkpoints/<name>' -> folder of a checkpoint that was placed.
         device: for extractors; jobs get theirs from whoever launches them.
         known: products by the name of their step ('ingest films') that are not asked for again.
+        trust_raw: raw files are what was recorded of them; nobody looks.
     """
 
     def __init__(
         self, recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], doer: Doer, device: str = "cpu",
-        known: Mapping[str, Any] | None = None,
+        known: Mapping[str, Any] | None = None, trust_raw: bool = False,
     ) -> None:  # fmt: skip
+        self.trust_raw = trust_raw
         self.recipe, self.warehouse, self.doer, self.device = recipe, warehouse, doer, device
         self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
@@ -169,7 +173,7 @@ class Line:
         else:
             placed = entry.checkpoint in self.recipe.checkpoints
             checkpoint = self.weights(entry.checkpoint) if placed else only_checkpoint(self, entry.checkpoint)
-            plugin, folder = plugin_of("features", entry, where, weights=checkpoint.digest), checkpoint.folder
+            plugin, folder = plugin_of("features", entry, where, weights=checkpoint.digest), fetched(checkpoint.folder)
             outputs = plugin.outputs(folder)
         for corpus in entry.corpora:
             self.corpus(corpus)
@@ -185,11 +189,17 @@ class Line:
     ) -> list[Artifact]:
         """Every artifact that holds rows of this plug-in for these corpora, after making what is missing."""
         utterances = [artifact for corpus in corpora for artifact in self.corpus(corpus).utterances]
+        rows = self.warehouse, kind, step, plugin, utterances
+        if there := remembered(*rows):
+            self.doer.step(name, [], n_rows=there.n_wanted)
+            if failures_of(there.artifacts):
+                self.count_failures(there.artifacts, wanted_ids(utterances, plugin.needs))
+            return there.artifacts
         wanted = wanted_ids(utterances, plugin.needs)
         roots = {corpus: self.roots[corpus] for corpus in corpora}
         works = extract_works(self.warehouse, step, plugin, utterances, roots, self.device, checkpoint)
         self.doer.step(name, works, n_rows=len(wanted))
-        artifacts = holding(self.warehouse, kind, step, plugin, wanted)
+        artifacts = holding_wanted(*rows, wanted)
         self.count_failures(artifacts, wanted)
         return artifacts
 
@@ -334,9 +344,8 @@ class Line:
 
     def _of_corpus(self, rows: Feature | Alignment, corpus: Reading) -> list[Artifact]:
         """Those of the artifacts of a feature or an alignment that hold rows of one corpus."""
-        wanted = wanted_ids(corpus.utterances, rows.plugin.needs)
         kind = "features" if isinstance(rows, Feature) else "intervals"
-        kept = {a.key for a in holding(self.warehouse, kind, rows.step, rows.plugin, wanted)}
+        kept = {a.key for a in of_utterances(self.warehouse, kind, rows.step, rows.plugin, corpus.utterances)}
         return [a for a in rows.artifacts if a.key in kept]
 
     def _classes(self, model: str) -> list[str]:

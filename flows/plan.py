@@ -24,7 +24,7 @@ class Planner:
         self.steps: list[Step] = []
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        found = [self.warehouse.find(work.request) for work in works]
+        found = self.warehouse.find_all([work.request for work in works])
         missing = [work for work, artifact in zip(works, found, strict=True) if artifact is None]
         step = new_step(name, works, missing, n_rows)
         self.steps.append(step)
@@ -58,6 +58,7 @@ def plan(
     hashing: Callable[[str], Any] = _no_hashing,
     remember: Callable[[str, Mapping[str, Any]], None] = _forget,
     device: str = "cpu",
+    trust_raw: bool = False,
 ) -> list[Step]:
     """The steps of a verb ('ingest', 'align', 'extract', 'pack', 'run') with what each has and lacks.
 
@@ -68,9 +69,10 @@ def plan(
         hashing: told of the bytes of raw files as they are hashed.
         remember: told where names now point, for products that exist; a mere plan moves none.
         device: where extractors would compute: their canaries are known for one and not for another.
+        trust_raw: take raw files as they were recorded, without a look at any.
     """
     planner = Planner(warehouse, explain, hashing, remember)
-    getattr(Line(recipe, warehouse, roots, planner, device), verb)()
+    getattr(Line(recipe, warehouse, roots, planner, device, trust_raw=trust_raw), verb)()
     return planner.steps
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from features import ingest
 from features.plugin import RawFile
 from features.raw import RawDigests
 from flows.recipe import plugin_of, step_of
-from warehouse.artifact import Artifact
+from warehouse.artifact import Artifact, Work
 
 if TYPE_CHECKING:
     from flows.line import Line
+
+TRUSTED = "taken as recorded: nobody looked at the raw files, and what is new or changed was not seen"
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,18 @@ class Reading:
 
 
 def corpus_reading(line: Line, name: str) -> Reading:
-    """Ingests a corpus of the line's recipe, and lets its name point there."""
+    """Ingests a corpus of the line's recipe, and lets its name point there. Of a line that trusts raw files none is
+    looked at, if the lake has recorded all that this reader read of them."""
     entry, doer = line.recipe.corpora[name], line.doer
     reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
     root = line.roots[name]
-    digests = RawDigests(line.warehouse.root)
-    try:
-        works = ingest.raw_works(digests, name, reader, root, doer.hashing(name))
-    finally:
-        digests.close()
+    trusted, why = ingest.trusted_works(line.warehouse, name, step, reader) if line.trust_raw else ({}, "")
+    works = trusted or _looked_at(line, name, reader, root)
     recorded = doer.step(f"record {name}", list(works.values()))
+    if trusted:
+        doer.remark(f"record {name}", TRUSTED)
+    elif line.trust_raw:
+        doer.remark(f"record {name}", f"its raw files were looked at: {why}")
     units = {unit: (work, artifact) for (unit, work), artifact in zip(works.items(), recorded, strict=True)}
     reading = line.warehouse.root, name, step, reader, root, units
     work = ingest.survey_work(*reading)
@@ -49,3 +55,8 @@ def corpus_reading(line: Line, name: str) -> Reading:
         for (unit, (work, artifact)), utterances in zip(units.items(), kinds["utterances"], strict=True)
     }
     return Reading(kinds["utterances"], kinds["labels"], whole)
+
+
+def _looked_at(line: Line, name: str, reader: Any, root: Path) -> dict[str, Work]:
+    with closing(RawDigests(line.warehouse.root)) as digests:
+        return ingest.raw_works(digests, name, reader, root, line.doer.hashing(name))

@@ -10,12 +10,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
-from flows import plots
 from flows.findings import report_content
 
 __all__ = ["html_report", "report_content", "terminal_tables"]
@@ -25,11 +23,15 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 def html_report(content: Mapping[str, Any]) -> str:
     """The page: one file that needs nothing else, readable on paper, light and dark screens."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from flows.plots import class_colour  # which imports matplotlib, and most commands draw nothing
+
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"number": _number, "thousands": _thousands, "colour": plots.class_colour}
+    environment.filters |= {"number": _number, "thousands": _thousands, "colour": class_colour}
     environment.filters["stamped"] = partial(_stamped, content=content)
     figures = {name: [Markup(svg) for svg in drawn] for name, drawn in _figures(content).items()}
     scored = {name: list(rows) for name, rows in groupby(content["scores"], key=lambda row: row["variant"])}
@@ -114,6 +116,8 @@ def _f1_tables(classes: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], di
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    from flows import plots
+
     def told(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         return [{**row, "variant": _stamped(row["variant"], content)} for row in rows]
 

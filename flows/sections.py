@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -26,6 +25,8 @@ class Section:
 
 def html_page(title: str, sections: Sequence[Section]) -> str:
     """The page; all but the pictures is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # for those who write pages
+
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from models.orders import shard_roles
 from warehouse import Warehouse
@@ -17,6 +17,9 @@ from warehouse.audit.lineage import up
 from warehouse.catalog import names, plugin_class
 from warehouse.schema import SHARD_INDEX, SPLIT, UTTERANCES
 from warehouse.tables import rows_of
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 TEXTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("utterance_id", "text_id", "text")])
 """One row per text that a checkpoint was trained on."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow.parquet as pq
+
 from features.ingest import unchanged
 from features.inventory import input_id, row_identity
 from features.plugin import Corpus, Needs, RawFile
@@ -49,11 +51,12 @@ def works(
         }  # fmt: skip
         inputs = {"raw": (recorded.digest,), "utterances": (utterances.digest,)}
         arguments = {
-            "lake": lake, "corpus": corpus, "reader": reader, "root": root, "unit": unit, "files": tuple(files),
+            "lake": lake, "corpus": corpus, "reader": reader, "root": root, "unit": unit, "files": files,
             "utterances": utterances,
         }  # fmt: skip
         request = Request("intervals", STEP, plugin.version, params, inputs)
-        n_rows = read_table(utterances.path("utterances.parquet"), UTTERANCES).num_rows
+        with pq.ParquetFile(utterances.path("utterances.parquet")) as table:
+            n_rows = table.metadata.num_rows
         found.append(Work(request, write_provided, arguments, n_rows=n_rows))
     return found
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from features.audio import TOLERANCE_S
 from features.check import Findings
+from features.listing import files_below
 from features.plugin import Interval, RawFile, Rows
 from features.releases import forced_alignment, iemocap_check, iemocap_counts
 from features.releases.iemocap_files import (
@@ -62,15 +61,17 @@ class Iemocap:
             if not folder.is_dir():
                 todo = "put the whole release there, or list the sessions to read in `sessions`"
                 raise MissingFolder(f"{name} of IEMOCAP", folder, todo)
-            found = _files(root, f"{name}/dialog/EmoEvaluation", "*.txt")
-            found += _files(root, f"{name}/dialog/transcriptions", "*.txt")
+            found = _files(root, f"{name}/dialog/EmoEvaluation", ".txt")
+            found += _files(root, f"{name}/dialog/transcriptions", ".txt")
             if self.audio == "sentence":
-                found += _files(root, f"{name}/sentences/wav", "*/*.wav")
+                found += _files(root, f"{name}/sentences/wav", ".wav", 1)
             else:
-                found += _files(root, f"{name}/dialog/wav", "*.wav")
-            aligned = f"{name}/sentences/ForcedAlignment"
-            for kind in forced_alignment.TIERS if (root / aligned).is_dir() else ():
-                found += _files(root, aligned, f"*/*.{kind}")
+                found += _files(root, f"{name}/dialog/wav", ".wav")
+            shipped = f"{name}/sentences/ForcedAlignment"
+            kinds = tuple(f".{kind}" for kind in forced_alignment.TIERS)
+            aligned = _files(root, shipped, kinds, 1) if (root / shipped).is_dir() else []
+            for kind in kinds:
+                found += [path for path in aligned if path.endswith(kind)]
             units[name] = found
         return units
 
@@ -148,13 +149,11 @@ class Iemocap:
         return wavs[turn.dialogue], turn.start_s, turn.end_s
 
 
-def _files(root: Path, folder: str, pattern: str) -> list[str]:
-    """The files of a folder as paths below the root, without the AppleDouble twins (`._name`) that archives made on a
-    Mac carry. As texts: there are 40,000, and a `Path` of each takes longer than finding them."""
+def _files(root: Path, folder: str, endings: str | tuple[str, ...], depth: int = 0) -> list[str]:
+    """The files of a part of the release, as paths below the root."""
     if not (root / folder).is_dir():
         raise MissingFolder("a part of IEMOCAP", root / folder, "unpack the release completely")
-    found = glob.iglob(f"{folder}/{pattern}", root_dir=root, include_hidden=True)
-    return sorted(p for p in found if "/._" not in p and os.path.isfile(os.path.join(root, p)))
+    return files_below(root, folder, endings, depth)
 
 
 def _stem(path: str) -> str:

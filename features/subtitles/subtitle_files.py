@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,9 +20,11 @@ KINDS = frozenset({"sdh", "cc", "hi", "forced"})
 
 def title_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
     """Each folder below `root` that may be of a title, and the files in it; hidden ones do not count."""
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        names = (path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        yield folder.name, sorted(names)
+    with os.scandir(root) as entries:
+        folders = sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
+    for folder in folders:
+        with os.scandir(f"{root}/{folder}") as entries:
+            yield folder, sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
 
 
 def title_paths(folder: str, names: Sequence[str], language: str) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +19,7 @@ from features.raw import RawDigests
 from features.rows import failure_row, label_row, utterance_row
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.lineage import up
+from warehouse.audit.tombstones import Tombstone
 from warehouse.audit.verify import verify
 from warehouse.errors import MissingFolder, SourceChanged
 from warehouse.schema import make_id
@@ -267,3 +270,40 @@ def test_the_ref_of_a_corpus_cites_its_current_reading(lake: Warehouse, root: Pa
         "reader": STEP, "root": str(root),
         **{kind: [made[kind, unit].digest for unit in ("first", "second")] for kind in ("raw", "utterances", "labels")},
     }  # fmt: skip
+
+
+def trusted(lake: Warehouse, reader: Pairs | None = None, corpus: str = "pairs") -> tuple[dict[str, Any], str]:
+    return ingest.trusted_works(lake, corpus, STEP, reader or Pairs())
+
+
+def test_raw_files_that_are_trusted_give_the_works_that_a_look_gave(lake: Warehouse, root: Path) -> None:
+    (root / "empty").mkdir()
+    (root / "void").mkdir()
+    read_in(lake, root)
+    with closing(RawDigests(lake.root)) as digests:
+        seen = ingest.raw_works(digests, "pairs", Pairs(), root)
+    files = {unit: tuple(work.arguments["files"]) for unit, work in seen.items()}
+    shutil.rmtree(root)
+    works, why = trusted(lake)
+    assert why == "" and list(works) == list(seen) == ["empty", "first", "second", "void"]
+    for unit, work in works.items():
+        assert (work.request, work.n_rows) == (seen[unit].request, seen[unit].n_rows)
+        assert work.arguments["files"] == files[unit]
+
+
+def test_raw_files_are_not_trusted_where_the_lake_does_not_know_them_all(lake: Warehouse, root: Path) -> None:
+    assert trusted(lake) == ({}, "it was not read before")
+    made = read_in(lake, root)
+    assert trusted(lake, Pairs(language="de")) == ({}, "its reader has changed since")
+    shutil.rmtree(made["raw", "first"].folder)
+    assert trusted(Warehouse(lake.root)) == ({}, "the lake does not record just these raw files")
+    shutil.rmtree(made["utterances", "first"].folder)
+    assert trusted(Warehouse(lake.root)) == ({}, "the lake lacks some of what was read")
+
+
+def test_what_was_withdrawn_is_not_recorded_so_nothing_is_trusted(
+    lake: Warehouse, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_in(lake, root)
+    monkeypatch.setattr(ingest, "tombstones", lambda lake: {"one": Tombstone()})
+    assert trusted(lake)[1].startswith("some of what was read was withdrawn since")

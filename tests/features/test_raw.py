@@ -4,6 +4,8 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,89 @@ def test_a_kill_beside_a_large_file_loses_no_small_ones(
     monkeypatch.setattr(raw, "file_digest", large_first)
     RawDigests(tmp_path).raw_files(tree, names, tell)
     assert len(told) == len(names)
+
+
+def unit_of(lake: Path, root: Path) -> tuple[str, list[raw.RawFile]]:
+    paths = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*"), reverse=True) if path.is_file()]
+    with closing(RawDigests(lake)) as digests:
+        whole, files = digests.unit(root, "all", [*paths, *paths[:1]])
+    return whole, list(files)
+
+
+def rewritten_unseen(root: Path) -> None:
+    """Other bytes, as many, and the same time of modification."""
+    stat = (root / "a.txt").stat()
+    (root / "a.txt").write_bytes(b"other")
+    os.utime(root / "a.txt", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def replaced(root: Path) -> None:
+    (root / "new").write_bytes(b"other")
+    os.utime(root / "new", ns=(1, (root / "a.txt").stat().st_mtime_ns))
+    (root / "new").replace(root / "a.txt")
+
+
+def swapped(root: Path) -> None:
+    (root / "a.txt").rename(root / "x")
+    (root / "b" / "c.txt").rename(root / "a.txt")
+    (root / "x").rename(root / "b" / "c.txt")
+
+
+CHANGES: list[Callable[[Path], object]] = [
+    rewritten_unseen, replaced, swapped,
+    lambda root: (root / "a.txt").rename(root / "z.txt"),
+    lambda root: (root / "a.txt").unlink(),
+    lambda root: (root / "d.txt").write_bytes(b"third"),
+    lambda root: (root / "d.txt").symlink_to("a.txt"),
+    lambda root: (root / "a.txt").write_bytes(b"longer than before"),
+    lambda root: (root / "a.txt").write_bytes(b""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_changes_a_unit_is_what_who_never_saw_it_finds(
+    tree: Path, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    before = unit_of(tmp_path / "one", tree)
+    assert unit_of(tmp_path / "one", tree) == before == (raw.files_digest(before[1]), before[1])
+    time.sleep(0.02)  # a clock of coarse ticks
+    change(tree)
+    assert unit_of(tmp_path / "one", tree) == unit_of(tmp_path / "two", tree) != before
+
+
+def test_an_unchanged_unit_is_looked_at_once_and_listed_for_nobody(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, files = unit_of(tmp_path, tree)
+    monkeypatch.setattr(RawDigests, "raw_files", lambda *asked: pytest.fail("listed"))
+    told: list[int] = []
+    digests = RawDigests(tmp_path)
+    found = digests.unit(tree, "all", ["b/c.txt", "a.txt"], told.append)
+    assert (found[0], len(found[1]), told) == (whole, 2, [11])
+    monkeypatch.undo()
+    assert list(found[1]) == files
+    assert digests.unit(tree, "other", ["a.txt"])[0] != whole
+
+
+def test_a_unit_that_changes_before_it_is_listed_is_told(tree: Path, tmp_path: Path) -> None:
+    unit_of(tmp_path, tree)
+    _, files = RawDigests(tmp_path).unit(tree, "all", ["a.txt", "b/c.txt"])
+    (tree / "a.txt").write_bytes(b"longer than before")
+    with pytest.raises(SourceChanged, match="tree is not what was ingested"):
+        list(files)
+
+
+def test_a_unit_that_changes_while_it_is_hashed_is_not_taken_for_known(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = raw.file_digest
+
+    def meanwhile(path: str) -> str:
+        found = real(path)
+        (tree / "a.txt").write_bytes(b"longer than before")
+        return found
+
+    monkeypatch.setattr(raw, "file_digest", meanwhile)
+    unit_of(tmp_path / "one", tree)
+    monkeypatch.undo()
+    assert unit_of(tmp_path / "one", tree) == unit_of(tmp_path / "two", tree)

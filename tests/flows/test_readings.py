@@ -8,9 +8,10 @@ import pytest
 from features.float_wav import write_float_wav
 from flows.doer import Waits
 from flows.line import Line
-from flows.readings import corpus_reading
+from flows.readings import TRUSTED, corpus_reading
 from flows.recipe import read_recipe
 from tests.flows.partly import Partly
+from tests.flows.saying import saying
 from warehouse import Warehouse
 from warehouse.errors import TooManyFailures
 from warehouse.schema import FILES, UTTERANCES
@@ -66,3 +67,34 @@ def test_what_is_not_recorded_waits(tmp_path: Path) -> None:
 def test_what_cannot_be_read_counts(tmp_path: Path) -> None:
     with pytest.raises(TooManyFailures, match="allows 0"):
         corpus_reading(line_of(tmp_path, "record", "ingest", table=TABLE + "c.wav,Oh,s,calm\n"), "clips")
+
+
+def test_a_line_that_trusts_raw_files_looks_at_none_and_says_so(tmp_path: Path) -> None:
+    first = line_of(tmp_path, "record", "ingest")
+    read = corpus_reading(first, "clips")
+    (tmp_path / "raw" / "a.wav").write_bytes(b"changed")
+    (tmp_path / "raw" / "b.wav").unlink()
+    trusting = Line(first.recipe, first.warehouse, first.roots, Partly(first.warehouse), trust_raw=True)
+    again = corpus_reading(trusting, "clips")
+    assert (again.utterances, again.labels, again.units) == (read.utterances, read.labels, read.units)
+    assert trusting.doer.steps[0].remark == TRUSTED
+
+
+def test_a_line_that_trusts_looks_where_nothing_was_recorded_and_says_why(tmp_path: Path) -> None:
+    line = line_of(tmp_path, "record", "ingest")
+    line.trust_raw = True
+    corpus_reading(line, "clips")
+    assert line.doer.steps[0].remark == "its raw files were looked at: it was not read before"
+
+
+def test_a_plan_and_a_run_that_trust_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus_reading(line_of(tmp_path, "record", "ingest"), "clips")
+    monkeypatch.chdir(tmp_path)
+    say = saying(monkeypatch, capsys)
+    (tmp_path / "raw" / "a.wav").write_bytes(b"changed")
+    assert [step["new"] for step in say("plan", "read.toml", "--trust-raw", "--json").json] == [0, 0]
+    assert f"record clips     3    0  {TRUSTED}" in say("plan", "read.toml", "--trust-raw").out
+    assert f"\nrecord clips: {TRUSTED}\n" in say("run", "read.toml", "--trust-raw").out
+    assert [step["new"] for step in say("plan", "read.toml", "--json").json] == [3, 0], "without, it is seen"

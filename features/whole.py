@@ -1,0 +1,104 @@
+"""Whether the lake has every row that utterances want of a plug-in: asked of artifacts, not of rows, where it had.
+
+What was found of immutable things stays true of them. So a plug-in whose rows were all there is remembered with the
+digests of the utterances and the keys of the artifacts that were looked through. Of the same ones nothing is read
+again, and a plan with nothing to do grows with the number of artifacts. Whatever comes or goes is another question.
+
+One file for each plug-in's rows below `.cache/whole`, sealed like what is remembered of manifests. May be deleted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.inventory import excused, failed_ids, holding, row_ids, row_key, wanted_ids
+from warehouse import Warehouse
+from warehouse.artifact import Artifact
+from warehouse.hashing import digest
+from warehouse.manifest_rows import unsealed, write_sealed
+
+VERSION = 1
+"""Raised by hand when the same artifacts are whole to another rule."""
+
+_MOST = 8
+"""Answers that are kept of one plug-in: of so many sets of utterances."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How many input ids the utterances want, and the artifacts that hold rows or failures of some, by key."""
+
+    n_wanted: int
+    artifacts: list[Artifact]
+
+
+def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact]) -> Whole | None:
+    """What was found of just these utterances and just the artifacts that the plug-in has now, if all rows were there.
+
+    Args:
+        utterances: 'utterances' artifacts.
+    """
+    held = holding(warehouse, kind, step, plugin)
+    found = _answers(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, held))
+    if found is None:
+        return None
+    others = set(found["others"])
+    return Whole(found["wanted"], [one for one in held if one.key not in others])
+
+
+def holding_wanted(
+    warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact], wanted: set[str]
+) -> list[Artifact]:
+    """`holding`, of what the utterances want; where nothing is missing, that is remembered.
+
+    Args:
+        wanted: their input ids.
+    """
+    held, again = holding(warehouse, kind, step, plugin), excused(warehouse)
+    own, present = [], set()
+    for one in held:
+        rows, failures = row_ids(one), failed_ids(one)
+        if not wanted.isdisjoint(rows) or not wanted.isdisjoint(failures):
+            own.append(one)
+        present |= wanted & (rows | (failures - again.get(one.key, set())))
+    if wanted and present == wanted:
+        keys = {one.key for one in own}
+        answer = {"wanted": len(wanted), "others": [one.key for one in held if one.key not in keys]}
+        _remember(warehouse, _path(warehouse, step, plugin), _question(warehouse, utterances, held), answer)
+    return own
+
+
+def of_utterances(
+    warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact]
+) -> list[Artifact]:
+    """The artifacts that hold rows or failures of what these utterances want, by key."""
+    asked = warehouse, kind, step, plugin, utterances
+    there = remembered(*asked)
+    return there.artifacts if there else holding_wanted(*asked, wanted_ids(utterances, plugin.needs))
+
+
+def _question(warehouse: Warehouse, utterances: Sequence[Artifact], held: Sequence[Artifact]) -> str:
+    keys = [one.key for one in held]
+    again = {key: sorted(ids) for key, ids in excused(warehouse).items() if key in set(keys)}
+    return digest([VERSION, [one.digest for one in utterances], keys, again])
+
+
+def _path(warehouse: Warehouse, step: str, plugin: Any) -> Path:
+    return warehouse.root / ".cache" / "whole" / row_key(step, plugin)
+
+
+def _answers(path: Path) -> dict[str, Any]:
+    content = unsealed(path)
+    answers: dict[str, Any] = json.loads(content) if content else {}
+    return answers
+
+
+def _remember(warehouse: Warehouse, path: Path, question: str, answer: Any) -> None:
+    answers = {key: one for key, one in _answers(path).items() if key != question} | {question: answer}
+    with suppress(OSError):  # a lake that cannot be written to can be asked
+        write_sealed(path, json.dumps(dict(list(answers.items())[-_MOST:])).encode(), warehouse.manifests.beside())
