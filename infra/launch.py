@@ -1,4 +1,5 @@
-"""Starts the job that answers requests: here, as a local process.
+"""Starts the job that answers requests: here, as a local process. On Slurm `infra.slurm` does, which keeps to the same
+signature and the same lines; the setting EMOLAKE_LAUNCHER says who is asked.
 
 The job is `python -m models.job LAKE REQUEST.json --device D [--processes N] [--weights DIGEST=FOLDER …]`, N being
 EMOLAKE_PROCESSES where that is not 1: devices of this host that share each fit. For several hosts `torchrun` starts
@@ -26,9 +27,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from infra.runtime import read_runtime
 
@@ -37,7 +38,23 @@ GRACE_S = 5.0
 _TAIL = 16_384  # bytes of stderr that are kept
 
 _running: set[subprocess.Popen[bytes]] = set()
+_elsewhere: set[Callable[[], None]] = set()
 _lock = threading.Lock()
+
+
+class Launch(Protocol):
+    """What every launcher does: it starts one job that answers some requests, follows it, and waits (`run_job`)."""
+
+    def __call__(
+        self,
+        lake: Path,
+        requests: Sequence[Mapping[str, Any]],
+        device: str,
+        on_progress: Callable[[int, int, str], None] | None = None,
+        *,
+        stopped: threading.Event | None = None,
+        weights: Mapping[str, Path] | None = None,
+    ) -> list[dict[str, Any]]: ...
 
 
 class JobError(Exception):
@@ -54,15 +71,29 @@ class JobError(Exception):
         return type(self), (self.step, self.code, self.last_line)
 
 
+class JobLost(JobError):
+    """A job whose end nobody told, as where its host was lost."""
+
+    def __init__(self, step: str, where: str, state: str, n_tries: int, last_line: str) -> None:
+        super().__init__(step, 1, last_line)
+        self.where, self.state, self.n_tries = where, state, n_tries
+        tried = "tried once" if n_tries == 1 else f"tried {n_tries} times"
+        self.args = (f"the job '{step}' on {where} ended as {state}, {tried}: {last_line or 'it printed nothing'}",)
+
+    def __reduce__(self) -> tuple[type[JobLost], tuple[Any, ...]]:
+        return type(self), (self.step, self.where, self.state, self.n_tries, self.last_line)
+
+
 def run_job(
     lake: Path,
     requests: Sequence[Mapping[str, Any]],
     device: str,
     on_progress: Callable[[int, int, str], None] | None = None,
-    command: Sequence[str] = COMMAND,
-    grace_s: float = GRACE_S,
+    *,
     stopped: threading.Event | None = None,
     weights: Mapping[str, Path] | None = None,
+    command: Sequence[str] = COMMAND,
+    grace_s: float = GRACE_S,
 ) -> list[dict[str, Any]]:
     """Runs one job that answers some requests, one after the other, and waits for it. Several requests in one job
     share the cost of its start; each is kept as soon as it is answered.
@@ -75,11 +106,11 @@ def run_job(
         requests: as JSON.
         device: where the job computes.
         on_progress: called with (done, total, note) as the job reports.
-        command: what is started; LAKE, REQUEST.json and --device D are appended.
-        grace_s: between SIGTERM and SIGKILL.
         stopped: when set, the job is ended at once: whoever sets it and then calls `stop_jobs` misses none, the one
             that another thread is just starting neither.
         weights: digest of the record of a placed checkpoint -> its folder; appended as --weights DIGEST=FOLDER each.
+        command: what is started; LAKE, REQUEST.json and --device D are appended.
+        grace_s: between SIGTERM and SIGKILL.
 
     Returns:
         For each request, in order, what the job said of its artifact: `key`, and `digest` or `error`.
@@ -95,11 +126,8 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch) as folder:
         order = Path(folder) / "request.json"
         order.write_text(json.dumps(list(requests)), encoding="utf-8")
-        n_processes = read_runtime().processes
-        shared = ["--processes", str(n_processes)] if n_processes > 1 else []
-        placed = [word for digest, at in (weights or {}).items() for word in ("--weights", f"{digest}={at}")]
         job = subprocess.Popen(
-            [*command, str(lake), str(order), "--device", device, *shared, *placed],
+            command_of(str(lake), order, device, weights, command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,23 +138,17 @@ def run_job(
             _running.add(job)
         try:
             if stopped is not None and stopped.is_set():
-                _end(job, grace_s)
+                end(job, grace_s)
             results, tail = _listen(job, on_progress)
             code = job.wait()
         finally:
             with _lock:
                 _running.discard(job)
-            _end(job, grace_s)
-            _signal(job, signal.SIGKILL)  # whatever its leader left behind
+            end(job, grace_s)
             for pipe in (job.stdin, job.stdout, job.stderr):
                 if pipe is not None:
                     pipe.close()
-    are_all_told = len(results) == len(requests)
-    if code != 0 and not (are_all_told and any("error" in result for result in results)):
-        raise JobError(step, code, _last_line(tail))
-    if not are_all_told:
-        raise JobError(step, code, "it did not print the key and digest of what it made")
-    return results
+    return checked(step, code, results, len(requests), last_line(tail))
 
 
 def stop_jobs(grace_s: float = GRACE_S) -> None:
@@ -135,11 +157,55 @@ def stop_jobs(grace_s: float = GRACE_S) -> None:
     Ctrl-C interrupts the main thread only: call this there when jobs were started from the threads of a task runner.
     """
     with _lock:
-        jobs = list(_running)
+        jobs, cancels = list(_running), list(_elsewhere)
+    for cancel in cancels:
+        cancel()
     for job in jobs:
         _signal(job, signal.SIGTERM)
     for job in jobs:
-        _end(job, grace_s)
+        end(job, grace_s)
+
+
+@contextlib.contextmanager
+def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
+    """Within it `stop_jobs` calls `cancel` too, which ends a job on another host and raises nothing."""
+    with _lock:
+        _elsewhere.add(cancel)
+    try:
+        yield
+    finally:
+        with _lock:
+            _elsewhere.discard(cancel)
+
+
+def command_of(
+    lake: str,
+    order: Path,
+    device: str,
+    weights: Mapping[str, Path] | None,
+    command: Sequence[str] = COMMAND,
+) -> list[str]:
+    """The words that start a job, on whatever host: see the head of this module."""
+    n_processes = read_runtime().processes
+    shared = ["--processes", str(n_processes)] if n_processes > 1 else []
+    placed = [word for digest, at in (weights or {}).items() for word in ("--weights", f"{digest}={at}")]
+    return [*command, lake, str(order), "--device", device, *shared, *placed]
+
+
+def checked(
+    step: str, code: int, results: list[dict[str, Any]], n_requests: int, last_line: str
+) -> list[dict[str, Any]]:
+    """What a job that ended with this exit code said, if that is enough.
+
+    Raises:
+        JobError: as `run_job`.
+    """
+    are_all_told = len(results) == n_requests
+    if code != 0 and not (are_all_told and any("error" in result for result in results)):
+        raise JobError(step, code, last_line)
+    if not are_all_told:
+        raise JobError(step, code, "it did not print the key and digest of what it made")
+    return results
 
 
 def _listen(
@@ -165,7 +231,7 @@ def _listen(
                 else:
                     *lines, unfinished = (unfinished + chunk).split(b"\n")
                     for line in lines:
-                        message = _message(line)
+                        message = message_of(line)
                         if message is None:
                             tail = (tail + line + b"\n")[-_TAIL:]
                         elif "key" in message:
@@ -175,7 +241,7 @@ def _listen(
     return results, tail
 
 
-def _message(line: bytes) -> dict[str, Any] | None:
+def message_of(line: bytes) -> dict[str, Any] | None:
     """The progress or result that a line of stdout tells; None for anything a library may print."""
     try:
         message = json.loads(line)
@@ -188,19 +254,20 @@ def _message(line: bytes) -> dict[str, Any] | None:
     return message if is_progress or is_answer else None
 
 
-def _last_line(tail: bytes) -> str:
+def last_line(tail: bytes) -> str:
+    """The last line that says anything, as the sentence that is shown."""
     lines = [line.strip() for line in tail.decode("utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line), "")
 
 
-def _end(job: subprocess.Popen[bytes], grace_s: float) -> None:
+def end(job: subprocess.Popen[bytes], grace_s: float) -> None:
+    """Ends a job and its whole process group: SIGTERM, then SIGKILL; what its leader left behind too."""
     if job.poll() is None:
         _signal(job, signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             job.wait(timeout=grace_s)
-        except subprocess.TimeoutExpired:
-            _signal(job, signal.SIGKILL)
-            job.wait()
+    _signal(job, signal.SIGKILL)
+    job.wait()
 
 
 def _signal(job: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -41,7 +41,7 @@ MOST_FILES = 65_536
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.job", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("lake", type=Path, help="folder of the lake")
+    parser.add_argument("lake", help="folder or URL of the lake")
     parser.add_argument("request", type=Path, help="file that holds the request as JSON")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "mps", "auto"), help="where to compute")
     parser.add_argument("--processes", type=int, default=1, help="how many devices share a fit, without torchrun")
@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGUSR2, _interrupt)  # Slurm's word that the time is up
     hold_many_files()
     if os.environ.get("EMOLAKE_PARENT_PIPE") == "1":
         threading.Thread(target=_follow_parent, daemon=True).start()
@@ -79,7 +80,7 @@ def hold_many_files() -> None:
 
 
 def run(
-    lake: Path, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None,
+    lake: Path | str, path: Path, device: str = "cpu", n_processes: int = 1, weights: Mapping[str, Path] | None = None,
     save_every_s: float = SAVE_EVERY_S,
 ) -> None:  # fmt: skip
     """Makes the artifact of each request unless it exists, and prints its key and digest, or what stopped it.

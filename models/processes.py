@@ -74,6 +74,7 @@ def fabric_for(device: str, n_processes: int = 1, precision: Any = "32-true") ->
         n_processes: to start from this one, where `torchrun` started none.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
     here = launched()
@@ -82,7 +83,8 @@ def fabric_for(device: str, n_processes: int = 1, precision: Any = "32-true") ->
         n_hosts = here.n // here.n_here
         return Fabric(accelerator=device, devices=here.n_here, num_nodes=n_hosts, strategy=ddp, precision=precision)
     strategy = "ddp_spawn" if n_processes > 1 else "auto"
-    return Fabric(accelerator=device, devices=n_processes, strategy=strategy, precision=precision)
+    ours = LightningEnvironment()  # said, because within a job of Slurm it would hold Slurm's tasks to be the processes
+    return Fabric(accelerator=device, devices=n_processes, strategy=strategy, precision=precision, plugins=ours)
 
 
 def of_the_first(device: str, value: bool) -> bool:

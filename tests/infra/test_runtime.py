@@ -64,6 +64,31 @@ def test_a_bad_value_gives_one_sentence(name: str, value: str, sentence: str) ->
     assert "\n" not in str(caught.value)
 
 
+def test_a_task_runner_and_its_cluster() -> None:
+    assert (read_runtime({}).runner, read_runtime({}).cluster) == ("threads", None)
+    runtime = read_runtime({"EMOLAKE_RUNNER": "dask", "EMOLAKE_CLUSTER": "tcp://scheduler:8786"})
+    assert (runtime.runner, runtime.cluster) == ("dask", "tcp://scheduler:8786")
+    with pytest.raises(BadSetting, match="EMOLAKE_RUNNER is 'spark', but it must be 'threads', 'processes', 'dask'"):
+        read_runtime({"EMOLAKE_RUNNER": "spark"})
+    with pytest.raises(BadSetting, match="EMOLAKE_CLUSTER is ' ', but it must be the address of a Dask scheduler"):
+        read_runtime({"EMOLAKE_RUNNER": "ray", "EMOLAKE_CLUSTER": " "})
+    with pytest.raises(BadSetting, match=r"EMOLAKE_CLUSTER is 'a:1', but it must be left out, .* not 'processes'"):
+        read_runtime({"EMOLAKE_RUNNER": "processes", "EMOLAKE_CLUSTER": "a:1"})
+
+
 def test_nobody_can_change_the_roots() -> None:
     with pytest.raises(TypeError):
         read_runtime({}).roots["meld"] = Path("/elsewhere")  # type: ignore[index]
+
+
+def test_metrics_are_served_where_they_are_asked_for() -> None:
+    assert read_runtime({}).metrics is None
+    assert read_runtime({"EMOLAKE_METRICS": "9464"}).metrics == ("127.0.0.1", 9464)
+    assert read_runtime({"EMOLAKE_METRICS": "0.0.0.0:9464"}).metrics == ("0.0.0.0", 9464)
+    assert read_runtime({"EMOLAKE_METRICS": "[::1]:9464"}).metrics == ("::1", 9464)
+
+
+@pytest.mark.parametrize("value", ["", "0", "65536", "port", "host:", ":9464", "a b:1", "-1"])
+def test_an_address_of_metrics_that_is_none_is_refused(value: str) -> None:
+    with pytest.raises(BadSetting, match=r"EMOLAKE_METRICS is '.*', but it must be a port from 1 to 65535, or HOST:"):
+        read_runtime({"EMOLAKE_METRICS": value})

@@ -49,6 +49,15 @@ def test_processes_of_several_hosts_are_one_world(monkeypatch: pytest.MonkeyPatc
     assert (fabric.world_size, fabric.global_rank, fabric.local_rank, fabric.node_rank) == (6, 4, 0, 2)
 
 
+def test_within_a_job_of_slurm_we_start_the_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srun").touch(mode=0o755)  # whose absence from our command line would be warned of
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert fabric_for("cpu").world_size == 1
+    for name, value in {"NTASKS": "1", "NTASKS_PER_NODE": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert fabric_for("cpu", 2).world_size == 2, "though there is one task"
+
+
 def test_what_is_no_fit_is_left_to_the_first(
     lake: TinyLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,314 @@
+"""Starts the job that answers requests on Slurm, through submitit: the same command, the same lines (`infra.launch`).
+What is asked of the cluster are settings: see `infra.slurm_options`.
+
+What becomes of a job:
+
+* Before its time is up, or where it is pre-empted, the job gets SIGUSR2: it is queued again with the same id, and the
+  fit goes on from the state that is in the lake (`models.resume`).
+* A job that ends without a word (its node was lost, or it was pre-empted without being queued again) is submitted
+  again, at most `TRIES` times in all. One that was cancelled, or that ran out of memory, is not.
+* Whatever stops the call cancels the job. `kill -9` cannot: the job goes on. Whoever asks for the same requests then,
+  or for some of them, follows that job and submits none. It is not found where the requests were dealt out otherwise;
+  then two jobs make the same for a while, and the lake keeps the first answer.
+
+Layout, on a disk that the nodes share:
+    LAKE/.logs/slurm/<name>/    request.json, what submitit writes, and `over` once nobody need follow it
+
+Nothing there is an artifact, and it may be deleted; folders that are over go after `KEPT_S`. submitit pickles what it
+runs, which is `Command`: words and nothing else. We read none of these files back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from infra.launch import COMMAND, GRACE_S, JobError, JobLost, checked, command_of, end, last_line, message_of, stoppable
+from infra.slurm_options import Options, load_submitit, read_options
+
+TRIES = 3
+PAUSE_S = 20.0
+"""Seconds before a lost job is submitted again; twice as many the next time."""
+
+POLL_S = 1.0
+LAG_S = 30.0
+"""How long a shared disk may take to show what was written on another host."""
+
+KEPT_S = 7 * 86_400.0
+FORGOTTEN_S = 3_600.0
+"""After so long, a job of which Slurm knows nothing is over; before, it may not know of it yet."""
+_TAIL = 16_384
+_INTERRUPTED = {130, -signal.SIGINT, -signal.SIGTERM, -signal.SIGUSR2}
+"""Exit codes of a job that somebody ended from outside."""
+
+_FOR_GOOD = ("CANCELLED", "OUT_OF_MEMORY", "DEADLINE")
+"""States in which to submit a lost job again would bring nothing, or is not wanted."""
+
+_QUEUED = ("PENDING", "REQUEUED", "PREEMPTED")
+
+_lock = threading.RLock()
+"""submitit changes the environment and keeps the states of all jobs in one place."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is submitted: words to start as a process, and to start again where the node is taken away.
+
+    Its output goes where this process's own goes, and then one line more, `{"ended": 0}`, with the exit code.
+    """
+
+    words: tuple[str, ...]
+
+    def __call__(self) -> int:
+        environ = {**os.environ, "EMOLAKE_PARENT_PIPE": "1"}  # if this process is killed, so is the job
+        stdin = subprocess.PIPE
+        with subprocess.Popen(self.words, stdin=stdin, env=environ, start_new_session=True) as job:
+            try:
+                code = job.wait()
+                if code in _INTERRUPTED:
+                    time.sleep(GRACE_S)  # the signal was for all processes of the node: ours comes, and ends this here
+            finally:
+                end(job, GRACE_S)
+        print(json.dumps({"ended": code}), flush=True)
+        return code
+
+    def checkpoint(self) -> Any:
+        """What submitit queues in place of this: the same, because all that is to be kept is in the lake."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+@dataclass
+class _Told:
+    """What a job has said so far, and in which state Slurm left it."""
+
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
+    code: int | None = None
+    state: str = "UNKNOWN"
+
+
+def run_slurm_job(
+    lake: Path,
+    requests: Sequence[Mapping[str, Any]],
+    device: str,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    *,
+    stopped: threading.Event | None = None,
+    weights: Mapping[str, Path] | None = None,
+    command: Sequence[str] = COMMAND,
+    pause_s: float = PAUSE_S,
+    poll_s: float = POLL_S,
+) -> list[dict[str, Any]]:
+    """Runs one job that answers some requests on the cluster, and waits for it: `infra.launch.run_job`, elsewhere.
+
+    Args:
+        pause_s: before the first time that a lost job is submitted again.
+        poll_s: between two looks at what the job has said.
+
+    Raises:
+        BadSetting: the cluster or one of the options cannot be used.
+        JobError: as `run_job`; or sbatch refused.
+        JobLost: the job ended without a word, too often or for good.
+    """
+    step = str(requests[0].get("step", "job"))
+    options = read_options()
+    root = Path(lake).absolute() / ".logs" / "slurm"
+    root.mkdir(parents=True, exist_ok=True)
+    stopped, note = stopped or threading.Event(), on_progress or _nobody
+    job = _under_way(root, options, requests)
+    for n_tries in count(1):
+        if job is None:
+            job = _submit(root, lake, requests, device, weights, command, options, step)
+        n_requests = len(_requests_of(job.paths.folder))
+        told = _followed(job, note, n_requests, stopped, poll_s)
+        results, tail = list(told.results.values()), last_line(_stderr_of(job))
+        if told.code is not None and told.code not in _INTERRUPTED:
+            return checked(step, told.code, results, n_requests, tail)
+        if len(results) == n_requests:
+            return results  # it was lost after its last word
+        if stopped.is_set():
+            raise JobError(step, -signal.SIGTERM, tail)
+        if n_tries == TRIES or told.state.startswith(_FOR_GOOD):
+            raise JobLost(step, f"{options.cluster} job {job.job_id}", told.state, n_tries, tail)
+        note(0, n_requests, f"job {job.job_id} was lost ({told.state}) and is submitted again")
+        stopped.wait(pause_s * 2 ** (n_tries - 1))
+        job = None
+    return []
+
+
+def _nobody(done: int, total: int, note: str) -> None:
+    """Is told how far a job is where nobody wants to know."""
+
+
+def _submit(
+    root: Path, lake: Path, requests: Sequence[Mapping[str, Any]], device: str, weights: Mapping[str, Path] | None,
+    command: Sequence[str], options: Options, step: str,
+) -> Any:  # fmt: skip
+    """The job that was submitted just now.
+
+    Raises:
+        JobError: sbatch refused; with the reason that it gives.
+    """
+    submitit = load_submitit()
+    folder = root / uuid.uuid4().hex
+    folder.mkdir()
+    order = folder / "request.json"
+    order.write_text(json.dumps(list(requests)), encoding="utf-8")
+    words = Command(tuple(command_of(str(Path(lake).absolute()), order, device, weights, command)))
+    counts = {} if options.max_num_timeout is None else {"slurm_max_num_timeout": options.max_num_timeout}
+    python = {f"{options.cluster}_python": options.python}
+    try:
+        with _lock, submitit.helpers.clean_env():  # we may be a job of Slurm ourselves
+            executor = submitit.AutoExecutor(folder, cluster=options.cluster, **python, **counts)
+            executor.update_parameters(**{"name": f"emolake-{step}", **options.parameters})
+            return executor.submit(words)
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        shutil.rmtree(folder)
+        raise JobError(step, 1, last_line(str(error).encode())) from error
+
+
+def _under_way(root: Path, options: Options, requests: Sequence[Mapping[str, Any]]) -> Any | None:
+    """A job that somebody has submitted and that will answer all these requests; old folders go in passing."""
+    submitit = load_submitit()
+    kind = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[options.cluster]
+    for folder in sorted(root.iterdir()):
+        age_s = time.time() - folder.stat().st_mtime
+        if (folder / "over").exists():
+            if age_s > KEPT_S:
+                shutil.rmtree(folder, ignore_errors=True)
+            continue
+        wanted = _requests_of(folder)
+        if all(request in wanted for request in requests):
+            for submitted in folder.glob("*_submitted.pkl"):
+                job = kind(folder, submitted.name.partition("_")[0])
+                state, is_over = _look(job)
+                if not is_over and (state != "UNKNOWN" or age_s < FORGOTTEN_S):
+                    return job
+                (folder / "over").touch()
+    return None
+
+
+def _requests_of(folder: Path) -> list[Any]:
+    try:
+        return list(json.loads((folder / "request.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # somebody begins just now, or cleans up
+        return []
+
+
+def _followed(
+    job: Any, note: Callable[[int, int, str], None], n_requests: int, stopped: threading.Event, poll_s: float
+) -> _Told:
+    """What the job has said when it is over. Whatever stops this call cancels the job first."""
+    told, lines, waits = _Told(), _lines(job.paths.stdout), _Waits()
+    is_over = False
+    with stoppable(partial(_cancel, job)):
+        try:
+            while not (is_over or stopped.is_set()):
+                state, is_done = _look(job)  # before reading: what it said last is read then
+                if state != told.state and state.startswith(_QUEUED):
+                    note(0, n_requests, f"job {job.job_id} waits in the queue ({state})")
+                told.state = state
+                for line in next(lines):
+                    _hear(line, told, note)
+                is_over = is_done and told.code is not None
+                if not is_over:
+                    is_over = waits.are_over(job, state, is_done)
+                    stopped.wait(0 if is_over else poll_s)
+        finally:
+            if not is_over:
+                _cancel(job)
+    if told.code is None or told.code in _INTERRUPTED:
+        with _lock:
+            job.get_info(mode="force")  # what has been asked last may be old
+        told.state, _ = _look(job)
+    (job.paths.folder / "over").touch()
+    return told
+
+
+class _Waits:
+    """How long one waits for the last word of a job."""
+
+    def __init__(self) -> None:
+        self._done_s = self._preempted_s = 0.0
+
+    def are_over(self, job: Any, state: str, is_done: bool) -> bool:
+        """A job that left its result has said it all, but a shared disk may show it later. One that Slurm pre-empts is
+        done only if it is not queued again, which submitit would wait for in vain."""
+        now = time.monotonic()
+        self._done_s = self._done_s or now if is_done else 0.0
+        self._preempted_s = self._preempted_s or now if state == "PREEMPTED" else 0.0
+        if is_done:
+            return not job.paths.result_pickle.exists() or now - self._done_s > LAG_S
+        if self._preempted_s and now - self._preempted_s > LAG_S:
+            with _lock:
+                return bool(job.get_info(mode="force").get("State") == "PREEMPTED")
+        return False
+
+
+def _look(job: Any) -> tuple[str, bool]:
+    """The state of a job, and whether it is over, as far as is known."""
+    with _lock:
+        is_done = bool(job.done())
+        return str(job.state), is_done
+
+
+def _cancel(job: Any) -> None:
+    process = getattr(job, "_process", None)
+    if process is None:
+        with _lock:
+            job.cancel(check=False)
+        return
+    import psutil
+
+    while process.poll() is None:  # 'local', whose own way is Ctrl-C: deaf in the background, and else a traceback
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children():
+                child.kill()
+        time.sleep(0.05)
+
+
+def _lines(path: Path) -> Iterator[list[bytes]]:
+    """At each turn the lines that were added to a file, which need not be there yet, and may begin anew."""
+    place, unfinished = 0, b""
+    while True:
+        added = b""
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
+            if stream.seek(0, os.SEEK_END) < place:
+                place, unfinished = 0, b""
+            stream.seek(place)
+            added = stream.read()
+            place = stream.tell()
+        *lines, unfinished = (unfinished + added).split(b"\n")
+        yield lines
+
+
+def _hear(line: bytes, told: _Told, note: Callable[[int, int, str], None]) -> None:
+    if line.startswith(b'{"ended": '):
+        told.code = int(json.loads(line)["ended"])
+    elif (message := message_of(line)) is None:
+        pass  # for people
+    elif "key" in message:
+        told.results[str(message["key"])] = message
+    else:
+        note(message["done"], message["total"], str(message.get("note", "")))
+
+
+def _stderr_of(job: Any) -> bytes:
+    with contextlib.suppress(FileNotFoundError), open(job.paths.stderr, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
+        return stream.read()
+    return b""
