@@ -16,6 +16,7 @@ from flows import show
 from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.errors import UnknownName
+from warehouse.remote import copy_of, is_url
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -24,7 +25,19 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 
-Lake = Annotated[Path | None, typer.Option("--lake", help="Folder of the lake (default: $EMOLAKE_LAKE, or ./lake).")]
+
+def lake_folder(text: str) -> Path:
+    """The folder of a lake that is named by its folder or by its URL on a store."""
+    return copy_of(text) if is_url(text) else Path(text)
+
+
+Lake = Annotated[
+    Path | None,
+    typer.Option(
+        "--lake", parser=lake_folder, metavar="FOLDER|URL",
+        help="The lake: a folder, or a URL such as s3://bucket/lake (default: $EMOLAKE_LAKE, or ./lake).",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines, and nothing else.")]
 RecipeName = Annotated[str, typer.Argument(help="Name of a shipped recipe, or path of a TOML file.", metavar="RECIPE")]
 Roots = Annotated[
@@ -32,6 +45,9 @@ Roots = Annotated[
     typer.Option("--root", help="NAME=FOLDER: where the raw files of a corpus are (or $EMOLAKE_ROOT_<NAME>)."),
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Works at once (default: CPU cores).")]
+TrustRaw = Annotated[
+    bool, typer.Option("--trust-raw", help="Take raw files as recorded: look at none, so that none is seen to change.")
+]
 Device = Annotated[
     Literal["cpu", "cuda", "mps", "auto"] | None,
     typer.Option("--device", help="Where extractors and jobs compute (default: $EMOLAKE_DEVICE, or cpu)."),
@@ -100,12 +116,13 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], as_json: bool, no
 
 def setup_of(
     corpora: Collection[str], lake: Path | None, roots: list[str] | None, device: str | None = None,
-    workers: int | None = None,
+    workers: int | None = None, trust_raw: bool = False,
 ) -> runs.Setup:  # fmt: skip
     """Where and how fast, from options and, where these are silent, from the environment.
 
     Args:
         corpora: whose roots may be given.
+        trust_raw: see `--trust-raw`.
 
     Raises:
         BadParameter: a root is not NAME=FOLDER. UnknownName: it is of another corpus.
@@ -120,4 +137,4 @@ def setup_of(
             raise UnknownName("corpus", name, corpora)
         given[name] = Path(folder)
     how = device or runtime.device, workers or runtime.workers
-    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights)
+    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights, trust_raw)

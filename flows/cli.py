@@ -19,6 +19,7 @@ from flows.app import (
     RecipeName,
     Reference,
     Roots,
+    TrustRaw,
     Workers,
     app,
     command,
@@ -56,10 +57,10 @@ def main() -> None:
 
 def _verb(
     verb: str, recipe: str, lake: Path | None, roots: list[str] | None, workers: int | None, device: str | None,
-    as_json: bool,
+    trust_raw: bool, as_json: bool,
 ) -> None:  # fmt: skip
     path = recipe_path(recipe)
-    setup = setup_of(read_recipe(path).corpora, lake, roots, device, workers)
+    setup = setup_of(read_recipe(path).corpora, lake, roots, device, workers, trust_raw)
     console = console_for(as_json)
     outcome = runs.run(path, setup, verb, console)
     if as_json:
@@ -92,55 +93,55 @@ def ingest(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Read the recipe's corpora: hash raw files, write utterances and labels."""
-    _verb("ingest", recipe, lake, root, workers, device, as_json)
+    _verb("ingest", recipe, lake, root, workers, device, False, as_json)
 
 
 @command("emolake align demo")
 def align(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
-    as_json: Json = False,
+    trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Align words and phones with the recipe's aligners."""
-    _verb("align", recipe, lake, root, workers, device, as_json)
+    _verb("align", recipe, lake, root, workers, device, trust_raw, as_json)
 
 
 @command("emolake extract demo")
 def extract(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
-    as_json: Json = False,
+    trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Extract every feature of the recipe (and fit the teachers that some of them need); tell corpora again."""
-    _verb("extract", recipe, lake, root, workers, device, as_json)
+    _verb("extract", recipe, lake, root, workers, device, trust_raw, as_json)
 
 
 @command("emolake pack demo")
 def pack(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
-    as_json: Json = False,
+    trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Pack the training shards of every model of the recipe."""
-    _verb("pack", recipe, lake, root, workers, device, as_json)
+    _verb("pack", recipe, lake, root, workers, device, trust_raw, as_json)
 
 
 @command("emolake run emodb --root emodb=/corpora/emodb")
 def run(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
-    as_json: Json = False,
+    trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Run a recipe from raw files to its report. What the lake has is not made again."""
-    _verb("run", recipe, lake, root, workers, device, as_json)
+    _verb("run", recipe, lake, root, workers, device, trust_raw, as_json)
 
 
 @command("emolake plan demo")
 def plan(
-    recipe: RecipeName, lake: Lake = None, root: Roots = None, as_json: Json = False,
+    recipe: RecipeName, lake: Lake = None, root: Roots = None, trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Show what a run would make, and why what is in the lake does not serve. Makes nothing but the lake's marker."""
     declared = read_recipe(recipe_path(recipe))
     setup = setup_of(declared.corpora, lake, root, None, None)
     warehouse = Warehouse(setup.lake, create=True)
     roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
-    steps = make_plan(declared, warehouse, roots, device=setup.device)
+    steps = make_plan(declared, warehouse, roots, device=setup.device, trust_raw=trust_raw)
     if as_json:
         print_json([step.as_json() for step in steps])
         return
@@ -191,7 +192,7 @@ def show_(reference: Reference, lake: Lake = None, as_json: Json = False) -> Non
 
 
 # These register their commands, after those above.
-from flows import cli_corpora, cli_features, cli_papers, cli_reports, cli_trained  # noqa: E402, F401
+from flows import cli_corpora, cli_features, cli_operate, cli_papers, cli_reports, cli_trained, cli_watch  # noqa: E402, F401
 from flows.audit import (  # noqa: E402
     cli_bundle,  # noqa: F401
     cli_catalog,  # noqa: F401

@@ -11,6 +11,7 @@ from flows import paper_table as tables
 from flows.app import Json, Lake, command, console_for, print_json, print_rows
 from infra.runtime import read_runtime
 from warehouse import Warehouse
+from warehouse.errors import NotALake
 
 
 @command("emolake table cmd-3")
@@ -38,6 +39,9 @@ def table(
 
 def _lake_if_any(given: Path | None, default: Path) -> Warehouse | None:
     """The lake that is named, or the environment's if there is one: a table has rows of the paper without any."""
-    if given is None and not (default / "lake.json").exists():
+    try:
+        return Warehouse(given or default)
+    except NotALake:
+        if given is not None:
+            raise
         return None
-    return Warehouse(given or default)

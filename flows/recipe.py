@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.firewall import SelectOn
 from flows.grid import Point, expanded
+from flows.operate.schedule_entry import ScheduleEntry, without_schedule
 from flows.protocol import Protocol, read_protocol, read_toml
 from flows.references import complaints
 from warehouse.catalog import build, plugin_class
@@ -205,7 +206,8 @@ class Recipe(_Section):
     grids: dict[Name, list[Point]] = {}
     report: ReportEntry | None = None
     failures: FailuresEntry = FailuresEntry()
-    text: str = ""  # the file itself, for the report
+    schedule: ScheduleEntry | None = None
+    text: str = ""  # the file itself but for its schedule, for the report
     folder: Path = Path()  # where it lies: what its protocols' paths are relative to
 
     def behind(self, name: str) -> list[str]:
@@ -240,13 +242,13 @@ _PLUGINS: dict[str, tuple[str, str]] = {
 }
 """Section -> the room its plug-ins live in and the field that names one."""
 
-_ENTRIES: dict[str, type[_Section]] = {
+_ENTRIES: dict[str, type[BaseModel]] = {
     "corpora": CorpusEntry, "retold": RetoldEntry, "align": AlignEntry, "checkpoints": CheckpointEntry,
     "features": FeatureEntry, "selections": SelectionEntry, "models": ModelEntry, "report": ReportEntry,
-    "failures": FailuresEntry,
+    "failures": FailuresEntry, "schedule": ScheduleEntry,
 }  # fmt: skip
 _SECTIONS = frozenset(Recipe.model_fields) - {"text", "folder", "grids"}
-_ONE = ("report", "failures")  # sections that are one table, not one per name
+_ONE = ("report", "failures", "schedule")  # sections that are one table, not one per name
 
 
 def recipe_path(name_or_path: str) -> Path:
@@ -275,6 +277,10 @@ def read_recipe(path: Path) -> Recipe:
     """
     text, tree = read_toml(path)
     where = f"recipe '{path.stem}'"
+    try:
+        text = without_schedule(text, tree)
+    except ValueError as error:
+        raise InvalidField(where, "schedule", str(error)) from None
     grids: dict[str, list[Point]] = {}
     if isinstance(tree.get("models"), dict):
         tree["models"], grids = expanded(tree["models"], where)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.explained import unexplained
+from flows.operate.schedule_entry import unscheduled
 from flows.reported_references import misreported, unchosen
 from flows.retold_references import mistold, untold
 from flows.sources import TEXT, TIERS, Source, aligner_of, read_source, told_source
@@ -87,6 +88,7 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _uncounted(recipe)
     yield from _named_alike(recipe)
     yield from _cycles(recipe)
+    yield from unscheduled(recipe)
 
 
 def _named_alike(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,8 @@ from warehouse import Warehouse
 COMMANDS = (
     "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show",
     "check", "protocols", "split", "leakage", "features", "canary", "failures", "transcripts", "retry",
-    "table", "compare", "cost", "predict", "card", "export",
+    "serve", "status",
+    "table", "compare", "cost", "predict", "card", "export", "top", "logs",
     "share", "rebuild", "sql", "catalog", "contamination", "diff", "gc", "licence", "lineage", "audit", "purge",
     "verify", "why",
 )  # fmt: skip

@@ -1,0 +1,113 @@
+"""The table of schedules, from made-up answers of a server and without one."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rich.console import Console
+
+from flows.operate import status
+from flows.operate.serving import SERVING
+from warehouse import Warehouse
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+
+
+def deployment(name: str, cron: str, **more: Any) -> dict[str, Any]:
+    schedule = {"active": True, "schedule": {"cron": cron, "timezone": "UTC"}}
+    return {"id": f"id-{name}", "name": name, "paused": False, "schedules": [schedule], **more}
+
+
+def run(name: str, kind: str, state: str, due: str, began: str | None = None, ended: str | None = None,
+        message: str = "") -> dict[str, Any]:  # fmt: skip
+    return {
+        "id": f"{name}{due}", "name": f"a run of {name}", "deployment_id": f"id-{name}",
+        "state": {"type": kind, "name": state, "message": message}, "expected_start_time": due, "start_time": began,
+        "end_time": ended,
+    }  # fmt: skip
+
+
+def at(clock: str) -> str:
+    return f"2026-11-22T{clock}Z"
+
+
+DEPLOYMENTS = [
+    deployment("demo-build", "0 2 * * *"), deployment("demo-verify", "0 5 * * sun"),
+    deployment("demo-run", "0 3 1 * *"), deployment("demo-canary", "0 4 * * sun", paused=True),
+]  # fmt: skip
+RUNS = [
+    run("demo-build", "SCHEDULED", "Scheduled", "2026-11-23T02:00:00Z"),
+    run("demo-build", "SCHEDULED", "Scheduled", "2026-11-24T02:00:00Z"),
+    run("demo-build", "COMPLETED", "Completed", at("02:00:00"), at("02:00:05"), at("04:01:06"), "12 of 90 rows new"),
+    run("demo-build", "CRASHED", "Crashed", "2026-11-21T02:00:00Z", "2026-11-21T02:00:05Z", "2026-11-21T02:00:06Z"),
+    run("demo-run", "RUNNING", "Running", at("11:00:00"), at("11:00:00.5")),
+    run("demo-verify", "SCHEDULED", "Late", at("05:00:00")),
+    run("demo-verify", "FAILED", "Failed", "2026-11-15T05:00:00Z", "2026-11-15T05:00:00Z", "2026-11-15T05:00:09Z",
+        "not sound: 1 faults"),
+]  # fmt: skip
+
+
+def server(request: httpx.Request) -> httpx.Response:
+    asked = json.loads(request.content)
+    assert "emolake" in asked["deployments"]["tags"]["all_"], "others may use the server too"
+    if request.url.path == "/api/deployments/filter":
+        return httpx.Response(200, json=DEPLOYMENTS)
+    assert request.url.path == "/api/flow_runs/filter"
+    waiting = "any_" in asked["flow_runs"]["state"]["type"]
+    return httpx.Response(200, json=[one for one in RUNS if (one["state"]["type"] == "SCHEDULED") == waiting])
+
+
+@pytest.fixture
+def told() -> status.Status:
+    with httpx.Client(transport=httpx.MockTransport(server), base_url="http://x/api") as client:
+        return status.told_by(client, "http://x/api", NOW)
+
+
+def test_each_deployment_has_its_next_run_and_its_last(told: status.Status) -> None:
+    rows = {row["deployment"]: row for row in told.deployments}
+    assert list(rows) == ["demo-build", "demo-canary", "demo-run", "demo-verify"]
+    build = rows["demo-build"]
+    assert (build["schedule"], build["next"]) == ("0 2 * * * UTC", "2026-11-23T02:00:00Z")
+    assert build["last"] == at("02:00:05")
+    assert (build["state"], build["took_s"], build["message"]) == ("Completed", 7261.0, "12 of 90 rows new")
+    assert (rows["demo-run"]["state"], rows["demo-run"]["took_s"]) == ("Running", 3599.5), "so far"
+    assert rows["demo-verify"]["late"] == at("05:00:00") and rows["demo-verify"]["state"] == "Failed"
+    assert (rows["demo-canary"]["schedule"], rows["demo-canary"]["state"]) == ("paused", "")
+    assert {(one["state"], one["deployment"]) for one in told.runs} == {
+        ("Late", "demo-verify"), ("Crashed", "demo-build"), ("Running", "demo-run"), ("Failed", "demo-verify"),
+    }  # fmt: skip
+    assert json.loads(json.dumps(told.as_json()))["server"] == "http://x/api"
+
+
+def test_the_table_is_aligned_and_coloured_on_a_terminal_only(told: status.Status) -> None:
+    plain = Console(width=200, force_terminal=False)
+    with plain.capture() as captured:
+        plain.print(status.status_table(told.deployments))
+        plain.print(status.runs_table(told.runs))
+    lines = captured.get().splitlines()
+    assert lines[0].split() == [*status.COLUMNS]
+    place = lines[0].index("state")
+    states = [(line[place:].split() or [""])[0] for line in lines[1:5]]
+    assert states == ["Completed", "", "Running", "Late"]
+    assert "2:01:01" in lines[1] and "should have begun at" in lines[4] and "not sound" in lines[4]
+    assert "\x1b" not in captured.get()
+    coloured = Console(width=200, force_terminal=True, color_system="standard")
+    with coloured.capture() as captured:
+        coloured.print(status.status_table(told.deployments))
+    assert "\x1b[32mCompleted" in captured.get() and "\x1b[33mLate" in captured.get()
+    assert status.style_of("TimedOut", "FAILED") == "red" and status.style_of("Pending", "PENDING") == ""
+
+
+def test_where_no_server_answers_the_lake_says_what_it_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(tmp_path / "lake", create=True)
+    monkeypatch.setattr(status, "_set_by_user", lambda: "")
+    assert status.status_of(warehouse) == status.Status("")
+    home = warehouse.root / ".prefect"
+    home.mkdir()
+    (home / SERVING).write_text('{"url": "http://127.0.0.1:1/api", "pid": 1}')  # one that was killed
+    assert status.status_of(warehouse).server == ""
