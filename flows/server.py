@@ -49,11 +49,14 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "100",
 }
+_FOR_RUNS_ALONE = ("PREFECT_SERVER_UI_ENABLED", "PREFECT__SERVER_EPHEMERAL", "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED")
+"""What of it a server does without that has nothing to schedule, to show or to cancel."""
+
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
+def prefect_server(home: Path, port: int | None = None) -> Iterator[Callable[[], None]]:
     """Within it, flows run against a Prefect server, and Prefect prints nothing on the terminal.
 
     The server is only begun: call what is given before the first flow, to wait until it answers. A server that the
@@ -62,10 +65,12 @@ def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
 
     Args:
         home: the folder for the server's database and for the logs; made when absent.
+        port: given, it is a whole server: with its scheduler, and its UI at this port (0: at any that is free).
 
     Raises:
-        ServerNotStarted: with the path of its log.
+        ServerNotStarted: with the path of its log; or the port is taken.
         DiskFull: the server or the log could not write.
+        ServerLost: it does not answer, or not any more; an embedded one is begun again before that (`flows.kept_up`).
 
     Example:
         ``with prefect_server(lake / ".prefect") as wait_until_ready: …; wait_until_ready(); flow()``
@@ -83,7 +88,7 @@ def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
         stack.enter_context(_logging_to(home / "flows.log"))
         settings, wait_until_ready = _QUIET, _ready_already
         if not get_current_settings().api.url:
-            url, wait_until_ready = stack.enter_context(_server_begun(home))
+            url, wait_until_ready = stack.enter_context(_server_begun(home, port))
             settings = _QUIET | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
             proxies = {name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))) for name in _NO_PROXY}
             stack.enter_context(_environment(settings | proxies))
@@ -103,50 +108,65 @@ def _saying_disk_full(home: Path) -> Iterator[None]:
     from httpx import HTTPError
 
     from warehouse.errors import DiskFull, ServerNotStarted
+    from warehouse.operating_errors import ServerLost
 
     try:
         yield
-    except (OSError, HTTPError, ServerNotStarted) as error:
+    except (OSError, HTTPError, ServerNotStarted, RuntimeError) as error:
         if shutil.disk_usage(home).free < LEAST_FREE:
             raise DiskFull(home.parent, "the record of the run") from error
+        if isinstance(error, HTTPError) or str(error).startswith("Failed to reach API"):
+            raise ServerLost(str(error) or type(error).__name__, home) from error
         raise
 
 
 @contextmanager
-def _server_begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+def _server_begun(home: Path, port: int | None = None) -> Iterator[tuple[str, Callable[[], None]]]:
     """The address of a server that is starting, and what waits until it answers."""
     from flows import server_database  # here, because the server's process needs nothing of ours
+    from flows.kept_up import KeptUp
     from warehouse.errors import ServerNotStarted
 
     log = home / "server.log"
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # the port is ours from here on
-        port = listener.getsockname()[1]
+        try:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", port or 0)))
+        except OSError as error:
+            raise ServerNotStarted(log, f"port {port}: {error.strerror}") from error
+        is_whole, port = port is not None, listener.getsockname()[1]  # the port is ours from here on
+        url = f"http://127.0.0.1:{port}/api"
         starting = stack.enter_context(ExitStack())
         starting.enter_context(_one_at_a_time(home))
         server_database.prepare(home)
-        with open(log, "ab") as words:
-            server = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(listener.fileno())],
-                stdin=subprocess.PIPE,
-                stdout=words,
-                stderr=words,
-                pass_fds=[listener.fileno()],
-                start_new_session=True,  # Ctrl-C is for us; the server ends after we have delivered
-                env={
-                    **os.environ,
-                    **_SERVER,
-                    "PREFECT_HOME": str(home),
-                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{server_database.path(home)}",
-                },
-            )
-        listener.close()
+        environment = {
+            **os.environ,
+            **(_whole(home, url) if is_whole else _SERVER),
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{server_database.path(home)}",
+        }
+
+        def begin() -> subprocess.Popen[bytes]:
+            with open(log, "ab") as words:
+                return subprocess.Popen(
+                    [sys.executable, "-P", __file__, str(listener.fileno())],
+                    stdin=subprocess.PIPE,
+                    stdout=words,
+                    stderr=words,
+                    pass_fds=[listener.fileno()],
+                    start_new_session=True,  # Ctrl-C is for us; the server ends after we have delivered
+                    env=environment,
+                )
+
+        # The listener stays open: who asks while a dead server is replaced waits, and is not refused.
+        kept = KeptUp(begin, given_up=listener.close)
+        server = kept.process
         failed: list[Exception] = []
 
         def start() -> None:
             try:
                 _wait_until_healthy(server, port, log)
                 server_database.complete(home)
+                kept.watch()
             except (ServerNotStarted, OSError) as error:
                 failed.append(error)
             finally:
@@ -155,14 +175,20 @@ def _server_begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
         starter = threading.Thread(target=start, daemon=True)
         starter.start()
         stack.callback(starter.join)
-        stack.callback(_stop, server)
+        stack.callback(lambda: _stop(kept.last()))
 
         def wait_until_ready() -> None:
             starter.join()
             if failed:
                 raise failed[0]
 
-        yield f"http://127.0.0.1:{port}/api", wait_until_ready
+        yield url, wait_until_ready
+
+
+def _whole(home: Path, url: str) -> dict[str, str]:
+    """The settings of a server with everything; its UI is unpacked beside its database, not into Prefect's package."""
+    ui = {"PREFECT_UI_API_URL": url, "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui")}
+    return {name: value for name, value in _SERVER.items() if name not in _FOR_RUNS_ALONE} | ui
 
 
 @contextmanager

@@ -31,16 +31,25 @@ class Moment:
 
 
 class Running:
-    """A command of ours in a session of its own. Every process that descends from it can be found, wherever it went."""
+    """A command of ours in a session of its own. Every process that descends from it can be found, wherever it went.
 
-    def __init__(self, *arguments: str, cwd: Path) -> None:
+    Args:
+        before: what runs the command, if it does not run by itself.
+        module: that is run.
+        environment: more of it.
+    """
+
+    def __init__(
+        self, *arguments: str, cwd: Path, before: Sequence[str] = (), module: str = "flows", **environment: str
+    ) -> None:
         self._mark = f"EMOLAKE_TEST_MARK={uuid.uuid4().hex}"
         name, _, value = self._mark.partition("=")
         self._out, self._err = cwd / f"{value}.out", cwd / f"{value}.err"
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows", *arguments], cwd=cwd, stdout=out, stderr=err,
-                env=os.environ | {"PYTHONPATH": str(HERE), "COLUMNS": "160", name: value}, start_new_session=True,
+                [*before, sys.executable, "-m", module, *arguments], cwd=cwd, stdout=out, stderr=err,
+                env=os.environ | {"PYTHONPATH": str(HERE), "COLUMNS": "160", name: value} | environment,
+                start_new_session=True,
             )  # fmt: skip
 
     @property
@@ -81,11 +90,16 @@ class Running:
 
     def descendants(self) -> list[str]:
         """Command lines of the processes of this run that are alive."""
-        found = []
+        return [*self.processes().values()]
+
+    def processes(self) -> dict[int, str]:
+        """The processes of this run that are alive, with their command lines."""
+        found = {}
         for process in Path("/proc").iterdir():
             try:
                 if process.name.isdigit() and self._mark.encode() in (process / "environ").read_bytes().split(b"\0"):
-                    found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                    command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(process.name)] = command
             except OSError:
                 continue  # gone, or a zombie, or none of ours
         return found

@@ -213,8 +213,12 @@ def test_on_a_full_disk_what_the_server_could_not_do_is_the_disks_fault(
             meet(mistake, 4096)
         with pytest.raises(ServerLost if mistake is refused else type(mistake)):
             meet(mistake, 2**29)
-    with pytest.raises(ServerLost, match=r"does not answer any more \(500 Internal Server Error\): what was fini"):
+    with pytest.raises(ServerLost, match=r"does not answer \(500 Internal Server Error\): what was finished is kept"):
         meet(refused, 2**29)
+    with pytest.raises(ServerLost, match=r"does not answer \(Failed to reach API at http://x/api/\)"):
+        meet(RuntimeError("Failed to reach API at http://x/api/"), 2**29)
+    with pytest.raises(RuntimeError, match="a fault"):
+        meet(RuntimeError("a fault"), 2**29)
     with pytest.raises(Untreatable, match="the words of a work"):
         meet(Untreatable("the words of a work"), 4096)
 
