@@ -18,7 +18,9 @@ from flows.costs import cost_list, cost_table
 from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import Recipe, read_recipe, recipe_path
+from flows.runners import refuse_absent
 from flows.server import prefect_server
+from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import refuse_unfinished
@@ -36,6 +38,7 @@ class Setup:
     device: str
     n_workers: int
     weights: Path | None = None  # the folder below which checkpoints lie
+    trust_raw: bool = False  # raw files are what was recorded of them: nobody looks
 
 
 @dataclass(frozen=True)
@@ -82,16 +85,19 @@ def roots_of(
     return roots | dict(checkpoint_roots(recipe, weights))
 
 
-def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
+def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Terminal | None = None) -> Outcome:
     """Does a verb of a recipe. When the plan finds nothing to do, Prefect is not even imported.
 
     A lake that knows no corpus yet has work for certain, if its folders are there: its server, which takes longest the
     first time, is begun before the plan and starts while raw files are hashed.
+
+    Args:
+        terminal: who is shown the progress, where that is not a terminal at this console.
     """
     began = time.monotonic()
     recipe = read_recipe(path)
     warehouse = Warehouse(setup.lake, create=True)
-    terminal = show.Terminal(console)
+    terminal = terminal or show.Terminal(console)
     with ExitStack() as stack:
         stack.enter_context(warehouse.scratch("run"))  # seen by a purge, which must not go on between two works
         refuse_unfinished(warehouse.root)
@@ -101,9 +107,10 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
             wait_until_ready = stack.enter_context(prefect_server(home))
         steps = plan(
             recipe, warehouse, roots, verb, explain=False, hashing=terminal.hashing, remember=warehouse.set_ref,
-            device=setup.device,
+            device=setup.device, trust_raw=setup.trust_raw,
         )  # fmt: skip
         if not is_done(steps):
+            refuse_absent(read_runtime().runner)
             with terminal.status("starting Prefect"):  # some seconds; the first time in a lake, twice that
                 (wait_until_ready or stack.enter_context(prefect_server(home)))()
             from flows.pipeline import WATCHER
@@ -111,7 +118,8 @@ def run(path: Path, setup: Setup, verb: str, console: Console) -> Outcome:
 
             WATCHER.set(terminal)
             texts = {name: str(root) for name, root in roots.items()}
-            steps = run_flow(str(path.absolute()), str(warehouse.root), texts, verb, setup.device, setup.n_workers)
+            how = setup.device, setup.n_workers, setup.trust_raw
+            steps = run_flow(str(path.absolute()), str(warehouse.root), texts, verb, *how)
     report = warehouse.ref(f"reports/{recipe.name}") if verb == "run" else None
     artifact = warehouse.resolve(report["artifact"]) if report else None
     return Outcome(recipe, warehouse, steps, artifact, time.monotonic() - began)
@@ -142,7 +150,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print()
         console.print(show.steps_table(outcome.steps, planned=False))
     for step in outcome.steps:
-        if step.works and step.remark:
+        if step.remark and (step.works or step.name.startswith("record ")):
             console.print(f"\n{step.name}: {step.remark}", soft_wrap=True)
     console.print(f"\n{n_new} of {n_rows} rows new, {outcome.seconds:.1f} s", style="bold")
     if outcome.report:
@@ -154,7 +162,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print()
         console.print(cost_table(cost_list(outcome.warehouse, outcome.recipe.name)))
         console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
-    console.print(f"lake:   {outcome.warehouse.root}", soft_wrap=True)
+    console.print(f"lake:   {outcome.warehouse.name}", soft_wrap=True)
 
 
 # -- one number, traced ----------------------------------------------------------------------------------------------

@@ -19,7 +19,10 @@ from typing import Any
 
 from features.guard import Apart, apart
 from flows.doer import Unmade
-from infra.launch import run_job, stop_jobs
+from flows.launchers import launcher_of, n_jobs_at_once
+from flows.run_log import tell_again, tell_began
+from infra.launch import stop_jobs
+from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.errors import WorkerDied
@@ -34,6 +37,9 @@ _OF_CLIPS = ("features", "intervals")
 """Kinds of works that can record what became of each clip."""
 
 _LONGEST_PLACE = 256
+
+IDLE_S = 60.0
+"""How long processes that a worker of a cluster keeps wait for the next work: they hold what plug-ins have loaded."""
 
 
 class Workers:
@@ -70,7 +76,7 @@ class Workers:
         where there is one accelerator to share."""
         works = list(works)
         jobs = [work for work in works if work.function is None]
-        n_processes = min(self.n_workers if self.device == "cpu" else 1, len(jobs))
+        n_processes = min(n_jobs_at_once(read_runtime(), self.device, self.n_workers), len(jobs))
         dealt = [jobs[start::n_processes] for start in range(n_processes)]
         return [[work] for work in works if work.function is not None] + dealt
 
@@ -82,9 +88,11 @@ class Workers:
                 itself raised.
         """
         if works[0].function is None:
+            tell_began(works)
             requests = [work.request.as_json() for work in works]
             weights = {d: folder for work in works for d, folder in work.arguments.get("weights", {}).items()}
-            told = run_job(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
+            launch = launcher_of(read_runtime())
+            told = launch(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
             mistakes = {one["key"]: one["error"] for one in told if "error" in one}
             warehouse = Warehouse(self.lake)
             return [
@@ -101,6 +109,7 @@ class Workers:
             return future.result()
         except BrokenProcessPool:
             with self._alone:
+                tell_again(work)
                 if self._pool._broken:
                     self._pool = self._processes(self.n_workers)
                 return self._again(work)
@@ -119,6 +128,7 @@ class Workers:
             if isinstance(answer, Artifact):
                 return answer
             place, exit_code = answer
+            tell_again(work, "worker died", status=exit_code, place=place)
             deaths = kills if exit_code in _FROM_OUTSIDE else crashes
             deaths[place] += 1
             if deaths[place] == 2:
@@ -144,7 +154,7 @@ class Workers:
             pool.shutdown()
 
     def _submit(self, pool: ProcessPoolExecutor, work: Work, how: Apart | None = None) -> Future[Artifact]:
-        """Ctrl-C waits while a process may be started: one that is hit before `_prepare` would print a traceback.
+        """Gives a work to a pool, which may start a process for it.
 
         Raises:
             WorkerDied: the processes were stopped.
@@ -152,11 +162,8 @@ class Workers:
         with self._beginning:
             if self._stopped.is_set():
                 raise WorkerDied(work.request.step)
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what this thread starts
-            try:
+            with deaf():
                 return pool.submit(_perform, self.lake, work, how)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them."""
@@ -184,6 +191,55 @@ def workers(lake: Path, n_workers: int, device: str) -> Iterator[Workers]:
         pool.stop()
 
 
+_kept: dict[str, Workers] = {}
+_leaving: dict[str, threading.Timer] = {}
+_n_busy = Counter[str]()
+_keeping = threading.Lock()
+
+
+@contextmanager
+def kept_workers(lake: str, idle_s: float = IDLE_S) -> Iterator[Workers]:
+    """Workers of a process that does the tasks of a cluster. They are kept for the tasks after this one, and are gone
+    when none came for `idle_s`.
+
+    Args:
+        lake: folder or URL.
+    """
+    multiprocessing.current_process().daemon = False  # as Dask's are, which then may start no process
+    with _keeping:
+        if lake not in _kept:
+            # A process is started only when all others are busy: one for each task that is done here at once.
+            _kept[lake] = Workers(Warehouse(lake).root, os.cpu_count() or 1, "cpu")
+        _n_busy[lake] += 1
+        if lake in _leaving:
+            _leaving.pop(lake).cancel()
+    try:
+        yield _kept[lake]
+    finally:
+        with _keeping:
+            _n_busy[lake] -= 1
+            if not _n_busy[lake]:
+                _leaving[lake] = timer = threading.Timer(idle_s, _leave, (lake,))
+                timer.daemon = True
+                timer.start()
+
+
+def _leave(lake: str) -> None:
+    with _keeping:
+        if not _n_busy[lake] and lake in _kept:
+            _kept.pop(lake).stop()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Ctrl-C waits while a process may be started: one that is hit before `live_with` would print a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited by what this thread starts
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_tracker() -> None:
     """Starts the process that clears up the semaphores of a parent killed with -9, so that it does not also say so."""
     sys.warnoptions.append("ignore:resource_tracker")  # becomes an option of its command line
@@ -205,6 +261,7 @@ def _utterance_at(place: str, work: Work) -> str:
 
 
 def _perform(lake: Path, work: Work, how: Apart | None) -> Artifact:
+    tell_began([work])
     with apart(how):
         return Warehouse(lake).perform(work)
 
@@ -218,8 +275,12 @@ _places: list[Any] = []
 
 
 def _prepare(parent: int, place: Any) -> None:
-    """In each process: Ctrl-C is the parent's to answer, and a parent that was killed takes its children along."""
     _places.append(place)
+    live_with(parent)
+
+
+def live_with(parent: int) -> None:
+    """In each process: Ctrl-C is the parent's to answer, and a parent that was killed takes its children along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()

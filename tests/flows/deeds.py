@@ -37,3 +37,11 @@ def crash(folder: Path) -> None:
 def note_pid_and_sleep(path: str) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(120)
+
+
+def write_after_hanging_once(folder: Path, path: str) -> None:
+    """The first time it says who its parent is, and waits to be ended."""
+    if not Path(path).exists():
+        Path(path).write_text(str(os.getppid()))
+        time.sleep(120)
+    (folder / "text").write_text("done")

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from prefect.cache_policies import NO_CACHE
+from prefect.utilities.collections import visit_collection
 
-from flows.tasks import answer
+from flows.tasks import Parcel, answer
 from flows.workers import Workers, workers
 from tests.flows import deeds
 from warehouse import Artifact, Request, Warehouse, Work
@@ -25,6 +26,13 @@ def test_a_task_is_one_call_and_ends_with_all_done() -> None:
     work = Work(Request("made", "a", 1))
     assert answer.fn(cast(Workers, Answering()), [work], lambda *note: notes.append(note)) == [work]
     assert notes == [(1, 3, "a third"), (1, 1, "")]
+
+
+def test_a_parcel_is_known_by_its_request_and_not_walked_through() -> None:
+    work = Work(Request("made", "a", 1), arguments={"rows": [{"n": 1}]})
+    seen: list[object] = []
+    visit_collection({"parcel": Parcel(work)}, visit_fn=seen.append)
+    assert work not in seen and Parcel(work).__dask_tokenize__() == work.request.key
 
 
 def test_the_warehouse_is_the_only_memory() -> None:

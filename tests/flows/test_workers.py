@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workers import workers
+from flows.workers import kept_workers, workers
 from infra.launch import JobError
 from tests.flows import deeds
 from warehouse import Request, Warehouse, Work
@@ -96,6 +96,19 @@ def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:
         assert blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1
         future.result()
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_processes_that_are_kept_serve_the_next_task_and_leave_when_none_comes(lake: Path) -> None:
+    with kept_workers(str(lake), idle_s=60) as first:
+        [made] = first.answer([work("write_pid")], QUIET)
+    other = Work(Request("made", "write_pid", 1, {"number": 2}), deeds.write_pid)
+    with kept_workers(str(lake), idle_s=0.05) as again:
+        [next_one] = again.answer([other], QUIET)
+    assert again is first and made.path("pid").read_text() == next_one.path("pid").read_text()
+    deadline = time.monotonic() + 30
+    while _is_alive(int(made.path("pid").read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_killed_parent_takes_its_processes_along(lake: Path, tmp_path: Path) -> None:

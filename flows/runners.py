@@ -1,0 +1,207 @@
+"""Task runners whose tasks run in other processes, here or on the hosts of a cluster: EMOLAKE_RUNNER, EMOLAKE_CLUSTER.
+
+'threads', the default, is none of them: there threads of the flow hand works to the pool of `flows.workers`. Elsewhere
+each process has such a pool of its own, so a clip that crashes a native library, memory that runs out and a work's own
+mistake come to the same everywhere. Jobs are launched by the flow, whichever runner there is.
+
+Prefect, Dask and Ray are imported inside the functions only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
+from types import MappingProxyType
+from typing import Any
+
+from flows.doer import Unmade
+from flows.run_log import Answering, tell_again
+from flows.show import StepWatcher
+from flows.workers import deaf, live_with
+from warehouse.artifact import Artifact, Work
+from warehouse.operating_errors import ClusterNotReached, MissingExtra, ServerNotReached, WorkersLost
+
+PACKAGES: Mapping[str, str] = MappingProxyType({"dask": "prefect_dask", "ray": "prefect_ray"})
+"""Runner -> the package that Prefect has for it."""
+
+PAUSES_S = (1.0, 5.0, 25.0)
+"""Before works are done again whose processes were lost. Dask and Ray try three times themselves before that."""
+
+MOST_AT_ONCE = 1_000
+"""Works that wait in a cluster: their rows lie in its scheduler's memory, some 50 KB each."""
+
+
+def refuse_absent(runner: str) -> None:
+    """Looks for the runner's package, so that nothing is started in vain.
+
+    Raises:
+        MissingExtra.
+    """
+    package = PACKAGES.get(runner)
+    if package and importlib.util.find_spec(package) is None:
+        raise MissingExtra(f"EMOLAKE_RUNNER '{runner}'", package, "cluster")
+
+
+class Elsewhere:
+    """Processes to which a task runner of Prefect gives tasks. They are started with the first work.
+
+    A process that is lost with its task loses nothing: the task is done again by another, and finds what was finished.
+    Dask and Ray do so by themselves; what they have given up, and all that a broken pool of processes had, is given to
+    new ones here, after a pause. Mistakes of works are no losses and come out as they are.
+
+    Args:
+        name: 'processes', 'dask' or 'ray'.
+        cluster: address of the Dask scheduler or the Ray head; a cluster of this host's own where None is given.
+        n_workers: of the own one.
+    """
+
+    def __init__(self, name: str, cluster: str | None, n_workers: int) -> None:
+        self.name, self.cluster, self.n_workers = name, cluster, n_workers
+        self._stack = ExitStack()
+        self._runner: Any = None
+        self._lost: tuple[type[BaseException], ...] = ()
+
+    def answer(self, lake: str, works: Sequence[Work], progress: StepWatcher) -> list[Artifact | Unmade]:
+        """Does works that have a function, in any order, within a flow.
+
+        Args:
+            lake: folder or URL, as every host of the cluster knows it.
+
+        Raises:
+            MissingExtra, ClusterNotReached, ServerNotReached: there is nobody to do them. WorkersLost: time and again
+                whoever did them was ended. Whatever a work itself raised, the others not waited for.
+        """
+        found: list[Artifact | Unmade] = []
+        waiting = list(works)
+        for pause_s in (0.0, *PAUSES_S):
+            time.sleep(pause_s)
+            lost = []
+            for work, future in self._done(lake, waiting):
+                try:
+                    with Answering([work], self._lost) as told:
+                        found += told(future.result())
+                except self._lost:
+                    tell_again(work)
+                    lost.append(work)
+                except RuntimeError as error:
+                    if "Failed to reach API" in str(error):
+                        raise ServerNotReached(str(error)) from error
+                    raise
+                else:
+                    progress.noter([work])(1, 1, "")
+            if not lost:
+                return found
+            waiting = lost
+            self.close()
+        raise WorkersLost(waiting[0].request.step, len(waiting), 1 + len(PAUSES_S), self.name)
+
+    def _done(self, lake: str, works: Sequence[Work]) -> Iterator[tuple[Work, Any]]:
+        """Each work with its future, as they are done; the next ones are begun meanwhile."""
+        from flows.tasks import Parcel, answer_elsewhere
+
+        ready = SimpleQueue[int]()
+        futures: dict[int, Any] = {}
+        for number, work in enumerate(works):
+            if len(futures) == MOST_AT_ONCE:
+                done = ready.get()
+                yield works[done], futures.pop(done)
+            if self._runner is None:
+                self._begin()
+            task = answer_elsewhere.with_options(name=work.request.step)
+            with deaf():
+                future = self._runner.submit(task, {"lake": lake, "parcel": Parcel(work)})
+            futures[number] = future
+            future.add_done_callback(lambda _, number=number: ready.put(number))
+        while futures:
+            done = ready.get()
+            yield works[done], futures.pop(done)
+
+    def _begin(self) -> None:
+        refuse_absent(self.name)
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # of those that are started now
+        begin = {"processes": _processes, "dask": _dask, "ray": _ray}[self.name]
+        with deaf():
+            self._runner, self._lost = begin(self._stack, self.cluster, self.n_workers)
+
+    def close(self) -> None:
+        """Ends what was started, the busy processes too; of a cluster that was there before, only what waits."""
+        self._runner = None
+        self._stack.close()
+
+
+def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+    from concurrent.futures.process import BrokenProcessPool
+
+    from prefect.task_runners import ProcessPoolTaskRunner
+
+    runner: Any = ProcessPoolTaskRunner(n_workers, initializer=live_with, initargs=(os.getpid(),))
+    # Its thread that passes on what processes tell must know the flow's server, or it starts another.
+    runner._forward_subprocess_messages = partial(copy_context().run, runner._forward_subprocess_messages)
+    stack.enter_context(runner)
+
+    def kill() -> None:
+        """On its way out the runner waits for tasks that are under way."""
+        for process in list((runner._executor._processes or {}).values()):
+            process.kill()
+
+    stack.callback(kill)
+    return runner, (BrokenProcessPool,)
+
+
+def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+    from distributed import Client, LocalCluster
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+    from prefect_dask import DaskTaskRunner
+
+    from flows.tasks import hang_up
+
+    if cluster is None:
+        # What needs memory are the children of these workers, whose use Dask does not see.
+        own = LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )  # fmt: skip
+        runner: Any = DaskTaskRunner(cluster=stack.enter_context(own))
+    else:
+        try:
+            Client(cluster, timeout="10s", set_as_default=False).close()
+        except (OSError, ValueError) as error:
+            raise ClusterNotReached("Dask", cluster, str(error)) from error
+        runner = DaskTaskRunner(address=cluster)
+    stack.enter_context(runner)
+
+    def leave() -> None:
+        with suppress(OSError, RuntimeError):  # nobody answers any more
+            runner.client.run(hang_up, on_error="ignore")
+
+    if cluster is not None:
+        stack.callback(leave)
+    return runner, (KilledWorker, FutureCancelledError)
+
+
+def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a work sees the accelerators that threads see
+    from prefect_ray import RayTaskRunner
+    from ray import exceptions
+
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if cluster is None:
+        settings |= {"num_cpus": n_workers, "include_dashboard": False}
+    runner: Any = RayTaskRunner(cluster or "local", settings)
+    try:
+        stack.enter_context(runner)
+    except (OSError, RuntimeError, ValueError) as error:
+        if cluster is None:
+            raise
+        raise ClusterNotReached("Ray", cluster, str(error)) from error
+    lost = exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError
+    return runner, (*lost, exceptions.OutOfMemoryError, exceptions.ObjectLostError)

@@ -1,0 +1,216 @@
+"""Works in the processes of a task runner: what they make, and what becomes of a lost one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows import runners
+from flows.runners import Elsewhere, refuse_absent
+from flows.server import prefect_server
+from flows.show import Silent
+from flows.tasks import Parcel, answer_elsewhere
+from tests.flows import brittle, deeds
+from tests.flows.test_crashes import ABORT, corpus, reasons, rows, wanted
+from warehouse import Artifact, Request, Warehouse, Work
+from warehouse.errors import Untreatable
+from warehouse.operating_errors import ClusterNotReached, MissingExtra, ServerNotReached, WorkersLost
+
+HERE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "lake", create=True)
+
+
+def work(name: str, **arguments: str) -> Work:
+    return Work(Request("made", name, 1, arguments), getattr(deeds, name), arguments)
+
+
+def numbered(n: int) -> list[Work]:
+    return [Work(Request("made", "write_pid", 1, {"number": number}), deeds.write_pid) for number in range(n)]
+
+
+# -- without processes -------------------------------------------------------------------------------------------------
+
+
+class Fate(Exception):
+    """Of a worker that was lost."""
+
+
+class Near:
+    """A task runner that does tasks at once, in this process, and loses those that it is told to."""
+
+    def __init__(self, lake: Warehouse, n_losses: int) -> None:
+        self.lake, self.n_losses, self.n_waiting, self.most = lake, n_losses, 0, 0
+
+    def submit(self, task: Any, parameters: dict[str, Any]) -> Any:
+        self.n_waiting += 1
+        self.most = max(self.most, self.n_waiting)
+
+        def result() -> list[Artifact]:
+            self.n_waiting -= 1
+            if self.n_losses:
+                self.n_losses -= 1
+                raise Fate
+            return [self.lake.perform(parameters["parcel"].work)]
+
+        return SimpleNamespace(result=result, add_done_callback=lambda tell: tell(None))
+
+
+class Counted(Silent):
+    """Counts the works that are done."""
+
+    n_done = 0
+
+    def noter(self, works: Sequence[Work]) -> Any:
+        def note(done: int, total: int, text: str) -> None:
+            self.n_done += 1
+
+        return note
+
+
+@pytest.fixture
+def near(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Near:
+    monkeypatch.setattr(runners, "PAUSES_S", (0.0, 0.0))
+    runner = Near(lake, 0)
+
+    def begin(self: Elsewhere) -> None:
+        self._runner, self._lost = runner, (Fate,)
+
+    monkeypatch.setattr(Elsewhere, "_begin", begin)
+    return runner
+
+
+def answered(lake: Warehouse, works: Sequence[Work]) -> tuple[list[Any], int]:
+    """The answers, and how many works were said to be done."""
+    progress = Counted()
+    with closing(Elsewhere("dask", None, 2)) as elsewhere:
+        return elsewhere.answer(str(lake.root), works, progress), progress.n_done
+
+
+def test_a_lost_work_is_done_again_and_the_others_are_not(lake: Warehouse, near: Near) -> None:
+    near.n_losses = 2
+    found, n_done = answered(lake, numbered(5))
+    assert len({one.key for one in found}) == len(found) == n_done == 5 == len(lake.artifacts())
+
+
+def test_works_that_are_lost_time_and_again_end_the_run(lake: Warehouse, near: Near) -> None:
+    near.n_losses = 99
+    sentence = r"the processes that did 2 works of 'write_pid' were lost 3 times \(EMOLAKE_RUNNER 'dask'\)"
+    with pytest.raises(WorkersLost, match=sentence):
+        answered(lake, numbered(2))
+
+
+def test_a_mistake_of_a_work_is_not_tried_again(lake: Warehouse, near: Near) -> None:
+    with pytest.raises(Untreatable, match="too odd"):
+        answered(lake, [work("refuse", reason="too odd")])
+    assert near.n_waiting == 0
+
+
+def test_a_worker_that_finds_no_server_says_what_to_set(
+    lake: Warehouse, near: Near, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise RuntimeError("Failed to reach API at http://127.0.0.1:4200/api/")
+
+    odd = Work(Request("made", "refuse", 1), refuse)
+    with pytest.raises(ServerNotReached, match="PREFECT_API_URL"):
+        answered(lake, [odd])
+
+
+def test_only_so_many_wait_at_once(lake: Warehouse, near: Near, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "MOST_AT_ONCE", 2)
+    found, _ = answered(lake, numbered(5))
+    assert len(found) == 5 and near.most == 2
+
+
+def test_where_there_is_nothing_to_do_nothing_is_begun(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Elsewhere, "_begin")
+    assert answered(lake, []) == ([], 0)
+
+
+def test_a_package_that_is_absent_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda package: None)  # type: ignore[attr-defined]
+    sentence = r"EMOLAKE_RUNNER 'ray' needs the package 'prefect_ray', .*: pip install 'emolake\[cluster\]'"
+    with pytest.raises(MissingExtra, match=sentence):
+        refuse_absent("ray")
+    refuse_absent("threads")
+
+
+@pytest.mark.filterwarnings("ignore")  # of Dask itself
+def test_a_scheduler_that_does_not_answer_is_named(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def client(address: str, **settings: Any) -> Any:
+        raise OSError("timed out")
+
+    import prefect_dask  # noqa: F401  (before: it has a class of that one)
+
+    monkeypatch.setattr("distributed.Client", client)
+    sentence = r"no Dask cluster answers at 'tcp://far:8786' \(timed out\): start one there, or leave"
+    with pytest.raises(ClusterNotReached, match=sentence), closing(Elsewhere("dask", "tcp://far:8786", 2)) as elsewhere:
+        elsewhere.answer(str(lake.root), numbered(1), Silent())
+
+
+def test_a_task_elsewhere_is_one_call(lake: Warehouse) -> None:
+    [first] = answer_elsewhere.fn(str(lake.root), Parcel(work("write_pid")))
+    assert isinstance(first, Artifact) and int(first.path("pid").read_text()) != os.getpid()
+    assert answer_elsewhere.cache_policy is not None and answer_elsewhere.persist_result is False
+
+
+# -- with them ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Prefect's engine looks for its server before it runs a task anywhere."""
+    with prefect_server(tmp_path_factory.mktemp("server")) as wait_until_ready:
+        wait_until_ready()
+        yield
+
+
+@pytest.fixture(params=["processes", "dask", "ray"])
+def elsewhere(server: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
+    """Two processes of each runner, which find the tests' own plug-ins."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    with closing(Elsewhere(request.param, None, 2)) as elsewhere:
+        yield elsewhere
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Dask and Ray themselves
+def test_a_clip_that_kills_and_a_worker_that_is_killed(elsewhere: Elsewhere, lake: Warehouse, tmp_path: Path) -> None:
+    """The clip is recorded and the rest completes; what the worker was at is done again by another. Nobody is left."""
+    root = corpus(tmp_path, ["one", "abort", "fifteen", "seven"])
+    victim = tmp_path / "victim"
+    hanging = work("write_after_hanging_once", path=str(victim))
+
+    def kill() -> None:
+        deadline = time.monotonic() + 100
+        while not (victim.exists() and victim.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(int(victim.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    made = elsewhere.answer(str(lake.root), [hanging, *wanted(lake, root, batch_s=0.25)], Silent())
+    killer.join()
+    features = [one for one in made if isinstance(one, Artifact) and one.request.kind == "features"]
+    assert len(made) == 3 and list(reasons(features).values()) == [ABORT] and len(rows(features)) == 3
+    assert len(lake.artifacts("made")) == 1
+
+    other = Warehouse(tmp_path / "other", create=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(brittle.MENDED, "")
+        expected = {one.key: one for one in map(other.perform, wanted(other, root, batch_s=0.25))}
+    for one in features:
+        assert one.files["features.parquet"] == expected[one.key].files["features.parquet"]
