@@ -1,6 +1,6 @@
 """kill -9 at any moment: what is made afterwards has the bytes of an undisturbed run, and nobody lives on.
 
-The whole demo, killed ten times, is in `tests/test_demo_kills.py`; this is its quick form.
+The whole demo, killed ten times, is in `tests/test_demo_kills.py`; `tests/reliability` kills smaller runs in many ways.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from warehouse import Warehouse
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for orphans in /proc")
 
 
+@pytest.mark.slow  # `tests/reliability` kills a smaller run in `make test`
 def test_extraction_that_is_killed_makes_the_same_bytes(small: Small, tmp_path: Path) -> None:
     recipe = tmp_path / "films.toml"
     recipe.write_text(films_recipe(), encoding="utf-8")

@@ -47,7 +47,6 @@ def test_only_our_own_words_are_on_the_terminal(small: Small) -> None:
 
 
 def test_a_second_run_makes_nothing_and_starts_no_prefect(small: Small) -> None:
-    began = time.monotonic()
     probe = (
         "import sys\nfrom flows import cli\ntry:\n    cli.main()\nfinally:\n"
         "    print('prefect' in sys.modules, file=sys.stderr)"
@@ -58,7 +57,6 @@ def test_a_second_run_makes_nothing_and_starts_no_prefect(small: Small) -> None:
     )  # fmt: skip
     assert json.loads(again.stdout)["new"] == 0
     assert again.stderr == "False\n"
-    assert time.monotonic() - began < 12
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,6 @@ def test_silent_complete_and_never_left_behind(home: Path) -> None:
     assert not list((home / "storage").glob("*"))  # and no results: the warehouse is the only memory
 
 
-@pytest.mark.slow  # `test_kills` kills a whole run so
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks for the server in /proc")
 def test_a_server_goes_with_a_flow_that_is_killed(home: Path) -> None:
     with _start(home) as process:
