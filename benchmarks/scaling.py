@@ -51,6 +51,9 @@ SIZES = ((1, 10), (2, 20), (16, 128), (64, 512))
 COUNTS = (10, 100, 400)
 """Tasks that do nothing."""
 
+ORCHESTRATED = ["threads", "dask"]
+WHY_NOT = "their workers are processes, of which two cores do not hold 64"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
@@ -61,7 +64,10 @@ def main() -> None:
         n, folder, *names = [*given.rest, *("1000", "", "threads")[len(given.rest) :]]
         extraction(int(n), folder, names)
     else:
-        orchestration(given.rest or ["threads", "dask"])
+        names = given.rest or ORCHESTRATED
+        if others := set(names) - set(ORCHESTRATED):
+            parser.error(f"orchestration has {' and '.join(ORCHESTRATED)}, not {', '.join(sorted(others))}: {WHY_NOT}")
+        orchestration(names)
 
 
 # -- one worker and two ------------------------------------------------------------------------------------------------

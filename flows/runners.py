@@ -13,7 +13,7 @@ import importlib.util
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from functools import partial
@@ -145,6 +145,7 @@ def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[A
     # Its thread that passes on what processes tell must know the flow's server, or it starts another.
     runner._forward_subprocess_messages = partial(copy_context().run, runner._forward_subprocess_messages)
     stack.enter_context(runner)
+    runner._executor.submit = partial(runner._executor.submit, _without_exit)
 
     def kill() -> None:
         """On its way out the runner waits for tasks that are under way."""
@@ -153,6 +154,19 @@ def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[A
 
     stack.callback(kill)
     return runner, (BrokenProcessPool,)
+
+
+def _without_exit(call: Callable[[], bytes]) -> bytes:
+    """In a process of the pool, Prefect's engine ends with SystemExit what it cannot begin, as where it reaches no
+    server; Prefect's own future passes that on to nobody, and the flow would wait for ever.
+
+    Raises:
+        RuntimeError: with the reason, as text: not every error of a library survives the way back.
+    """
+    try:
+        return call()
+    except SystemExit as error:
+        raise RuntimeError(str(error.__context__ or error)) from None
 
 
 def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
@@ -190,6 +204,9 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, t
 def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a work sees the accelerators that threads see
+    if cluster is None:
+        # Ray's name for "listen on the loopback": anybody who reaches its ports may run code. Read at the import.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     from prefect_ray import RayTaskRunner
     from ray import exceptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from flows import runners
@@ -129,6 +131,20 @@ def test_a_worker_that_finds_no_server_says_what_to_set(
         answered(lake, [odd])
 
 
+def test_an_exit_of_prefects_engine_becomes_an_error() -> None:
+    """A SystemExit ends the thread that tells of futures, and the flow waits for ever."""
+
+    def call() -> bytes:
+        try:
+            raise RuntimeError("Failed to reach API at http://127.0.0.1:9/api/")
+        except RuntimeError:
+            sys.exit(1)
+
+    with pytest.raises(RuntimeError, match="Failed to reach API"):
+        runners._without_exit(call)
+    assert runners._without_exit(lambda: b"result") == b"result"
+
+
 def test_only_so_many_wait_at_once(lake: Warehouse, near: Near, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "MOST_AT_ONCE", 2)
     found, _ = answered(lake, numbered(5))
@@ -178,6 +194,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def heard_at(process: psutil.Process) -> list[str]:
+    """The addresses at which a process waits for others."""
+    try:
+        return [at.laddr.ip for at in process.net_connections("tcp") if at.status == psutil.CONN_LISTEN]
+    except psutil.Error:  # it is gone
+        return []
+
+
 @pytest.fixture(params=["processes", "dask", "ray"])
 def elsewhere(server: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
     """Two processes of each runner, which find the tests' own plug-ins."""
@@ -189,21 +213,24 @@ def elsewhere(server: None, request: pytest.FixtureRequest, monkeypatch: pytest.
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Dask and Ray themselves
 def test_a_clip_that_kills_and_a_worker_that_is_killed(elsewhere: Elsewhere, lake: Warehouse, tmp_path: Path) -> None:
-    """The clip is recorded and the rest completes; what the worker was at is done again by another. Nobody is left."""
+    """The clip is recorded and the rest completes; what the worker was at is done again by another. Nobody else can
+    reach a cluster of this host's own."""
     root = corpus(tmp_path, ["one", "abort", "fifteen", "seven"])
-    victim = tmp_path / "victim"
+    victim, listening = tmp_path / "victim", set[str]()
     hanging = work("write_after_hanging_once", path=str(victim))
 
     def kill() -> None:
         deadline = time.monotonic() + 100
         while not (victim.exists() and victim.read_text()) and time.monotonic() < deadline:
             time.sleep(0.05)
+        listening.update(where for process in psutil.Process().children(recursive=True) for where in heard_at(process))
         os.kill(int(victim.read_text()), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     made = elsewhere.answer(str(lake.root), [hanging, *wanted(lake, root, batch_s=0.25)], Silent())
     killer.join()
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
     features = [one for one in made if isinstance(one, Artifact) and one.request.kind == "features"]
     assert len(made) == 3 and list(reasons(features).values()) == [ABORT] and len(rows(features)) == 3
     assert len(lake.artifacts("made")) == 1
@@ -214,3 +241,18 @@ def test_a_clip_that_kills_and_a_worker_that_is_killed(elsewhere: Elsewhere, lak
         expected = {one.key: one for one in map(other.perform, wanted(other, root, batch_s=0.25))}
     for one in features:
         assert one.files["features.parquet"] == expected[one.key].files["features.parquet"]
+
+
+@pytest.mark.slow
+def test_processes_that_find_no_server_say_so(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PREFECT_API_URL", url := "http://127.0.0.1:9/api")  # nobody listens there
+    sentence = r"a worker does not reach Prefect's server \(Failed to reach API at \S+:9/api/\): start one"
+    with (
+        temporary_settings({PREFECT_API_URL: url}),
+        closing(Elsewhere("processes", None, 1)) as elsewhere,
+        pytest.raises(ServerNotReached, match=sentence),
+    ):
+        elsewhere.answer(str(lake.root), numbered(2), Silent())
