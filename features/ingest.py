@@ -34,6 +34,7 @@ from warehouse.audit.tombstones import (
 from warehouse.catalog import identity
 from warehouse.errors import DuplicateId, MissingFolder, SourceChanged
 from warehouse.hashing import plain
+from warehouse.refs import corpus_root
 from warehouse.schema import FAILURES, LABELS, SURVEY, UTTERANCES
 from warehouse.tables import write_rows
 
@@ -64,10 +65,15 @@ def raw_works(
     return works
 
 
-def trusted_works(warehouse: Warehouse, corpus: str, step: str, reader: Corpus) -> tuple[dict[str, Work], str]:
+def trusted_works(
+    warehouse: Warehouse, corpus: str, step: str, reader: Corpus, root: Path
+) -> tuple[dict[str, Work], str]:
     """What `raw_works` said when this corpus was read the last time, without a look at any raw file: work that rests on
     them is found by what the lake recorded of them, and a file that is new or has changed since is not seen. Who opens
     one later sees whether it is the recorded one, and stops if not.
+
+    Args:
+        root: where the files are said to be: of another folder than the one that was read nothing is recorded.
 
     Returns:
         Unit -> the work, whose artifact is there; or none, and why the files must be looked at all the same.
@@ -75,6 +81,9 @@ def trusted_works(warehouse: Warehouse, corpus: str, step: str, reader: Corpus) 
     ref = warehouse.ref(f"corpora/{corpus}")
     if ref is None:
         return {}, "it was not read before"
+    recorded_root = corpus_root(warehouse.root, ref)
+    if recorded_root != root.absolute():
+        return {}, f"it was read in {recorded_root}, not in {root.absolute()}"
     if tombstones(warehouse.root):
         return {}, "some of what was read was withdrawn since, and what is withdrawn is not recorded"
     asked = {"corpus": corpus} | plain(identity(step, reader))

@@ -3,6 +3,7 @@
 What was found of immutable things stays true of them. So a plug-in whose rows were all there is remembered with the
 digests of the utterances and the keys of the artifacts that were looked through. Of the same ones nothing is read
 again, and a plan with nothing to do grows with the number of artifacts. Whatever comes or goes is another question.
+Only whether the file of rows of each is still there is asked again: what else is damaged `verify` finds.
 
 One file for each plug-in's rows below `.cache/whole`, sealed like what is remembered of manifests. May be deleted.
 """
@@ -10,6 +11,7 @@ One file for each plug-in's rows below `.cache/whole`, sealed like what is remem
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,7 +40,8 @@ class Whole:
 
 
 def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact]) -> Whole | None:
-    """What was found of just these utterances and just the artifacts that the plug-in has now, if all rows were there.
+    """What was found of just these utterances and just the artifacts that the plug-in has now, if all rows were there;
+    None where a file of rows was deleted since.
 
     Args:
         utterances: 'utterances' artifacts.
@@ -48,7 +51,10 @@ def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utteranc
     if found is None:
         return None
     others = set(found["others"])
-    return Whole(found["wanted"], [one for one in held if one.key not in others])
+    own = [one for one in held if one.key not in others]
+    if warehouse.store is None and not all(os.path.exists(f"{one.folder}/{kind}.parquet") for one in own):
+        return None
+    return Whole(found["wanted"], own)
 
 
 def holding_wanted(

@@ -16,7 +16,7 @@ from flows import show
 from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.errors import UnknownName
-from warehouse.remote import copy_of, is_url
+from warehouse.remote import folder_of
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -26,15 +26,10 @@ app = typer.Typer(
 INTERRUPTED = 130
 
 
-def lake_folder(text: str) -> Path:
-    """The folder of a lake that is named by its folder or by its URL on a store."""
-    return copy_of(text) if is_url(text) else Path(text)
-
-
 Lake = Annotated[
     Path | None,
     typer.Option(
-        "--lake", parser=lake_folder, metavar="FOLDER|URL",
+        "--lake", parser=folder_of, metavar="FOLDER|URL",
         help="The lake: a folder, or a URL such as s3://bucket/lake (default: $EMOLAKE_LAKE, or ./lake).",
     ),
 ]  # fmt: skip

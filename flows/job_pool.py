@@ -7,9 +7,13 @@ A worker of the pool runs the flow `job`, which is `infra.launch.run_job` over t
 What becomes of a job:
 
 * A run that crashed (its process or its host was lost, or it was pre-empted), or that gave no sign of life for
-  `LOST_S`, is submitted again, at most `TRIES` times in all, and goes on from the state that is in the lake.
-* Whatever stops the call cancels the run. `kill -9` cannot: the run goes on, and whoever asks for the same requests
-  then, or for some of them, follows it and submits none.
+  `LOST_S`, is submitted again, at most `TRIES` times in all, and goes on from the state that is in the lake. Of a lake
+  on a store that is in the copy that each worker has: unless they share it, only the same worker goes on, and another
+  begins anew. So is a run that somebody deleted before a worker had begun it; later it is lost.
+* Whatever stops the call cancels the run that it submitted; who followed that one has lost it. `kill -9` cannot: the
+  run goes on. Whoever asks for the same requests while a run is under way, or for some of them, follows it and submits
+  none. A follower that is stopped leaves the run alone, unless its submitter was a process of this host that runs no
+  more: then the run is the follower's. The run's label `emolake.owner` says whose it is.
 * What was made is looked for in the lake. The words of a run are its state's message; its log lines are progress.
 """
 
@@ -21,8 +25,8 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -47,13 +51,14 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Cancelling, Completed, Crashed, Failed
 
-from infra.launch import JobError, JobLost, message_of, run_job, stoppable
+from infra.launch import JobError, JobLost, call_name, is_gone, message_of, run_job, stoppable
 from warehouse import Request, Warehouse
 from warehouse.errors import EmolakeError
-from warehouse.operating_errors import NoWorkPool
+from warehouse.operating_errors import NoWorkPool, ServerLost
 
 FLOW = "emolake-job"
 ENTRYPOINT = "flows.job_pool.job"
+OWNER = "emolake.owner"
 TRIES = 3
 PAUSE_S = 20.0
 """Seconds before a lost job is submitted again; twice as many the next time."""
@@ -66,6 +71,7 @@ LOST_S = 300.0
 PATIENCE_S = 900.0
 """How long the server may be gone while a job runs elsewhere."""
 
+_DELETED = "Deleted"
 _UNFINISHED = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
 _ENDED = re.compile(r"exit code (?P<code>-?\d+): (?P<line>.*)", re.DOTALL)
 _PAGE = 200
@@ -114,9 +120,10 @@ def run_in_pool(
     Raises:
         NoWorkPool: the server has no such pool.
         JobError: as `run_job`; or what was made is not in this lake.
-        JobLost: the run crashed too often, or somebody cancelled it.
+        JobLost: the run crashed too often, or somebody cancelled or deleted it.
+        ServerLost: the server does not answer.
     """
-    step = str(requests[0].get("step", "job"))
+    step, call = str(requests[0].get("step", "job")), call_name()
     note, stopped = on_progress or _nobody, stopped or threading.Event()
     parameters: dict[str, Any] = {
         "lake": Warehouse(lake).name,
@@ -124,14 +131,19 @@ def run_in_pool(
         "device": device,
         "weights": {digest: str(folder) for digest, folder in (weights or {}).items()},
     }
-    with get_client(sync_client=True) as client:
+    with _saying_lost(lake), get_client(sync_client=True) as client:
         deployment = _deployment(client, pool)
-        run = _under_way(client, deployment, parameters)
+        run = _under_way(client, deployment, parameters, call)
         for n_tries in count(1):
             if run is None:
-                run = client.create_flow_run_from_deployment(deployment, parameters=parameters, tags=["emolake"])
-            state = _followed(client, run.id, note, len(requests), stopped, poll_s)
+                run = client.create_flow_run_from_deployment(
+                    deployment, parameters=parameters, tags=["emolake"], labels={OWNER: call}
+                )
+            state = _followed(client, run.id, call, note, len(requests), stopped, poll_s)
             message = state.message or ""
+            if state.name == _DELETED:
+                with suppress(JobError):  # it may have done its work before
+                    return _found(lake, step, requests, [])
             if state.type == StateType.COMPLETED:
                 return _found(lake, step, requests, json.loads(message))
             if state.type == StateType.FAILED:
@@ -150,6 +162,19 @@ def run_in_pool(
 
 def _nobody(done: int, total: int, note: str) -> None:
     """Is told how far a job is where nobody wants to know."""
+
+
+@contextmanager
+def _saying_lost(lake: Path) -> Iterator[None]:
+    """What the client says of a server that does not answer, or only with a mistake, becomes one sentence.
+
+    Raises:
+        ServerLost.
+    """
+    try:
+        yield
+    except HTTPError as error:
+        raise ServerLost(str(error) or type(error).__name__, Path(lake).absolute() / ".prefect") from error
 
 
 def _deployment(client: SyncPrefectClient, pool: str) -> UUID:
@@ -180,7 +205,7 @@ def _deployment(client: SyncPrefectClient, pool: str) -> UUID:
     return client.read_deployment_by_name(f"{FLOW}/{pool}").id
 
 
-def _under_way(client: SyncPrefectClient, deployment: UUID, parameters: Mapping[str, Any]) -> FlowRun | None:
+def _under_way(client: SyncPrefectClient, deployment: UUID, parameters: Mapping[str, Any], call: str) -> FlowRun | None:
     """A run that somebody has submitted and that will answer all these requests."""
     runs = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])),
@@ -189,8 +214,18 @@ def _under_way(client: SyncPrefectClient, deployment: UUID, parameters: Mapping[
     for run in runs:
         wanted = run.parameters.get("requests", [])
         if run.parameters.get("lake") == parameters["lake"] and all(one in wanted for one in parameters["requests"]):
-            return run
+            with suppress(ObjectNotFound):  # deleted just now
+                _is_ours(client, run.id, call)
+                return run
     return None
+
+
+def _is_ours(client: SyncPrefectClient, run: UUID, call: str) -> bool:
+    """Whether this call may cancel the run: it submitted it, or takes it over here from one that is gone."""
+    owner = str(client.read_flow_run(run).labels.get(OWNER, ""))
+    if is_gone(owner):
+        client.update_flow_run_labels(run, {OWNER: call})
+    return owner == call or is_gone(owner)
 
 
 def _found(
@@ -248,10 +283,10 @@ def _newest_beat(client: SyncPrefectClient, run: UUID) -> UUID | None:
 
 
 def _followed(
-    client: SyncPrefectClient, run: UUID, note: Callable[[int, int, str], None], n_requests: int,
+    client: SyncPrefectClient, run: UUID, call: str, note: Callable[[int, int, str], None], n_requests: int,
     stopped: threading.Event, poll_s: float,
 ) -> State[Any]:  # fmt: skip
-    """The state in which a run ended. Whatever stops this call cancels the run first."""
+    """The state in which a run ended. Whatever stops this call cancels the run first, if it is this call's."""
     pulse = Pulse()
     state: State[Any] = Crashed(message="the server did not answer")
     n_heard = 0
@@ -260,7 +295,8 @@ def _followed(
 
     def cancel() -> None:
         with suppress(HTTPError, ObjectNotFound), get_client(sync_client=True) as own:  # as another thread calls it
-            own.set_flow_run_state(run, Cancelling(message="whoever submitted it was stopped"))
+            if _is_ours(own, run, call):
+                own.set_flow_run_state(run, Cancelling(message="whoever submitted it was stopped"))
 
     with stoppable(cancel):
         try:
@@ -276,6 +312,10 @@ def _followed(
                         lost: State[Any] = Crashed(message=f"no sign of life for {LOST_S:.0f} s")
                         client.set_flow_run_state(run, lost, force=True)
                     answered_s = time.monotonic()
+                except ObjectNotFound:
+                    begun = StateType.CRASHED if state.type == StateType.SCHEDULED else StateType.CANCELLED
+                    state = State(type=begun, name=_DELETED, message="somebody deleted it at the server")
+                    is_over = True
                 except HTTPError:
                     if time.monotonic() - answered_s > PATIENCE_S:
                         raise

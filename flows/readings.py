@@ -35,7 +35,7 @@ def corpus_reading(line: Line, name: str) -> Reading:
     entry, doer = line.recipe.corpora[name], line.doer
     reader, step = plugin_of("corpora", entry, f"corpus '{name}'"), step_of("corpora", entry)
     root = line.roots[name]
-    trusted, why = ingest.trusted_works(line.warehouse, name, step, reader) if line.trust_raw else ({}, "")
+    trusted, why = ingest.trusted_works(line.warehouse, name, step, reader, root) if line.trust_raw else ({}, "")
     works = trusted or _looked_at(line, name, reader, root)
     recorded = doer.step(f"record {name}", list(works.values()))
     if trusted:
@@ -47,7 +47,9 @@ def corpus_reading(line: Line, name: str) -> Reading:
     work = ingest.survey_work(*reading)
     survey = doer.step(f"survey {name}", [work])[0] if work else None
     read = doer.step(f"ingest {name}", ingest.unit_works(*reading, survey))
-    doer.remember(f"corpora/{name}", ingest.corpus_ref(step, root.absolute(), recorded, read))
+    known = line.warehouse.ref(f"corpora/{name}") if trusted else None  # its root, as it was told when it was read
+    place = Path(known["root"]) if known else root.absolute()
+    doer.remember(f"corpora/{name}", ingest.corpus_ref(step, place, recorded, read))
     line.count_failures(read)
     kinds = {kind: [a for a in read if a.request.kind == kind] for kind in ("utterances", "labels")}
     whole = {

@@ -59,6 +59,7 @@ class Workers:
     def __init__(self, lake: Path, n_workers: int, device: str) -> None:
         self.lake, self.n_workers, self.device = lake, n_workers, device
         self._stopped = threading.Event()
+        self._n_launched = 0  # jobs that have not ended
         # 'spawn': the parent has threads, and a forked child could inherit a held lock.
         self._context = multiprocessing.get_context("spawn")
         _start_tracker()
@@ -92,7 +93,8 @@ class Workers:
             requests = [work.request.as_json() for work in works]
             weights = {d: folder for work in works for d, folder in work.arguments.get("weights", {}).items()}
             launch = launcher_of(read_runtime())
-            told = launch(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
+            with self._counted():
+                told = launch(self.lake, requests, self.device, note, stopped=self._stopped, weights=weights)
             mistakes = {one["key"]: one["error"] for one in told if "error" in one}
             warehouse = Warehouse(self.lake)
             return [
@@ -101,6 +103,17 @@ class Workers:
                 for work in works
             ]  # fmt: skip
         return [self._answer(work) for work in works]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Within it a job may run. One that begins after the stop sees `_stopped` itself."""
+        with self._beginning:
+            self._n_launched += 1
+        try:
+            yield
+        finally:
+            with self._beginning:
+                self._n_launched -= 1
 
     def _answer(self, work: Work) -> Artifact:
         try:
@@ -166,10 +179,13 @@ class Workers:
                 return pool.submit(_perform, self.lake, work, how)
 
     def stop(self) -> None:
-        """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them."""
+        """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them. Where
+        none of its own runs no job is ended: `stop_jobs` ends those of all Workers of this process."""
         with self._beginning:
             self._stopped.set()
-        stop_jobs()
+            has_jobs = self._n_launched > 0
+        if has_jobs:
+            stop_jobs()
         pools = (self._pool, self._single)
         processes = [process for pool in pools for process in _members(pool)]
         for pool in pools:

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,6 +177,25 @@ def stoppable(cancel: Callable[[], None]) -> Iterator[None]:
     finally:
         with _lock:
             _elsewhere.discard(cancel)
+
+
+def call_name() -> str:
+    """Names a call of this process, for others to tell a job that is theirs from one whose submitter is gone."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def is_gone(call: str) -> bool:
+    """Whether a process of this host made a call and runs no more. Of other hosts nobody knows: they are not gone."""
+    host, _, pid = call.rpartition("-")[0].rpartition("-")
+    if host != socket.gethostname() or not (pid.isascii() and pid.isdigit()):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # it runs as somebody else
+    return False
 
 
 def command_of(

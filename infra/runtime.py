@@ -13,6 +13,8 @@ from urllib.parse import quote
 _DEVICE = re.compile(r"cpu|cuda|mps|auto")
 _LAUNCHER = re.compile(r"here|slurm|pool:\S+")
 _ADDRESS = re.compile(r"(?:(?P<host>[^\s:]+|\[[^\s\]]+\]):)?(?P<port>\d{1,5})", re.ASCII)
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.DOTALL)
+_PASSWORD = re.compile("://.*(?::|%3a).*@", re.IGNORECASE | re.DOTALL)
 _ROOT = "EMOLAKE_ROOT_"
 RUNNERS = ("threads", "processes", "dask", "ray")
 
@@ -129,6 +131,9 @@ def _lake(environ: Mapping[str, str]) -> Path:
     lake = environ.get("EMOLAKE_LAKE", "lake")
     if "://" not in lake:
         return _folder("EMOLAKE_LAKE", lake)
+    if _PASSWORD.search(lake) or not _URL.fullmatch(lake):
+        value = _PASSWORD.sub("://…@", lake)
+        raise BadSetting("EMOLAKE_LAKE", value, "a folder, or a URL like s3://bucket/lake without a password in it")
     copies = _folder("EMOLAKE_COPIES", environ.get("EMOLAKE_COPIES", "~/.cache/emolake/lakes"))
     return copies.absolute() / quote(lake.rstrip("/"), safe="").replace("%", "@")
 

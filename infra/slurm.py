@@ -4,15 +4,20 @@ What is asked of the cluster are settings: see `infra.slurm_options`.
 What becomes of a job:
 
 * Before its time is up, or where it is pre-empted, the job gets SIGUSR2: it is queued again with the same id, and the
-  fit goes on from the state that is in the lake (`models.resume`).
+  fit goes on from the state that is in the lake (`models.resume`); of a lake on a store, in the copy of it, which the
+  nodes must share.
 * A job that ends without a word (its node was lost, or it was pre-empted without being queued again) is submitted
   again, at most `TRIES` times in all. One that was cancelled, or that ran out of memory, is not.
-* Whatever stops the call cancels the job. `kill -9` cannot: the job goes on. Whoever asks for the same requests then,
-  or for some of them, follows that job and submits none. It is not found where the requests were dealt out otherwise;
-  then two jobs make the same for a while, and the lake keeps the first answer.
+* Whatever stops the call cancels the job that it submitted; who followed that one has lost it. `kill -9` cannot: the
+  job goes on. Whoever asks for the same requests while a job is under way, or for some of them, follows it and submits
+  none. It is not found where the requests were dealt out otherwise; then two jobs make the same for a while, and the
+  lake keeps the first answer. A follower that is stopped leaves the job alone, unless its submitter was a process of
+  this host that runs no more: then the job is the follower's. Of one that was killed on another host nobody knows, and
+  its job goes on until its end, or `scancel`.
 
 Layout, on a disk that the nodes share:
-    LAKE/.logs/slurm/<name>/    request.json, what submitit writes, and `over` once nobody need follow it
+    LAKE/.logs/slurm/<name>/    request.json, `owner` (whose job it is: `infra.launch.call_name`), what submitit writes,
+                                and `over` once nobody need follow it
 
 Nothing there is an artifact, and it may be deleted; folders that are over go after `KEPT_S`. submitit pickles what it
 runs, which is `Command`: words and nothing else. We read none of these files back.
@@ -31,12 +36,24 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from infra.launch import COMMAND, GRACE_S, JobError, JobLost, checked, command_of, end, last_line, message_of, stoppable
+from infra.launch import (
+    COMMAND,
+    GRACE_S,
+    JobError,
+    JobLost,
+    call_name,
+    checked,
+    command_of,
+    end,
+    is_gone,
+    last_line,
+    message_of,
+    stoppable,
+)
 from infra.slurm_options import Options, load_submitit, read_options
 
 TRIES = 3
@@ -129,13 +146,14 @@ def run_slurm_job(
     root = Path(lake).absolute() / ".logs" / "slurm"
     root.mkdir(parents=True, exist_ok=True)
     stopped, note = stopped or threading.Event(), on_progress or _nobody
-    job = _under_way(root, options, requests)
+    call = call_name()
+    job, n_requests = _under_way(root, options, requests)
     for n_tries in count(1):
         if job is None:
-            job = _submit(root, lake, requests, device, weights, command, options, step)
-        n_requests = len(_requests_of(job.paths.folder))
-        told = _followed(job, note, n_requests, stopped, poll_s)
-        results, tail = list(told.results.values()), last_line(_stderr_of(job))
+            job = _submit(root, lake, requests, device, weights, command, options, step, call)
+            n_requests = len(requests)
+        told = _followed(job, call, note, n_requests, stopped, poll_s)
+        results, tail = list(told.results.values()), _last_word(job)
         if told.code is not None and told.code not in _INTERRUPTED:
             return checked(step, told.code, results, n_requests, tail)
         if len(results) == n_requests:
@@ -156,7 +174,7 @@ def _nobody(done: int, total: int, note: str) -> None:
 
 def _submit(
     root: Path, lake: Path, requests: Sequence[Mapping[str, Any]], device: str, weights: Mapping[str, Path] | None,
-    command: Sequence[str], options: Options, step: str,
+    command: Sequence[str], options: Options, step: str, call: str,
 ) -> Any:  # fmt: skip
     """The job that was submitted just now.
 
@@ -168,6 +186,7 @@ def _submit(
     folder.mkdir()
     order = folder / "request.json"
     order.write_text(json.dumps(list(requests)), encoding="utf-8")
+    _own(folder, call)
     words = Command(tuple(command_of(str(Path(lake).absolute()), order, device, weights, command)))
     counts = {} if options.max_num_timeout is None else {"slurm_max_num_timeout": options.max_num_timeout}
     python = {f"{options.cluster}_python": options.python}
@@ -181,8 +200,9 @@ def _submit(
         raise JobError(step, 1, last_line(str(error).encode())) from error
 
 
-def _under_way(root: Path, options: Options, requests: Sequence[Mapping[str, Any]]) -> Any | None:
-    """A job that somebody has submitted and that will answer all these requests; old folders go in passing."""
+def _under_way(root: Path, options: Options, requests: Sequence[Mapping[str, Any]]) -> tuple[Any | None, int]:
+    """A job that somebody has submitted and that will answer all these requests, and how many it answers; old folders
+    go in passing."""
     submitit = load_submitit()
     kind = {"slurm": submitit.SlurmJob, "local": submitit.LocalJob}[options.cluster]
     for folder in sorted(root.iterdir()):
@@ -197,25 +217,52 @@ def _under_way(root: Path, options: Options, requests: Sequence[Mapping[str, Any
                 job = kind(folder, submitted.name.partition("_")[0])
                 state, is_over = _look(job)
                 if not is_over and (state != "UNKNOWN" or age_s < FORGOTTEN_S):
-                    return job
+                    return job, len(wanted)
                 (folder / "over").touch()
-    return None
+    return None, 0
 
 
 def _requests_of(folder: Path) -> list[Any]:
+    """What a job answers; nothing where that cannot be read, so that it is nobody's to follow."""
     try:
-        return list(json.loads((folder / "request.json").read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # somebody begins just now, or cleans up
+        order = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # somebody begins just now, or cleans up
         return []
+    return order if isinstance(order, list) else []
+
+
+def _own(folder: Path, call: str) -> None:
+    (folder / call).write_text(call, encoding="utf-8")
+    os.replace(folder / call, folder / "owner")
+
+
+def _is_ours(job: Any, call: str) -> bool:
+    """Whether this call may cancel the job: it submitted it, or takes it over here from one that is gone."""
+    try:
+        owner = (job.paths.folder / "owner").read_text(encoding="utf-8")
+        if is_gone(owner):
+            _own(job.paths.folder, call)
+            return True
+    except OSError:  # who cleaned up has seen that it is over
+        return False
+    return owner == call
 
 
 def _followed(
-    job: Any, note: Callable[[int, int, str], None], n_requests: int, stopped: threading.Event, poll_s: float
+    job: Any, call: str, note: Callable[[int, int, str], None], n_requests: int, stopped: threading.Event, poll_s: float
 ) -> _Told:
-    """What the job has said when it is over. Whatever stops this call cancels the job first."""
+    """What the job has said when it is over, or this call is stopped; whatever stops it cancels its own job first."""
     told, lines, waits = _Told(), _lines(job.paths.stdout), _Waits()
-    is_over = False
-    with stoppable(partial(_cancel, job)):
+    is_over, is_ours = False, _is_ours(job, call)
+
+    def withdraw() -> None:
+        nonlocal is_ours
+        if job.paths.folder.exists():  # it may be deleted; the job that was ours stays ours
+            is_ours = _is_ours(job, call)
+        if is_ours:
+            _cancel(job)
+
+    with stoppable(withdraw):
         try:
             while not (is_over or stopped.is_set()):
                 state, is_done = _look(job)  # before reading: what it said last is read then
@@ -230,7 +277,9 @@ def _followed(
                     stopped.wait(0 if is_over else poll_s)
         finally:
             if not is_over:
-                _cancel(job)
+                withdraw()
+    if not (is_over or is_ours):
+        return told
     if told.code is None or told.code in _INTERRUPTED:
         with _lock:
             job.get_info(mode="force")  # what has been asked last may be old
@@ -307,8 +356,9 @@ def _hear(line: bytes, told: _Told, note: Callable[[int, int, str], None]) -> No
         note(message["done"], message["total"], str(message.get("note", "")))
 
 
-def _stderr_of(job: Any) -> bytes:
+def _last_word(job: Any) -> str:
+    """The last line of its stderr, or why there is none."""
     with contextlib.suppress(FileNotFoundError), open(job.paths.stderr, "rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL))
-        return stream.read()
-    return b""
+        return last_line(stream.read())
+    return f"it wrote nothing into {job.paths.folder}: do the nodes see that folder?"

@@ -90,7 +90,7 @@ def write(
         partial(
             _fit, order=order, shards=shards, split=split, votes=votes, init=init, encoders=placed, states=states,
             folder=folder, log_to=log_folder(warehouse.root, request.key), seconds=seconds_of(warehouse, request),
-            progress=progress,
+            progress=progress, lake=warehouse.root,
         )
     )  # fmt: skip
     return cost
@@ -99,9 +99,10 @@ def write(
 def _fit(
     fabric: Fabric, *, order: FitOrder, shards: Mapping[str, Sequence[Path]], split: Path, votes: Path | None,
     init: Path | None, encoders: Mapping[str, PlacedEncoder], states: States, folder: Path, log_to: Path,
-    seconds: Mapping[str, float], progress: Progress,
+    seconds: Mapping[str, float], progress: Progress, lake: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """What each process does, and what that cost; the first one tells."""
+    Warehouse(lake)  # by which a process that was just started knows where shards are fetched from
     forget_peaks(fabric.device)
     spent = Spent()
     if not fabric.is_global_zero:

@@ -32,6 +32,9 @@ class Remote(Protocol):
     def open(self, path: Path) -> BinaryIO:
         """A file of an artifact, read in ranges from the store."""
 
+    def bring_refs(self) -> None:
+        """Has all names in the copy as they are now."""
+
 
 REMOTES: dict[Path, Remote] = {}
 """Folder of a copy that this process has opened -> its store."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from warehouse.errors import DiskFull
 from warehouse.hashing import canonical_json
 
 UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<host>.+)-(?P<pid>\d+)-[0-9a-z_]+")
@@ -25,6 +28,20 @@ def is_left(path: Path) -> bool:
     """Whether a process of this host began it and is gone."""
     match = UNFINISHED.fullmatch(path.name)
     return bool(match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])))
+
+
+def disk_ns(beside: Path) -> int:
+    """The time by the clock of the disk that a path is on, which need not be this host's, in nanoseconds; 0 where
+    nothing can be written. No file of that name stays."""
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+        return beside.stat().st_mtime_ns
+    except OSError:
+        return 0
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
@@ -44,6 +61,17 @@ def replace_with(path: Path, content: bytes) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying_disk_full(root: Path, what: str) -> Iterator[None]:
+    """Raises DiskFull where the system says that the disk of a lake has no space left for something."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(root, what) from error
+        raise
 
 
 def _is_running(pid: int) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from warehouse.errors import NotALake
 from warehouse.hashing import file_digest
 from warehouse.operating_errors import MissingExtra, StoreFails
-from warehouse.secrets import refuse_secrets
+from warehouse.secrets import refuse_in_url
 
 PAUSES_S: Sequence[float] = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Before each further attempt at a request, give or take a half; beside what the store's own library does."""
@@ -34,6 +34,16 @@ _PART = 1 << 26
 
 _ANSWERS = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError)
 """What a store says that does not fail."""
+
+_FAILURES = {
+    "aiohttp": "ClientError",
+    "botocore.exceptions": "BotoCoreError",
+    "http.client": "HTTPException",
+    "urllib3.exceptions": "HTTPError",
+}
+"""Module -> what it raises where a store fails, beside OSErrors."""
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -56,7 +66,7 @@ class Objects:
     """
 
     def __init__(self, url: str) -> None:
-        refuse_secrets(url, "the URL of a lake")
+        refuse_in_url(url)
         from fsspec.core import url_to_fs
 
         try:
@@ -94,7 +104,7 @@ class Objects:
         """Writes a file to the disk; whether it is there, with these bytes."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._steadily(f"give '{name}'", lambda: self._files.get_file(self._at(name), str(path)))
+            self._steadily(f"give '{name}'", lambda: self._files.get_file(self._at(name), str(path)), path)
         except FileNotFoundError:
             return False
         return path.stat().st_size == n_bytes and file_digest(path) == sha256
@@ -128,9 +138,17 @@ class Objects:
         """Puts a file where nothing is; False where something is."""
         if path.stat().st_size < _PART:
             return self.create(name, path.read_bytes())
-        if self._is_there(name):  # some of fsspec's stores overwrite with `put_file` whatever is asked
+        if self.is_there(name):  # some of fsspec's stores overwrite with `put_file` whatever is asked
             return False
         return self._create(name, partial(self._files.put_file, str(path), self._at(name)))
+
+    def replace(self, path: Path, name: str) -> None:
+        """Puts a file, whatever is there."""
+        self._steadily(f"take '{name}'", lambda: self._files.put_file(str(path), self._at(name)))
+
+    def is_there(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._steadily(f"look for '{name}'", lambda: self._files.exists(self._at(name))))
 
     def copy(self, name: str, to: str) -> None:
         """Copies a file within the store, over whatever is there; none, if it went meanwhile."""
@@ -147,10 +165,11 @@ class Objects:
     def _at(self, name: str) -> str:
         return f"{self._place}/{name}"
 
-    def _steadily(self, what: str, request: Callable[[], T]) -> T:
-        """Raises StoreFails where a request goes on failing or is refused; what is there, or is not, is no failure."""
-        said = sys.modules.get("botocore.exceptions")  # whose errors are no OSErrors
-        failures = (OSError, said.BotoCoreError) if said else (OSError,)
+    def _steadily(self, what: str, request: Callable[[], T], to: Path | None = None) -> T:
+        """Raises StoreFails where a request goes on failing or is refused; what is there, or is not, is no failure.
+        Nor is it one of the store where the file that a request writes to cannot be written: that passes as it is."""
+        said = [getattr(sys.modules.get(module), name, None) for module, name in _FAILURES.items()]
+        failures = (OSError, *filter(None, said))
         number = 0
         while True:
             number += 1
@@ -159,6 +178,8 @@ class Objects:
             except _ANSWERS:
                 raise
             except failures as error:
+                if to and (getattr(error, "errno", None) in _DISK or getattr(error, "filename", None) == str(to)):
+                    raise
                 is_final = isinstance(error, PermissionError) or getattr(error, "errno", None) == errno.ENOSYS
                 if is_final or number > len(PAUSES_S):
                     raise StoreFails(self.url, what, number, f"{type(error).__name__}: {error}") from error
@@ -182,13 +203,10 @@ class Objects:
         except StoreFails as error:
             if getattr(error.__cause__, "errno", None) != errno.ENOSYS:
                 raise
-            if self._is_there(name):  # the store knows no condition
+            if self.is_there(name):  # the store knows no condition
                 return False
             self._steadily(f"take '{name}'", put)
         return True
-
-    def _is_there(self, name: str) -> bool:
-        return bool(self._steadily(f"look for '{name}'", lambda: self._files.exists(self._at(name))))
 
 
 def _stamp(one: Mapping[str, Any]) -> str:

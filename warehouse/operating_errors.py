@@ -27,7 +27,7 @@ class ClusterNotReached(EmolakeError):
 class ServerNotReached(EmolakeError):
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"a worker of the cluster does not reach Prefect's server ({why}): start one that all hosts reach, "
+            f"a worker does not reach Prefect's server ({why}): start one that all hosts reach, "
             "`prefect server start --host 0.0.0.0`, and name it with PREFECT_API_URL"
         )
 
@@ -72,6 +72,31 @@ class OtherBytes(EmolakeError):
         )
 
 
+class FileLost(EmolakeError):
+    def __init__(self, url: str, name: str, key: str) -> None:
+        super().__init__(
+            f"the file '{name}' of {key} is not on the store {url}, though its manifest names it: run `emolake verify` "
+            "to see what else is missing, then delete that artifact's folder on the store and its copy here; the next "
+            "run makes again what it needs"
+        )
+
+
+class OtherLake(EmolakeError):
+    def __init__(self, root: Path, url: str) -> None:
+        super().__init__(
+            f"{url} is no longer the lake that {root} is a copy of (it was made anew, or something was taken out of "
+            "it): delete that folder, and give the same command again"
+        )
+
+
+class NoLakeUrl(EmolakeError):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"'{text}' is neither a folder nor the URL of a lake: write one like s3://bucket/lake, in lower case up to "
+            "the colon and with nothing before it"
+        )
+
+
 class StoreFails(EmolakeError):
     def __init__(self, url: str, what: str, n_attempts: int, why: str) -> None:
         super().__init__(
@@ -101,4 +126,12 @@ class ServerLost(EmolakeError):
         super().__init__(
             f"Prefect's server does not answer ({why}): what was finished is kept, and the same command goes "
             f"on there. The words of the server are in {home}/server.log, unless PREFECT_API_URL names another"
+        )
+
+
+class ServerRefuses(EmolakeError):
+    def __init__(self, url: str, code: int) -> None:
+        super().__init__(
+            f"the Prefect server {url} answers, but not to you ({code}): set PREFECT_API_KEY or "
+            "PREFECT_API_AUTH_STRING as it was set for that server"
         )

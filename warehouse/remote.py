@@ -12,9 +12,10 @@ far as this one, its own go below `.staged/<key>/<digest>/`, where only the same
 once their manifest stands. Until then readers look there too, and finish what they find unfinished. So a kill at any
 moment leaves a whole artifact or none, and of two writers the first manifest stands with its own bytes.
 
-That rests on the store's conditional put. s3fs asks for it ("If-None-Match: *"); where fsspec's own way is to look and
-then put, or a store passes over the condition, two hosts that make the same artifact within one request and with other
-bytes may leave files of one under the manifest of the other: whoever reads them is told, and `verify --deep`.
+That rests on puts that are whole or not at all, as those of object stores are and those of `file://` or `sftp://` are
+not, and on the store's conditional put. s3fs asks for it ("If-None-Match: *"); where fsspec looks and then puts, or a
+store passes over the condition, two hosts that make the same artifact within one request and with other bytes may leave
+files of one under the manifest of the other: whoever reads them is told, and `verify --deep`.
 
 A listing that is behind only misses what others made just now. Then a work is asked for once more, and what exists is
 found when it is about to be done, by its name and not by a listing, or at the latest when its manifest is put. Of two
@@ -29,7 +30,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -41,13 +41,15 @@ from urllib.parse import quote, unquote
 
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
 from warehouse.copies import REMOTES
-from warehouse.errors import NewerFormat, NotALake
+from warehouse.errors import NewerFormat, NotALake, UnreadableManifest
 from warehouse.hashing import canonical_json
-from warehouse.in_progress import replace_with, unfinished, write_atomically
+from warehouse.in_progress import disk_ns, replace_with, saying_disk_full, unfinished, write_atomically
+from warehouse.marker import MARKER, id_of, new_id
 from warehouse.objects import Objects, at_once
-from warehouse.operating_errors import NotOnAStore, OtherBytes
+from warehouse.operating_errors import FileLost, NoLakeUrl, NotOnAStore, OtherBytes, OtherLake
 from warehouse.ranges import Ranges
 from warehouse.schema import FORMAT
+from warehouse.secrets import refuse_in_url
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.DOTALL)
 _STAGED = ".staged"
@@ -57,6 +59,20 @@ _ESCAPE = "@"  # before the numbers of characters, where URLs have a % that some
 def is_url(text: str) -> bool:
     """Whether the name of a lake is the URL of one on a store."""
     return _URL.fullmatch(text) is not None
+
+
+def folder_of(text: str) -> Path:
+    """The folder of a lake that is named by its folder or by its URL on a store.
+
+    Raises:
+        NoLakeUrl: it looks like a URL and is none of a lake. SecretToldOn.
+    """
+    if "://" not in text:
+        return Path(text)
+    refuse_in_url(text)
+    if not is_url(text):
+        raise NoLakeUrl(text)
+    return copy_of(text)
 
 
 def copy_of(url: str) -> Path:
@@ -85,13 +101,20 @@ def attached(root: Path, url: str, create: bool) -> Store:
 
     Raises:
         NotALake: there is none, and `create` is false. NewerFormat. StoreFails. MissingExtra: s3fs is not installed.
+        OtherLake: the copy is of another one, or of this one before something was taken away.
     """
-    store = REMOTES.get(root)
-    if not isinstance(store, Store) or store.url != url:
+    store, marker = REMOTES.get(root), root / MARKER
+    is_new = not isinstance(store, Store) or store.url != url
+    if not isinstance(store, Store) or is_new:
         store = Store(root, url)
         store.refuse_unless_lake(create)
-    if not (root / "lake.json").exists():
-        write_atomically(root / "lake.json", {"format": FORMAT, "store": url})
+        if marker.exists() and id_of(marker.read_bytes()) != store.id:
+            raise OtherLake(root, url)
+    if not marker.exists():
+        with saying_disk_full(root, MARKER):
+            write_atomically(marker, {"format": FORMAT, "store": url, "id": store.id})
+    if is_new:
+        store.bring_refs()  # for who looks at them in the folder, as at what was withdrawn
     REMOTES[root] = store
     return store
 
@@ -105,7 +128,7 @@ class Store:
     """
 
     def __init__(self, root: Path, url: str) -> None:
-        self.root, self.url, self.objects = root, url, Objects(url)
+        self.root, self.url, self.objects, self.id = root, url, Objects(url), ""
         self._locks: dict[Path, threading.Lock] = defaultdict(threading.Lock)
         self._known: dict[Path, Artifact] = {}
         self._settled_ns = 0
@@ -116,7 +139,7 @@ class Store:
         content = self.objects.get("lake.json")
         if content is None and create:
             try:
-                self.objects.create("lake.json", canonical_json({"format": FORMAT}))
+                self.objects.create("lake.json", canonical_json({"format": FORMAT, "id": new_id()}))
             except FileNotFoundError as error:
                 raise NotALake(Path(self.url), f"the store has no such place: {error}") from error
             content = self.objects.present("lake.json")
@@ -128,6 +151,7 @@ class Store:
             raise NotALake(Path(self.url), "its lake.json does not state a format") from error
         if found != FORMAT:
             raise NewerFormat(Path(self.url), found, FORMAT)
+        self.id = id_of(content)
 
     # -- manifests ---------------------------------------------------------------------------------------------
 
@@ -166,10 +190,11 @@ class Store:
     def _take_in(self, folder: Path, manifest: bytes) -> None:
         """A folder with its manifest and no file yet comes by a rename, as whoever lists the copy expects."""
         scratch = self._beside()
-        scratch.mkdir(parents=True)
         try:
-            (scratch / MANIFEST).write_bytes(manifest)
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            with saying_disk_full(self.root, self._name(folder)):
+                scratch.mkdir(parents=True)
+                (scratch / MANIFEST).write_bytes(manifest)
+                folder.parent.mkdir(parents=True, exist_ok=True)
             with suppress(OSError):  # another process of this host was faster
                 os.rename(scratch, folder)
         finally:
@@ -183,7 +208,8 @@ class Store:
         if content is None:
             path.unlink(missing_ok=True)
         elif not path.is_file() or path.read_bytes() != content:
-            replace_with(path, content)
+            with saying_disk_full(self.root, f"refs/{name}"):
+                replace_with(path, content)
 
     def bring_refs(self) -> None:
         """Has all names in the copy as they are now: one listing, and one request for each that moved. One that the
@@ -210,16 +236,15 @@ class Store:
         names, staged = list(sealed["files"]), f"{_STAGED}/{folder.name}/{sealed['digest']}"
         are_put = at_once(lambda name: self._put(scratch / name, f"{place}/{name}", sealed["files"][name]), names)
         aside = [name for name, is_put in zip(names, are_put, strict=True) if not is_put]
-        at_once(lambda name: self._put(scratch / name, f"{staged}/{name}", sealed["files"][name]), aside)
+        at_once(lambda name: self._stage(scratch / name, f"{staged}/{name}", sealed["files"][name]), aside)
         self.objects.create(f"{place}/{MANIFEST}", manifest)
         stands = self.objects.present(f"{place}/{MANIFEST}")
-        if stands == manifest:
-            self._settle(folder.name, sealed["digest"], place, aside)
-            return
         theirs = json.loads(stands)["files"]
-        unwanted = [f"{staged}/{name}" for name in aside] + [f"{place}/{name}" for name in names if name not in theirs]
-        at_once(self.objects.remove, unwanted)
-        if theirs != sealed["files"]:
+        if theirs == sealed["files"]:  # it is this one, or one of the same bytes, whose writer needs them in place too
+            self._settle(folder, sealed["digest"], {name: theirs[name] for name in aside}, scratch)
+        else:
+            extra = [f"{place}/{name}" for name in names if name not in theirs]
+            at_once(self.objects.remove, [f"{staged}/{name}" for name in aside] + extra)
             shutil.rmtree(scratch)
             scratch.mkdir()
         (scratch / MANIFEST).write_bytes(stands)
@@ -228,6 +253,11 @@ class Store:
         """Puts a file where nothing is. False where other bytes are."""
         return self.objects.upload(path, name) or self._is(name, entry)
 
+    def _stage(self, path: Path, name: str, entry: Mapping[str, Any]) -> None:
+        """The same, and over other bytes: at a name with a digest these are what a killed writer put there in part."""
+        if not self._put(path, name, entry):
+            self.objects.replace(path, name)
+
     def _is(self, name: str, entry: Mapping[str, Any]) -> bool:
         beside = self._beside()
         try:
@@ -235,29 +265,44 @@ class Store:
         finally:
             beside.unlink(missing_ok=True)
 
-    def _settle(self, key: str, digest: str, place: str, names: Iterable[str]) -> None:
-        """Moves staged files of an artifact whose manifest stands into place; any who finds them may."""
-        for name in names:
-            self.objects.copy(f"{_STAGED}/{key}/{digest}/{name}", f"{place}/{name}")
-            self.objects.remove(f"{_STAGED}/{key}/{digest}/{name}")
+    def _settle(self, folder: Path, digest: str, files: Mapping[str, Any], own: Path | None = None) -> None:
+        """Moves staged files of an artifact whose manifest stands into place; any who finds them may. What is staged
+        goes only when the place has its bytes.
+
+        Args:
+            own: a folder that has the files too, for where another took away what was staged.
+        """
+        for name, entry in files.items():
+            staged, place = f"{_STAGED}/{folder.name}/{digest}/{name}", self._name(folder / name)
+            if self._is(staged, entry):
+                self.objects.copy(staged, place)
+            if not self._is(place, entry):
+                if own is None:
+                    continue
+                self.objects.replace(own / name, place)
+            self.objects.remove(staged)
 
     def settle(self) -> None:
         """Finishes the commits of those who were killed between their manifest and the last move, and takes away what
         losers left: one listing, almost always of nothing."""
         waiting: dict[tuple[str, str], list[str]] = {}
         for path in self.objects.sizes(_STAGED):
-            key, digest, name = path.split("/", 2)
-            waiting.setdefault((key, digest), []).append(name)
+            key, digest, name = (*path.split("/", 2), "", "")[:3]
+            if name:  # else no commit put it there
+                waiting.setdefault((key, digest), []).append(name)
         for (key, digest), names in waiting.items():
             stands = self._with_key(key)
             if stands is not None and stands.digest == digest:
-                self._settle(key, digest, self._name(stands.folder), names)
+                self._settle(stands.folder, digest, {one: stands.files[one] for one in names if one in stands.files})
             elif stands is not None:
                 at_once(self.objects.remove, [f"{_STAGED}/{key}/{digest}/{name}" for name in names])
 
     def _with_key(self, key: str) -> Artifact | None:
-        folders = [self.root / "artifacts" / kind / key for kind in self.objects.names("artifacts")]
-        return next((read_artifact(folder) for folder in folders if self.bring_manifest(folder)), None)
+        for kind in self.objects.names("artifacts"):
+            if self.bring_manifest(folder := self.root / "artifacts" / kind / key):
+                with suppress(UnreadableManifest):  # `verify` says so
+                    return read_artifact(folder)
+        return None
 
     # -- files -------------------------------------------------------------------------------------------------
 
@@ -266,24 +311,38 @@ class Store:
         hashed before it gets its name.
 
         Raises:
-            OtherBytes, StoreFails.
+            OtherBytes, FileLost, StoreFails, DiskFull.
         """
         artifact, name = self._artifact_at(path)
         if artifact is not None:
             wanted = [one for one in artifact.files if not name or one == name or one.startswith(f"{name}/")]
             absent = [one for one in wanted if not (artifact.folder / one).exists()]
-            at_once(partial(self._fetch, artifact), absent)
+            with saying_disk_full(self.root, self._name(artifact.folder)):
+                at_once(partial(self._fetch, artifact), absent)
 
     def open(self, path: Path) -> BinaryIO:
-        """A file of an artifact, read in ranges from the store. What is read so is hashed by nobody."""
+        """A file of an artifact, read in ranges from the store. What is read so is hashed by nobody.
+
+        Raises:
+            FileNotFoundError: no manifest has it. FileLost, OtherBytes, StoreFails: also while it is read.
+        """
         artifact, name = self._artifact_at(path)
         if artifact is None or name not in artifact.files:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         if (artifact.folder / MANIFEST).stat().st_mtime_ns >= self._settled_ns:
-            now_ns = time.time_ns()
+            now_ns = disk_ns(self._beside())
             self.settle()
             self._settled_ns = now_ns
-        return Ranges(partial(self.objects.part, self._name(path)), artifact.files[name]["n_bytes"]).buffered()
+        return Ranges(partial(self._part, artifact, name), artifact.files[name]["n_bytes"]).buffered()
+
+    def _part(self, artifact: Artifact, name: str, start: int, end: int) -> bytes:
+        try:
+            content = self.objects.part(self._name(artifact.folder / name), start, end)
+        except FileNotFoundError as error:
+            raise FileLost(self.url, name, artifact.key) from error
+        if len(content) != end - start:
+            raise OtherBytes(self.url, name, artifact.key)
+        return content
 
     def files(self) -> Any:
         """What DuckDB reads the artifacts through: `warehouse.remote_files`."""
@@ -327,11 +386,12 @@ class Store:
                         path.parent.mkdir(parents=True, exist_ok=True)
                         os.replace(beside, path)
                         if at == staged:
-                            self._settle(artifact.key, artifact.digest, self._name(artifact.folder), [name])
+                            self._settle(artifact.folder, artifact.digest, {name: entry}, artifact.folder)
                         return
             finally:
                 beside.unlink(missing_ok=True)
-        raise OtherBytes(self.url, name, artifact.key)
+        told = OtherBytes if self.objects.is_there(place) else FileLost
+        raise told(self.url, name, artifact.key)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -6,15 +6,22 @@ manifests of the copy, so no address, however it is written, leads anywhere else
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from fsspec import AbstractFileSystem
 
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
-from warehouse.copies import SCHEME, remote_of
+from warehouse.copies import SCHEME, Remote, remote_of
 from warehouse.errors import EmolakeError
+from warehouse.ranges import Shared
 
 
 class LakeFiles(AbstractFileSystem):
@@ -31,9 +38,10 @@ class LakeFiles(AbstractFileSystem):
         super().__init__()
         self._artifacts = root / "artifacts"
         self._known: dict[Path, Artifact] = {}
+        self._failure: EmolakeError | None = None
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> BinaryIO:
-        """The file at an address, from the copy or in ranges from the store.
+        """The file at an address, from the copy or in ranges from the store; DuckDB's threads read it at once.
 
         Raises:
             FileNotFoundError: no manifest has it. PermissionError: it would be written.
@@ -41,10 +49,12 @@ class LakeFiles(AbstractFileSystem):
         if mode != "rb":
             raise PermissionError(f"'{path}' is read only")
         artifact, name = self._find(path)
-        remote = remote_of(artifact.folder / name)
+        place, n_bytes = artifact.folder / name, artifact.files[name]["n_bytes"]
+        remote = remote_of(place)
         if artifact.is_here(name) or remote is None:
-            return open(artifact.folder / name, "rb")
-        return remote.open(artifact.folder / name)
+            here = os.open(place, os.O_RDONLY)
+            return cast(BinaryIO, Shared(partial(_part, here), n_bytes, str(place), partial(os.close, here)))
+        return cast(BinaryIO, Shared(self._reading(remote, place), n_bytes, str(place)))
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
         """The files of the artifact whose folder this is, or is in."""
@@ -72,6 +82,33 @@ class LakeFiles(AbstractFileSystem):
         """No artifact ever changes."""
         return datetime(1970, 1, 1, tzinfo=UTC)
 
+    def _reading(self, remote: Remote, place: Path) -> Callable[[int, int], bytes]:
+        """Reads a file on the store; each thread has what it reads ahead to itself."""
+        own = threading.local()
+
+        def read(start: int, end: int) -> bytes:
+            with self._remembering():
+                if not hasattr(own, "file"):
+                    own.file = remote.open(place)
+                own.file.seek(start)
+                return cast(bytes, own.file.read(end - start))
+
+        return read
+
+    def failed(self) -> EmolakeError | None:
+        """What last went wrong with the store and was not asked for yet; DuckDB would say it with the lines of the
+        program that it came from."""
+        failure, self._failure = self._failure, None
+        return failure
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except EmolakeError as error:
+            self._failure = copy(error)  # without the frames, which hold the connection, which holds this
+            raise
+
     def _find(self, path: str) -> tuple[Artifact, str]:
         kind, key, name = [*path.removeprefix(f"{SCHEME}://").split("/", 2), "", ""][:3]
         artifact = self._artifact(f"{kind}/{key}")
@@ -90,3 +127,11 @@ class LakeFiles(AbstractFileSystem):
             except EmolakeError as error:
                 raise FileNotFoundError(place) from error
         return self._known[folder]
+
+
+def _part(handle: int, start: int, end: int) -> bytes:
+    parts = []
+    while start < end and (part := os.pread(handle, end - start, start)):  # which gives at most 2 GiB
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)

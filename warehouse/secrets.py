@@ -10,6 +10,7 @@ from warehouse.audit.errors import SecretToldOn
 
 _NAME = re.compile("KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
 _SHORTEST = 12  # characters: a shorter value could be any word
+_IN_URL = re.compile("://.*(?::|%3a).*@", re.IGNORECASE | re.DOTALL)
 _IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/@:\"]*:[^\s/@\"]+@", re.IGNORECASE)
 
 
@@ -35,3 +36,15 @@ def refuse_secrets(text: str, what: str, environ: Mapping[str, str] = os.environ
             raise SecretToldOn(what, f"the value of the environment variable {name}")
     if "://" in text and _IN_ADDRESS.search(text):  # which is slow over the digests of a long text
         raise SecretToldOn(what, "an address with a password in it")
+
+
+def refuse_in_url(url: str) -> None:
+    """Refuses the URL of a lake that may have a password in it. Keys have slashes, where a password would end in any
+    other address: so whatever stands between a colon and an @ counts.
+
+    Raises:
+        SecretToldOn.
+    """
+    refuse_secrets(url, "the URL of a lake")
+    if _IN_URL.search(url):
+        raise SecretToldOn("the URL of a lake", "an address with a password in it")

@@ -2,7 +2,7 @@
 object store is a folder too, the copy of it that this host has (`warehouse.remote`).
 
 Layout:
-    lake.json                         {"format": 1}; of a copy also {"store": its URL}
+    lake.json                         {"format": 1}, "id" (`warehouse.marker`); of a copy also "store", its URL
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     .cache/manifests/                 what manifests said, remembered (`warehouse.manifest_index`); may be deleted
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
@@ -14,9 +14,9 @@ Layout:
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import time
@@ -36,18 +36,18 @@ from warehouse.audit.tombstones import successors, with_purged
 from warehouse.errors import (
     AmbiguousReference,
     ArtifactNotFound,
-    DiskFull,
+    EmolakeError,
     NewerFormat,
     NotALake,
     QueryFailed,
 )
 from warehouse.hashing import canonical_json
-from warehouse.in_progress import is_left, unfinished, write_atomically
+from warehouse.in_progress import is_left, saying_disk_full, unfinished, write_atomically
 from warehouse.manifest_index import MANY, ManifestIndex
 from warehouse.migrations import migrate
 from warehouse.questions import closed_connection, refuse_unless_question
 from warehouse.refs import read_ref
-from warehouse.remote import Store, attached, copy_of, is_url, url_of
+from warehouse.remote import Store, attached, folder_of, url_of
 from warehouse.schema import FORMAT, check_id
 from warehouse.secrets import refuse_secrets
 
@@ -80,24 +80,26 @@ class Warehouse:
     Raises:
         NotALake: the folder is no lake and `create` is false.
         NewerFormat: a newer Emolake wrote it.
+        NoLakeUrl: it looks like a URL and is none. SecretToldOn: a password is in the URL.
+        OtherLake: the folder is a copy of what is not on the store any more.
     """
 
     def __init__(self, root: Path | str, create: bool = False) -> None:
-        self.root = copy_of(root) if isinstance(root, str) and is_url(root) else Path(root).absolute()
+        self.root = (folder_of(root) if isinstance(root, str) else root).absolute()
         url = url_of(self.root)
         self.store: Store | None = attached(self.root, url, create) if url else None
         marker = self.root / "lake.json"
         if not marker.exists():
             if not create:
                 raise NotALake(self.root, "it has no lake.json")
-            with self._saying_disk_full(marker.name):
+            with saying_disk_full(self.root, marker.name):
                 write_atomically(marker, {"format": FORMAT})
         found = _format(marker)
         if found > FORMAT:
             raise NewerFormat(self.root, found, FORMAT)
         if found < FORMAT:
             migrate(self.root, found)
-            write_atomically(marker, {"format": FORMAT})
+            write_atomically(marker, json.loads(marker.read_bytes()) | {"format": FORMAT})
         self.manifests = ManifestIndex(self.root, unfinished, self.store.puller() if self.store else None)
         self._sweep()
 
@@ -124,12 +126,16 @@ class Warehouse:
 
     def find_all(self, requests: Sequence[Request]) -> list[Artifact | None]:
         """The answers to several that there are. Many are looked up among all of their kind: to read one manifest after
-        the other takes longer. So are those on a store, whose listing may miss the newest."""
+        the other takes longer. What is remembered of a kind may outlive a manifest that somebody deleted, so whether
+        each is there is asked, as of few. On a store all are looked up so, because its listing may miss the newest."""
         if len(requests) < MANY and self.store is None:
             return [self.find(request) for request in requests]
         kinds = {request.kind for request in requests}
         there = {kind: {one.key: one for one in self.artifacts(kind)} for kind in kinds}
-        return [there[request.kind].get(request.key) for request in requests]
+        found = [there[request.kind].get(request.key) for request in requests]
+        if self.store is not None:
+            return found
+        return [one if one and os.path.exists(f"{one.folder}/{MANIFEST}") else None for one in found]
 
     def adopt(self, artifacts: Iterable[Artifact]) -> None:
         """Makes artifacts known to listings that other hosts made in a lake on a store."""
@@ -223,7 +229,7 @@ class Warehouse:
         """
         folder = self.root / ".scratch" / unfinished()
         try:
-            with self._saying_disk_full(step):
+            with saying_disk_full(self.root, step):
                 folder.mkdir(parents=True)
                 yield folder
         finally:
@@ -252,7 +258,7 @@ class Warehouse:
         if self.ref(name) != json.loads(canonical_json(value)):
             if self.store is not None:
                 self.store.objects.put(f"refs/{name}.json", canonical_json(value))
-            with self._saying_disk_full(f"refs/{name}"):
+            with saying_disk_full(self.root, f"refs/{name}"):
                 write_atomically(self._ref_path(name), value)
 
     def refs(self, group: str) -> dict[str, dict[str, Any]]:
@@ -268,7 +274,7 @@ class Warehouse:
 
     # -- questions ---------------------------------------------------------------------------------------------
 
-    def connect(self, query: str | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, query: str | None = None, files: Any = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection (in memory) with one view per table of the lake as it is now; see `warehouse.views`.
 
         It reads files of the lake's artifacts only, reaches no network, and its settings are locked; see
@@ -276,10 +282,11 @@ class Warehouse:
 
         Args:
             query: to have those views only that it may read, which in a large lake is quicker.
+            files: of a lake on a store what it is read through, for who wants to know what failed there.
         """
         with suppress(OSError):  # a lake that cannot be written to can be asked
             (self.root / ".scratch").mkdir(exist_ok=True)
-        files = self.store.files() if self.store is not None else None
+        files = files or self._files()
         connection = closed_connection([self.root / "artifacts"], self.root / ".scratch" / unfinished(), files=files)
         views.create(connection, self, query)
         return connection
@@ -289,23 +296,29 @@ class Warehouse:
 
         Raises:
             QueryFailed: DuckDB's own words, or it is anything but one SELECT (COPY, ATTACH and the like could write).
+            StoreFails, FileLost, OtherBytes: of a lake on a store.
 
         Example:
             ``wh.sql("SELECT corpus, count(*) FROM utterances GROUP BY ALL").pl()``
         """
+        return self._answer(query, parameters, self._files())
+
+    def _answer(self, query: str, parameters: Mapping[str, Any] | None, files: Any) -> duckdb.DuckDBPyRelation:
         try:
             try:
-                return self._ask(query, parameters, query)
+                return self._ask(query, parameters, query, files)
             except duckdb.CatalogException:  # a wrong name: seeing all views, DuckDB says which was meant
-                return self._ask(query, parameters, None)
+                return self._ask(query, parameters, None, files)
         except duckdb.Error as error:
-            raise QueryFailed(str(error)) from error
+            raise _mistake(files, str(error)) from error
 
-    def _ask(self, query: str, parameters: Mapping[str, Any] | None, named_in: str | None) -> duckdb.DuckDBPyRelation:
+    def _ask(
+        self, query: str, parameters: Mapping[str, Any] | None, named_in: str | None, files: Any
+    ) -> duckdb.DuckDBPyRelation:
         try:
-            connection = self.connect(named_in)
+            connection = self.connect(named_in, files)
         except duckdb.Error as error:
-            raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
+            raise _mistake(files, f"the lake is damaged, see `emolake verify` ({error})") from error
         refuse_unless_question(connection, query, parameters)
         return connection.sql(query, params=parameters) if parameters else connection.sql(query)
 
@@ -313,15 +326,19 @@ class Warehouse:
         """`sql` answered at once, as an Arrow table.
 
         Raises:
-            QueryFailed: also for what only shows while the query runs.
+            QueryFailed, StoreFails, FileLost, OtherBytes: also for what only shows while the query runs.
         """
-        relation = self.sql(query)
+        files = self._files()
+        relation = self._answer(query, None, files)
         try:
             return relation.to_arrow_table()
         except duckdb.Error as error:
-            raise QueryFailed(str(error)) from error
+            raise _mistake(files, str(error)) from error
 
     # -- inside ------------------------------------------------------------------------------------------------
+
+    def _files(self) -> Any:
+        return self.store.files() if self.store is not None else None
 
     def _ref_path(self, name: str) -> Path:
         refs = (self.root / "refs").resolve()
@@ -329,15 +346,6 @@ class Warehouse:
         if not path.is_relative_to(refs):
             raise ArtifactNotFound(name)
         return path
-
-    @contextmanager
-    def _saying_disk_full(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise DiskFull(self.root, what) from error
-            raise
 
     def _sweep(self) -> None:
         """Removes what processes of this host left when they were killed: scratch, and what was to replace a file."""
@@ -347,6 +355,11 @@ class Warehouse:
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)
+
+
+def _mistake(files: Any, why: str) -> EmolakeError:
+    """What the store failed with, where it is that, for DuckDB words it as an error of the program."""
+    return (files.failed() if files is not None else None) or QueryFailed(why)
 
 
 def _format(marker: Path) -> int:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from flows import show
-from flows.app import Json, Lake, command, console_for, lake_folder, print_json, print_rows, warehouse_of
+from flows.app import Json, Lake, command, console_for, print_json, print_rows, warehouse_of
 from warehouse import Warehouse
 from warehouse.audit import diff as changes
+from warehouse.remote import folder_of
 
 _MOST = 60  # characters of a cell
 _SIDE = "corpora/NAME, corpora/NAME@DAY, corpora/NAME@REPORT, features/NAME, aligners/NAME, or any artifact."
@@ -27,7 +28,7 @@ def diff(
         Path | None,
         typer.Option(
             "--other-lake",
-            parser=lake_folder,
+            parser=folder_of,
             metavar="FOLDER|URL",
             help="The lake of AFTER, if it is another.",
         ),

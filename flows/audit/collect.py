@@ -30,14 +30,15 @@ from models import logs, resume
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.audit.aside import damaged_in
+from warehouse.audit.at_work import refuse_work
 from warehouse.audit.errors import ReachUnknown
 from warehouse.audit.lineage import closure_up
-from warehouse.audit.purge import refuse_work
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import short_digest
+from warehouse.marker import renew_id
 from warehouse.remote import refuse_store
 
 HOURS = 24.0
@@ -131,6 +132,8 @@ def collect(
     with warehouse.scratch("gc") as scratch:
         _put(scratch, [path for path in found.leftovers if path.parent.name == _SCRATCH])  # which nobody works in
         refuse_work(warehouse.root)
+        if found.artifacts:
+            renew_id(warehouse.root)
         aside = {}
         for artifact in found.artifacts:
             place = scratch / artifact.key

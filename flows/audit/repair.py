@@ -54,6 +54,7 @@ from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import Fault, verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import canonical_json, file_digest, short_digest
+from warehouse.marker import renew_id
 from warehouse.remote import refuse_store
 
 Answer = Callable[[Sequence[Work], Any], Iterable[tuple[str, str]]]
@@ -91,6 +92,8 @@ def repair(
         read_recipe(recipe_path(name))
     warehouse = Warehouse(setup.lake)
     refuse_store(warehouse.store, "a repair")
+    if faults:
+        renew_id(setup.lake)
     fates = list(put_back(warehouse, faults))
     for fault in verify(warehouse) if fates else faults:
         fates += set_aside(warehouse, fault)

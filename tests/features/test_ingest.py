@@ -17,9 +17,10 @@ from features import ingest
 from features.plugin import RawFile, Rows
 from features.raw import RawDigests
 from features.rows import failure_row, label_row, utterance_row
-from warehouse import Artifact, Request, Warehouse
+from tests.warehouse.faulty_store import FaultyStore
+from warehouse import Artifact, Request, Warehouse, copies
 from warehouse.audit.lineage import up
-from warehouse.audit.tombstones import Tombstone
+from warehouse.audit.tombstones import Tombstone, hashed
 from warehouse.audit.verify import verify
 from warehouse.errors import MissingFolder, SourceChanged
 from warehouse.schema import make_id
@@ -272,8 +273,8 @@ def test_the_ref_of_a_corpus_cites_its_current_reading(lake: Warehouse, root: Pa
     }  # fmt: skip
 
 
-def trusted(lake: Warehouse, reader: Pairs | None = None, corpus: str = "pairs") -> tuple[dict[str, Any], str]:
-    return ingest.trusted_works(lake, corpus, STEP, reader or Pairs())
+def trusted(lake: Warehouse, root: Path, reader: Pairs | None = None) -> tuple[dict[str, Any], str]:
+    return ingest.trusted_works(lake, "pairs", STEP, reader or Pairs(), root)
 
 
 def test_raw_files_that_are_trusted_give_the_works_that_a_look_gave(lake: Warehouse, root: Path) -> None:
@@ -284,7 +285,7 @@ def test_raw_files_that_are_trusted_give_the_works_that_a_look_gave(lake: Wareho
         seen = ingest.raw_works(digests, "pairs", Pairs(), root)
     files = {unit: tuple(work.arguments["files"]) for unit, work in seen.items()}
     shutil.rmtree(root)
-    works, why = trusted(lake)
+    works, why = trusted(lake, root)
     assert why == "" and list(works) == list(seen) == ["empty", "first", "second", "void"]
     for unit, work in works.items():
         assert (work.request, work.n_rows) == (seen[unit].request, seen[unit].n_rows)
@@ -292,13 +293,13 @@ def test_raw_files_that_are_trusted_give_the_works_that_a_look_gave(lake: Wareho
 
 
 def test_raw_files_are_not_trusted_where_the_lake_does_not_know_them_all(lake: Warehouse, root: Path) -> None:
-    assert trusted(lake) == ({}, "it was not read before")
+    assert trusted(lake, root) == ({}, "it was not read before")
     made = read_in(lake, root)
-    assert trusted(lake, Pairs(language="de")) == ({}, "its reader has changed since")
+    assert trusted(lake, root, Pairs(language="de")) == ({}, "its reader has changed since")
     shutil.rmtree(made["raw", "first"].folder)
-    assert trusted(Warehouse(lake.root)) == ({}, "the lake does not record just these raw files")
+    assert trusted(Warehouse(lake.root), root) == ({}, "the lake does not record just these raw files")
     shutil.rmtree(made["utterances", "first"].folder)
-    assert trusted(Warehouse(lake.root)) == ({}, "the lake lacks some of what was read")
+    assert trusted(Warehouse(lake.root), root) == ({}, "the lake lacks some of what was read")
 
 
 def test_what_was_withdrawn_is_not_recorded_so_nothing_is_trusted(
@@ -306,4 +307,33 @@ def test_what_was_withdrawn_is_not_recorded_so_nothing_is_trusted(
 ) -> None:
     read_in(lake, root)
     monkeypatch.setattr(ingest, "tombstones", lambda lake: {"one": Tombstone()})
-    assert trusted(lake)[1].startswith("some of what was read was withdrawn since")
+    assert trusted(lake, root)[1].startswith("some of what was read was withdrawn since")
+
+
+def test_what_was_withdrawn_stays_out_on_another_host(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "faulty://bucket/lake"
+
+    def host(name: str) -> Warehouse:
+        monkeypatch.setenv("EMOLAKE_COPIES", str(tmp_path / name))
+        copies.REMOTES.clear()
+        ingest._read.cache_clear()
+        return Warehouse(url, create=True)
+
+    FaultyStore.reset()
+    first = host("first")
+    stone = Tombstone(frozenset({hashed("pairs")}), utterances=frozenset({hashed("pairs-first-a")}))
+    first.set_ref(f"tombstones/{stone.id}", stone.as_json())
+    made = read_in(host("second"), root)["utterances", "first"]
+    assert "pairs-first-a" not in pq.read_table(made.path("utterances.parquet"))["utterance_id"].to_pylist()
+    assert list(made.request.params["withdrawn"]) == [stone.id]
+    with closing(RawDigests(first.root)) as digests:
+        works = ingest.raw_works(digests, "pairs", Pairs(), root)
+    recorded = {unit: (work, host("third").perform(work)) for unit, work in works.items()}
+    work = ingest.unit_works(host("third").root, "pairs", STEP, Pairs(), root, recorded)[0]
+    FaultyStore.inner.rm(f"/bucket/lake/artifacts/{made.folder.parent.name}/{made.key}", recursive=True)
+    shutil.rmtree(tmp_path / "third")
+    assert host("third").perform(work).digest == made.digest, "a worker that had nothing of the lake"
+    FaultyStore.reset()
+    copies.REMOTES.clear()

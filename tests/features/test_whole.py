@@ -95,6 +95,13 @@ def test_other_utterances_other_artifacts_and_other_retries_are_other_questions(
     assert told(lake, utterances) is None
 
 
+def test_rows_that_were_deleted_are_not_remembered_as_there(lake: Warehouse) -> None:
+    utterances, one = spoken(lake, "a"), rows(lake, "a")
+    ask(lake, utterances, "a")
+    one.path("features.parquet").unlink()
+    assert told(lake, utterances) is None
+
+
 def test_damage_to_what_is_remembered_only_costs_time(lake: Warehouse) -> None:
     utterances = spoken(lake, "a")
     ask(lake, utterances, "a") if rows(lake, "a") else None

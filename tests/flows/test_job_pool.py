@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,9 +25,9 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Runni
 
 from flows import job_pool
 from flows.job_pool import Pulse, run_in_pool
-from infra.launch import JobError, JobLost, stop_jobs
+from infra.launch import JobError, JobLost, call_name, stop_jobs
 from warehouse import Request, Warehouse
-from warehouse.operating_errors import NoWorkPool
+from warehouse.operating_errors import NoWorkPool, ServerLost
 
 REQUESTS = [Request("checkpoint", "students.x", 1, {"seed": seed}) for seed in (1, 2)]
 ORDERS = [request.as_json() for request in REQUESTS]
@@ -40,6 +41,7 @@ class Server:
     def __init__(self, *runs: list[State]) -> None:
         self.told = list(runs)
         self.states: dict[UUID, list[State]] = {}
+        self.labels: dict[UUID, dict[str, str]] = {}
         self.submitted: list[SimpleNamespace] = []
         self.under_way: list[SimpleNamespace] = []
         self.set: list[State] = []
@@ -64,22 +66,32 @@ class Server:
         self.deployments[f"{flow}/{name}"] = options
 
     def read_flow_runs(self, **filters: Any) -> list[SimpleNamespace]:
+        self.at.get("asked", lambda: None)()
         return self.under_way
 
-    def add(self, states: list[State], parameters: dict[str, Any]) -> SimpleNamespace:
+    def add(self, states: list[State], parameters: dict[str, Any], owner: str = "") -> SimpleNamespace:
         run = SimpleNamespace(id=uuid4(), name=f"run-{len(self.states)}", parameters=parameters)
-        self.states[run.id] = states
+        self.states[run.id], self.labels[run.id] = states, {"emolake.owner": owner}
         return run
 
-    def create_flow_run_from_deployment(self, deployment: UUID, parameters: dict[str, Any], tags: list[str]) -> Any:
+    def create_flow_run_from_deployment(
+        self, deployment: UUID, parameters: dict[str, Any], tags: list[str], labels: dict[str, str]
+    ) -> Any:
+        self.at.get("submitted", lambda: None)()
         self.submitted.append(self.add(self.told.pop(0), parameters))
+        self.labels[self.submitted[-1].id] = labels
         return self.submitted[-1]
+
+    def update_flow_run_labels(self, run: UUID, labels: dict[str, str]) -> None:
+        self.labels[run] |= labels
 
     def read_flow_run(self, run: UUID) -> SimpleNamespace:
         states = self.states[run]
+        if states[0].name == "Deleted":
+            raise ObjectNotFound(http_exc=httpx.HTTPError("404"))
         state = states.pop(0) if len(states) > 1 else states[0]
         self.at.get(state.name or "", lambda: None)()
-        return SimpleNamespace(state=state)
+        return SimpleNamespace(state=state, labels=self.labels[run])
 
     def read_logs(self, log_filter: Any, limit: int, offset: int) -> list[SimpleNamespace]:
         return [SimpleNamespace(message=line) for line in self.lines[offset : offset + limit]]
@@ -193,8 +205,9 @@ def test_stopping_cancels_the_run(lake: Path) -> None:
     server, stopped = Server([Running()]), threading.Event()
 
     def stop() -> None:
-        stopped.set()
-        stop_jobs()  # as the main thread does
+        if not stopped.is_set():
+            stopped.set()
+            stop_jobs()  # as the main thread does
 
     server.at["Running"] = stop
     with pytest.raises(JobError, match=r"'students\.x' was ended by signal 15"):
@@ -224,6 +237,27 @@ def test_a_run_that_is_under_way_is_followed(lake: Path) -> None:
     assert len(server.submitted) == 1
 
 
+def test_a_follower_cancels_a_run_only_if_its_submitter_is_gone(lake: Path) -> None:
+    def interrupt(*told: Any) -> None:
+        raise KeyboardInterrupt
+
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    gone, given = f"{socket.gethostname()}-{ended.pid}-0a", {"lake": str(lake), "requests": ORDERS}
+    for owner, cancelled in [(call_name(), []), ("elsewhere-1-0a", []), ("", []), (gone, ["Cancelling"])]:
+        server = Server()
+        server.under_way = [server.add([Scheduled()], given, owner)]
+        with pytest.raises(KeyboardInterrupt):
+            _run(server, lake, on_progress=interrupt)
+        assert [state.name for state in server.set] == cancelled
+        [labels] = server.labels.values()
+        assert (labels["emolake.owner"] == owner) == (owner != gone), "it is not the next follower's too"
+    server = Server()
+    server.under_way = [server.add([State(type=Running().type, name="Deleted")], given)]
+    server.told = [[_done()]]
+    assert "digest" in _run(server, lake)[0], "one that is deleted just then is not followed"
+
+
 def test_a_server_may_be_away_for_a_while(lake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise httpx.ConnectError("nobody there")
@@ -234,8 +268,33 @@ def test_a_server_may_be_away_for_a_while(lake: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(job_pool, "PATIENCE_S", -1.0)
     server = Server([State(type=Running().type, name="Away")])
     server.at["Away"] = fail
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(ServerLost, match=r"server does not answer \(nobody there\): what was finished is kept"):
         _run(server, lake)
+
+
+@pytest.mark.parametrize("asked", ["asked", "submitted"])
+def test_a_server_that_answers_no_question_is_one_sentence(lake: Path, asked: str) -> None:
+    def fail() -> None:
+        raise httpx.ReadTimeout("")
+
+    server = Server([_done()])
+    server.at[asked] = fail
+    with pytest.raises(ServerLost, match=rf"\(ReadTimeout\): .* in {lake}/\.prefect/server\.log"):
+        _run(server, lake)
+
+
+def test_a_run_that_is_deleted_at_the_server(lake: Path) -> None:
+    """It is submitted again as long as no worker had begun, and else answered from the lake."""
+    deleted = State(type=Running().type, name="Deleted")
+    heard: list[tuple[int, int, str]] = []
+    server = Server([Scheduled(), deleted], [_done()])
+    server.told[1] = [_done({"key": REQUESTS[1].key, "error": "no number"})]
+    assert _run(server, lake, heard, requests=ORDERS[1:])[0]["error"] == "no number"
+    assert heard[-1] == (0, 1, "the run run-0 was lost and is submitted again")
+    lost = r"\(run run-0\) ended as Deleted, tried once: somebody deleted it at the server$"
+    with pytest.raises(JobLost, match=lost):
+        _run(Server([Running(), deleted]), lake, requests=ORDERS[1:])
+    assert "digest" in _run(Server([Running(), deleted]), lake)[0]
 
 
 def test_a_pool_that_is_not_there_is_one_sentence(lake: Path) -> None:

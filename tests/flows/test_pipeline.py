@@ -152,5 +152,6 @@ def test_names_move_when_they_are_told_to(runner: Runner) -> None:
 def test_a_flow_is_started_with_text_alone() -> None:
     """So that a schedule or another host can start it."""
     values = {"recipe": "r.toml", "lake": "l", "roots": {"a": "b"}, "verb": "run", "device": "cpu", "n_workers": 1}
+    values |= {"trust_raw": False}
     assert list(inspect.signature(pipeline.build.fn).parameters) == list(json.loads(json.dumps(values)))
     assert pipeline.build.persist_result is False

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from flows.doer import Waits
 from flows.line import Line
 from flows.readings import TRUSTED, corpus_reading
 from flows.recipe import read_recipe
+from flows.run import roots_of
 from tests.flows.partly import Partly
 from tests.flows.saying import saying
 from warehouse import Warehouse
-from warehouse.errors import TooManyFailures
+from warehouse.errors import MissingFolder, TooManyFailures
 from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import read_table
 
@@ -85,6 +87,33 @@ def test_a_line_that_trusts_looks_where_nothing_was_recorded_and_says_why(tmp_pa
     line.trust_raw = True
     corpus_reading(line, "clips")
     assert line.doer.steps[0].remark == "its raw files were looked at: it was not read before"
+
+
+def test_a_folder_that_is_not_the_recorded_one_is_never_trusted(tmp_path: Path) -> None:
+    first = line_of(tmp_path, "record", "ingest")
+    corpus_reading(first, "clips")
+    before = first.warehouse.ref("corpora/clips")
+    elsewhere = tmp_path / "elsewhere"
+    trusting = Line(first.recipe, first.warehouse, {"clips": elsewhere}, Partly(first.warehouse), trust_raw=True)
+    with pytest.raises(MissingFolder, match="elsewhere"):
+        corpus_reading(trusting, "clips")
+    assert first.warehouse.ref("corpora/clips") == before, "no name points where nobody looked"
+    shutil.copytree(tmp_path / "raw", elsewhere)
+    corpus_reading(trusting, "clips")
+    why = f"it was read in {tmp_path / 'raw'}, not in {elsewhere}"
+    assert trusting.doer.steps[0].remark == f"its raw files were looked at: {why}"
+    assert first.warehouse.ref("corpora/clips") == before | {"root": str(elsewhere)}, "whose files are the same"
+
+
+def test_sound_that_lies_in_the_lake_stays_relative_to_it(tmp_path: Path) -> None:
+    first = line_of(tmp_path, "record", "ingest")
+    corpus_reading(first, "clips")
+    moved = {**(first.warehouse.ref("corpora/clips") or {}), "root": "../raw"}
+    first.warehouse.set_ref("corpora/clips", moved)
+    roots = roots_of(first.recipe, first.warehouse, {})
+    trusting = Line(first.recipe, first.warehouse, roots, Partly(first.warehouse), trust_raw=True)
+    corpus_reading(trusting, "clips")
+    assert trusting.doer.steps[0].remark == TRUSTED and first.warehouse.ref("corpora/clips") == moved
 
 
 def test_a_plan_and_a_run_that_trust_say_so(

@@ -7,13 +7,17 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from flows.doer import Unmade
 from flows.workers import kept_workers, workers
-from infra.launch import JobError
+from infra.launch import JobError, run_job
 from tests.flows import deeds
 from warehouse import Request, Warehouse, Work
 from warehouse.errors import DiskFull, Untreatable, WorkerDied
@@ -86,6 +90,26 @@ def test_a_job_that_a_thread_begins_after_the_stop_is_ended(lake: Path) -> None:
         pass
     with pytest.raises(JobError, match=r"the job 'students\.x' was ended by signal 15"):
         pool.answer([Work(Request("checkpoint", "students.x", 1))], QUIET)
+
+
+def test_whoever_launched_no_job_ends_none(lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others of the same process may have some: kept ones leave whenever they have been idle for long enough."""
+    job, begun, go = Work(Request("checkpoint", "students.x", 1)), threading.Event(), tmp_path / "go"
+    program = (
+        "import os, time\n"
+        """print('{"done": 0, "total": 1, "note": ""}', flush=True)\n"""
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+        f"""print('{{"key": "{job.request.key}", "error": "it makes nothing"}}')\n"""
+    )
+    command = [sys.executable, "-S", "-c", program]
+    monkeypatch.setattr("flows.workers.launcher_of", lambda runtime: partial(run_job, command=command))
+    with ThreadPoolExecutor() as threads, workers(lake, 1, "cpu") as pool:
+        answer = threads.submit(pool.answer, [job], lambda *told: begun.set())
+        assert begun.wait(30)
+        with workers(lake, 1, "cpu"):
+            pass
+        go.touch()
+        assert answer.result(30) == [Unmade(job.request.key, "it makes nothing")]
 
 
 def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:

@@ -1,7 +1,8 @@
 """A Slurm of this host, for tests: sbatch, srun, sacct, scancel and scontrol, as far as submitit calls them.
 
 Jobs are real processes. Each has a folder with `script` (what sbatch was given), `state`, and `group`, the process
-group of what runs it. Every call is a line of `calls`.
+group of what runs it. Every call is a line of `calls`. Where there is a file `blind`, nodes do not see
+the disk to which jobs write.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ if name == "sbatch":
 elif name == "supervise":
     job = pathlib.Path(words[0])
     write(job, "group", str(os.getpid()))
+    if (root / "blind").exists():
+        sys.exit(write(job, "state", "FAILED"))
     while True:
         write(job, "state", "RUNNING")
         code = subprocess.run(["bash", job / "script", *words[1:]]).returncode

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.launch import JobError, run_job, stop_jobs
+from infra.launch import JobError, call_name, is_gone, run_job, stop_jobs
 from warehouse import Warehouse
 
 REQUEST = {"kind": "checkpoint", "step": "students.mced", "version": 1, "params": {"λ": 0.5}, "inputs": {}}
@@ -45,6 +47,16 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_call_is_gone_with_the_process_of_this_host_that_made_it() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    host = socket.gethostname()
+    assert call_name() != call_name() and not is_gone(call_name())
+    assert is_gone(f"{host}-{ended.pid}-0a")
+    assert not is_gone(f"another-{host}-{ended.pid}-0a"), "of other hosts nobody knows"
+    assert not any(is_gone(name) for name in ("", "x", f"{host}-x-0a", f"{host}-{os.getpid()}-0a"))
 
 
 def test_the_job_gets_its_order_and_answers(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 import threading
 import time
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra.launch import COMMAND, JobError, JobLost, stop_jobs
-from infra.slurm import Command, run_slurm_job
+from infra.slurm import Command, _requests_of, run_slurm_job
 from tests.infra.cluster import Cluster
 
 REQUESTS = [
@@ -161,10 +163,7 @@ def test_whoever_comes_after_a_kill_follows_the_job_that_goes_on(tmp_path: Path,
     """Whoever submitted the job neither cancels it nor tells that it is over, as after `kill -9`."""
     go = tmp_path / "go"
     body = f"say(done=1, total=2)\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.02)\nanswer()"
-    with pytest.MonkeyPatch.context() as killed:
-        killed.setattr("infra.slurm._cancel", lambda job: None)
-        with pytest.raises(RuntimeError, match="killed"):
-            _run(tmp_path, body, on_progress=_raise(RuntimeError("killed")))
+    _kill(tmp_path, body)
     [over] = [path.parent / "over" for path in tmp_path.glob("lake/.logs/slurm/*/request.json")]
     assert not over.exists()
     go.touch()
@@ -174,6 +173,70 @@ def test_whoever_comes_after_a_kill_follows_the_job_that_goes_on(tmp_path: Path,
     assert over.exists()
     _run(tmp_path, body, requests=REQUESTS[1:])
     assert len(cluster.jobs) == 2, "one that is over is not followed"
+
+
+def test_a_follower_that_is_stopped_leaves_the_job_to_whoever_submitted_it(tmp_path: Path, cluster: Cluster) -> None:
+    go, began, stopped = tmp_path / "go", threading.Event(), threading.Event()
+    body = f"say(done=1, total=2)\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.02)\nanswer()"
+    told: list[Any] = []
+    first = threading.Thread(
+        target=lambda: told.extend(_run(tmp_path, body, on_progress=lambda *one: began.set() if one[0] else None))
+    )
+    first.start()
+    assert began.wait(10)
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, body, on_progress=_raise(KeyboardInterrupt()))
+    with pytest.raises(JobError, match="was ended by signal 15"):
+        _run(tmp_path, body, on_progress=lambda *one: stopped.set(), stopped=stopped)
+    assert not list(tmp_path.glob("lake/.logs/slurm/*/over")), "who comes next may follow it"
+    go.touch()
+    first.join(10)
+    assert [one["digest"] for one in told] == ["d0", "d1"]
+    assert (len(cluster.jobs), cluster.calls("scancel")) == (1, [])
+
+
+def test_a_follower_owns_a_job_whose_submitter_is_gone(tmp_path: Path, cluster: Cluster) -> None:
+    body = "say(done=1, total=2)\ntime.sleep(60)"
+    _kill(tmp_path, body)
+    [owner] = tmp_path.glob("lake/.logs/slurm/*/owner")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    owner.write_text(f"{socket.gethostname()}-{ended.pid}-0a")
+    with pytest.raises(KeyboardInterrupt):
+        _run(tmp_path, body, on_progress=_raise(KeyboardInterrupt()))
+    [job] = cluster.jobs
+    assert cluster.calls("scancel") == [[job.name]]
+    assert f"-{os.getpid()}-" in owner.read_text(), "it is not the next follower's too"
+
+
+@pytest.mark.parametrize("order", ["3", "{", '{"step": "students.mced"}', None])
+def test_a_request_that_cannot_be_read_is_not_this_job(tmp_path: Path, order: str | None) -> None:
+    if order is None:
+        (tmp_path / "request.json").mkdir()
+    else:
+        (tmp_path / "request.json").write_text(order)
+    assert _requests_of(tmp_path) == []
+
+
+def test_a_job_that_answers_nothing_is_a_mistake_even_if_its_order_is_lost(tmp_path: Path, local: None) -> None:
+    body = "pathlib.Path(sys.argv[2]).unlink()"
+    with pytest.MonkeyPatch.context() as unreadable:
+        unreadable.setattr("infra.slurm._requests_of", lambda folder: [])
+        with pytest.raises(JobError, match="it did not print the key and digest of what it made"):
+            _run(tmp_path, body)
+
+
+def test_a_node_that_does_not_see_the_disk_is_one_sentence(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.slurm.TRIES", 1)
+    (cluster.root / "blind").touch()
+    sentence = (
+        r"'students\.mced' on slurm job \d+ ended as FAILED, tried once: it wrote nothing into "
+        rf"{tmp_path}/lake/\.logs/slurm/\w+: do the nodes see that folder\?$"
+    )
+    with pytest.raises(JobLost, match=sentence):
+        _run(tmp_path, "answer()")
 
 
 def test_what_is_over_goes_after_a_while(tmp_path: Path, cluster: Cluster) -> None:
@@ -290,6 +353,14 @@ def _works_in(cmdline: Path, lake: Path) -> bool:
     except OSError:
         return False
     return b"models.job" in words and str(lake).encode() in words and b"-P" in words
+
+
+def _kill(folder: Path, body: str) -> None:
+    """Submits a job and leaves it to itself, as `kill -9` does."""
+    with pytest.MonkeyPatch.context() as killed:
+        killed.setattr("infra.slurm._cancel", lambda job: None)
+        with pytest.raises(RuntimeError, match="killed"):
+            _run(folder, body, on_progress=_raise(RuntimeError("killed")))
 
 
 def _raise(error: BaseException) -> Any:

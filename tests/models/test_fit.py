@@ -16,10 +16,11 @@ from models.checkpoint import load
 from models.determinism import reproducible
 from models.networks.mced import MaskedConvolution
 from models.orders import Fit, predict_request
+from models.processes import fabric_for
 from models.stream import Stream, read_split
 from models.students.pooled import Pooled
 from tests.models.tiny_lake import FIT, TinyLake, batch_of, fitted, order, predictions, silent, tiny_lake, voted
-from warehouse import Artifact
+from warehouse import Artifact, Warehouse, copies
 from warehouse.errors import Diverged, InvalidField, LabelsMissing, PartEmpty, RowsMissing
 
 
@@ -308,6 +309,33 @@ def test_no_more_processes_than_batches_to_share(lake: TinyLake, tmp_path: Path)
     fit.write(lake.warehouse, request, tmp_path, silent, n_processes=2)
     alone = fitted(lake, request)
     assert (tmp_path / "model.safetensors").read_bytes() == alone.path("model.safetensors").read_bytes()
+
+
+def test_a_process_that_was_just_started_fetches_shards_from_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tiny_lake(tmp_path / "lake", n_utterances=4)
+    request = order(made, "mced", fit=FIT | {"epochs": 1})
+    monkeypatch.setenv("EMOLAKE_COPIES", str(tmp_path / "copies"))
+    copy = Warehouse((tmp_path / "lake").as_uri())
+
+    class Started:
+        """Starts what it is given as a process does that knows no store."""
+
+        def __init__(self, *given: Any) -> None:
+            self.fabric = fabric_for(*given)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.fabric, name)
+
+        def launch(self, work: Any) -> Any:
+            copies.REMOTES.clear()
+            return self.fabric.launch(work)
+
+    monkeypatch.setattr(fit, "fabric_for", Started)
+    fit.write(copy, request, tmp_path, silent)
+    copies.REMOTES.clear()
+    assert (tmp_path / "model.safetensors").is_file()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from warehouse import in_progress
-from warehouse.in_progress import is_left, unfinished, write_atomically
+from warehouse.in_progress import disk_ns, is_left, unfinished, write_atomically
 
 
 def test_is_running() -> None:
@@ -38,3 +38,11 @@ def test_a_value_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="no"):
         write_atomically(tmp_path / "refs" / "one.json", {"root": "/b"})
     assert [json.loads(path.read_bytes()) for path in (tmp_path / "refs").iterdir()] == [{"root": "/a"}]
+
+
+def test_the_clock_of_a_disk_is_asked_with_a_file_that_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "before").touch()
+    now_ns = disk_ns(tmp_path / "scratch" / "one")
+    (tmp_path / "after").touch()
+    assert (tmp_path / "before").stat().st_mtime_ns <= now_ns <= (tmp_path / "after").stat().st_mtime_ns
+    assert list((tmp_path / "scratch").iterdir()) == [] and disk_ns(tmp_path / "after" / "one") == 0

@@ -275,6 +275,15 @@ def test_a_clock_that_is_hours_ahead_of_the_disk_settles_nothing(
     assert new.name in {a.key for a in large.artifacts("raw")}
 
 
+@pytest.mark.parametrize("n_asked", [MANY - 1, MANY])
+def test_a_manifest_that_was_deleted_is_no_answer_to_few_nor_to_many(large: Warehouse, n_asked: int) -> None:
+    asked = [one.request for one in large.artifacts("raw")[:n_asked]]
+    gone = large.folder_of(asked[0])
+    (gone / MANIFEST).unlink()
+    found = Warehouse(large.root).find_all(asked)
+    assert found[0] is None and all(found[1:])
+
+
 def test_a_copy_is_another_lake(large: Warehouse, tmp_path: Path) -> None:
     shutil.copytree(large.root, tmp_path / "copy")
     copy = Warehouse(tmp_path / "copy")

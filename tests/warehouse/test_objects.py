@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ def test_a_file_is_created_once(lake: Objects, tmp_path: Path, part: int, monkey
         (tmp_path / name).write_text(name)
     assert lake.upload(tmp_path / "one", "x") and not lake.upload(tmp_path / "two", "x")
     assert lake.get("x") == b"one" and not lake.create("x", b"two") and lake.create("y", b"two")
+    assert lake.is_there("x") and not lake.is_there("z")
+    lake.replace(tmp_path / "two", "x")
+    assert lake.get("x") == b"two"
 
 
 def test_a_store_without_conditions_is_asked_first(lake: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +106,25 @@ def test_what_fails_is_asked_again_and_what_is_refused_is_not(lake: Objects, mon
     with pytest.raises(StoreFails, match=r"'none' is not there yet"):
         lake.present("none")
     assert len(asked) == 7
+
+
+def test_failures_that_are_no_errors_of_the_system_are_asked_again(lake: Objects) -> None:
+    import aiohttp
+    import urllib3.exceptions
+
+    failures = [
+        aiohttp.ClientPayloadError("Response payload is not completed"),
+        urllib3.exceptions.IncompleteRead(1, 2),
+        http.client.IncompleteRead(b"1", 2),
+    ]
+
+    def before(request: str, path: str) -> None:
+        if failures:
+            raise failures.pop()
+
+    FaultyStore.before = staticmethod(before)
+    lake.put("x", b"one")
+    assert failures == [] and lake.get("x") == b"one"
 
 
 def test_several_requests_are_answered_in_order() -> None:

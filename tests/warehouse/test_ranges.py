@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse.ranges import AHEAD, Ranges
+from warehouse.ranges import AHEAD, Ranges, Shared
 
 
 def test_a_file_read_in_ranges_is_the_file() -> None:
@@ -41,3 +43,24 @@ def test_a_column_of_a_table_takes_no_other_column() -> None:
     with pq.ParquetFile(Ranges(read, len(sink.getvalue())).buffered()) as file:
         assert file.read(columns=["id"]).to_pydict() == {"id": [1, 2]}
     assert n_read < 4 * AHEAD < len(sink.getvalue())
+
+
+def test_a_thread_reads_where_it_sought_and_threads_that_did_not_read_in_turn() -> None:
+    ended: list[bool] = []
+    file = Shared(lambda start, end: b"0123456789"[start:end], 10, "digits", lambda: ended.append(True))
+
+    def elsewhere(do: Callable[[], object]) -> object:
+        with ThreadPoolExecutor(1) as threads:
+            return threads.submit(do).result()
+
+    file.seek(2)
+    assert elsewhere(lambda: (file.seek(7), file.tell(), file.read(2))) == (7, 7, b"78")
+    assert file.tell() == 2 and file.read(3) == b"234" and file.read(1) == b"5", "where this one sought"
+    assert elsewhere(lambda: file.read(2)) == b"67" and file.read() == b"89" and file.read() == b""
+    file.seek(0)
+    assert elsewhere(lambda: file.read(4)) == b"0123" and file.read(2) == b"45", "rewound by one, read on by another"
+    assert file.seek(-3, io.SEEK_END) == 7 and file.seek(1, io.SEEK_CUR) == 8 and file.seek(99) == 99
+    assert file.read() == b"" and file.readable() and file.seekable() and file.name == "digits"
+    file.close()
+    file.close()
+    assert ended == [True] and file.closed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,22 +17,31 @@ from typing import Any
 
 import pytest
 
-from flows.app import lake_folder
 from flows.audit.collect import garbage
 from flows.audit.repair import repair
 from flows.run import Setup
-from infra.runtime import read_runtime
+from infra.runtime import BadSetting, read_runtime
 from tests.warehouse.faulty_store import FaultyStore, on_store
 from tests.warehouse.s3_server import s3_bucket
 from warehouse import Artifact, Request, Warehouse, Work, copies
 from warehouse.audit.errors import SecretToldOn
 from warehouse.audit.purge import plan_purge
+from warehouse.audit.tombstones import Tombstone, hashed, tombstones
 from warehouse.audit.verify import verify
 from warehouse.audit.withdrawal import Asked
 from warehouse.catalog_file import catalog
-from warehouse.errors import NewerFormat, NotALake
-from warehouse.operating_errors import MissingExtra, NotOnAStore, OtherBytes, StoreFails
-from warehouse.remote import copy_of, is_url, url_of
+from warehouse.errors import DiskFull, NewerFormat, NotALake
+from warehouse.marker import renew_id
+from warehouse.operating_errors import (
+    FileLost,
+    MissingExtra,
+    NoLakeUrl,
+    NotOnAStore,
+    OtherBytes,
+    OtherLake,
+    StoreFails,
+)
+from warehouse.remote import copy_of, folder_of, is_url, url_of
 
 URL = "faulty://bucket/lake"
 REQUEST = Request("raw", "features.raw", 1, {"corpus": "films"})
@@ -65,14 +75,15 @@ def test_a_url_is_worked_on_in_a_folder_that_says_what_it_is_a_copy_of(
         Warehouse(URL)
     lake = Warehouse(f"{URL}/", create=True)
     assert lake.root == tmp_path / "one" / "faulty@3A@2F@2Fbucket@2Flake" == copy_of(URL)
-    assert json.loads((lake.root / "lake.json").read_bytes()) == {"format": 1, "store": URL}
-    assert json.loads(FaultyStore.inner.cat_file("/bucket/lake/lake.json")) == {"format": 1}
+    marker = json.loads(FaultyStore.inner.cat_file("/bucket/lake/lake.json"))
+    assert marker == {"format": 1, "id": marker["id"]} and marker["id"]
+    assert json.loads((lake.root / "lake.json").read_bytes()) == {**marker, "store": URL}
     forget(lake)
     assert url_of(lake.root) == URL and Warehouse(lake.root).name == URL, "a host that has only the folder's path"
     assert url_of(tmp_path) == "" and not is_url(str(tmp_path)) and is_url("s3://b/l")
     assert Warehouse(tmp_path / "plain", create=True).store is None
     environ = {"EMOLAKE_LAKE": f"{URL}/", "EMOLAKE_COPIES": str(tmp_path / "one")}
-    assert read_runtime(environ).lake == lake_folder(URL) == lake.root and lake_folder("lakes/a") == Path("lakes/a")
+    assert read_runtime(environ).lake == folder_of(URL) == lake.root and folder_of("lakes/a") == Path("lakes/a")
 
 
 def test_a_newer_lake_a_password_and_an_unknown_store_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +93,20 @@ def test_a_newer_lake_a_password_and_an_unknown_store_are_refused(monkeypatch: p
     FaultyStore.inner.pipe_file("/bucket/lake/lake.json", b"[]")
     with pytest.raises(NotALake, match="does not state a format"):
         Warehouse(URL)
-    with pytest.raises(SecretToldOn):
-        Warehouse("faulty://me:hunter2@bucket/lake")
+    n_before = FaultyStore.n_requests
+    for address in ("faulty://me:hunter2@bucket/lake", "s3://AKIA:ab/cd+ef@bucket/lake", "S3://A%3Aab/cd@b/lake"):
+        with pytest.raises(SecretToldOn) as told:
+            Warehouse(address)
+        assert "bucket" not in str(told.value) and "ab/cd" not in str(told.value)
+        with pytest.raises(BadSetting, match=r"EMOLAKE_LAKE is '\w+://…@") as said:
+            read_runtime({"EMOLAKE_LAKE": address})
+        assert "ab/cd" not in str(said.value) and "hunter2" not in str(said.value)
+    assert FaultyStore.n_requests == n_before
+    for text in ("S3://bucket/lake2", "simplecache::s3://bucket/lake", "s3://"):
+        with pytest.raises(NoLakeUrl, match=f"'{text}' is neither a folder nor the URL of a lake"):
+            Warehouse(text, create=True)
+        with pytest.raises(BadSetting, match=f"EMOLAKE_LAKE is '{text}', but it must be a folder, or a URL like"):
+            read_runtime({"EMOLAKE_LAKE": text})
     with pytest.raises(NotALake, match="nosuch"):
         Warehouse("nosuch://bucket/lake")
 
@@ -112,6 +135,54 @@ def test_what_one_host_makes_another_finds_and_fetches_when_it_opens_it(copies_i
     assert found.path("one.txt").read_text() == "1" and other.find(REQUEST) is not None
     assert FaultyStore.n_requests == n_before, "what is here is asked of nobody"
     assert found.path("none.txt") == found.folder / "none.txt" and not verify(other)
+
+
+def test_a_copy_of_another_lake_or_of_one_before_a_purge_is_refused(tmp_path: Path) -> None:
+    lake = Warehouse(URL, create=True)
+    lake.materialize(REQUEST, writing(one="1"))
+    FaultyStore.reset()
+    copies.REMOTES.clear()
+    told = f"{URL} is no longer the lake that {lake.root} is a copy of .*: delete that folder"
+    with pytest.raises(OtherLake, match=told):
+        Warehouse(URL, create=True)
+    shutil.rmtree(lake.root)
+    lake = Warehouse(URL, create=True)
+    assert lake.materialize(REQUEST, writing(one="1")).key == REQUEST.key and on_store()
+    folder = Warehouse(tmp_path / "folder", create=True).root
+    for renewed in (False, True):  # brought back from the folder that it was copied into, and purged there
+        if renewed:
+            renew_id(folder)
+        FaultyStore.inner.pipe_file("/bucket/lake/lake.json", (folder / "lake.json").read_bytes())
+        copies.REMOTES.clear()
+        with pytest.raises(OtherLake):
+            Warehouse(lake.root)
+        shutil.rmtree(lake.root)
+        copies.REMOTES.clear()
+        assert Warehouse(URL).find(REQUEST) and Warehouse(lake.root).name == URL
+
+
+def test_a_full_disk_of_this_host_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = Warehouse(URL, create=True)
+    lake.materialize(REQUEST, writing(one="1"))
+    forget(lake)
+    (found,) = Warehouse(URL).artifacts()
+    asked = []
+
+    def failing(error: OSError) -> None:
+        def get_file(self: FaultyStore, rpath: str, lpath: str, **options: Any) -> None:
+            asked.append(rpath)
+            error.filename = lpath
+            raise error
+
+        monkeypatch.setattr(FaultyStore, "get_file", get_file)
+
+    failing(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(DiskFull, match=f"disk of {lake.root} while 'artifacts/raw/{REQUEST.key}' was written"):
+        found.path("one.txt")
+    failing(PermissionError(errno.EACCES, "Permission denied"))
+    with pytest.raises(PermissionError):
+        found.path("one.txt")
+    assert len(asked) == 2
 
 
 def test_a_work_finds_the_files_that_its_arguments_name(copies_in: Callable[[str], None]) -> None:
@@ -206,6 +277,75 @@ def test_a_commit_killed_before_its_last_move_is_finished_by_who_finds_it(
     assert on_store()[f"raw/{REQUEST.key}/one.txt"] == b"1"
 
 
+@pytest.mark.parametrize("step", ["cp_file", "rm_file"])
+@pytest.mark.parametrize("how", ["settles", "removes"])
+def test_of_two_writers_of_the_same_bytes_in_the_way_of_a_third_either_puts_them_in_place(
+    step: str, how: str, copies_in: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Warehouse(URL, create=True)
+    FaultyStore.inner.pipe_file(f"/{PLACE}/one.txt", b"of a writer who was killed")
+    copies_in("rival")
+    rival = Warehouse(URL)
+    monkeypatch.setattr(rival, "find", lambda request: None)  # it looked before the other was done
+    copies_in("one")
+
+    def before(request: str, path: str) -> None:
+        if request == step:
+            FaultyStore.before = staticmethod(lambda request, path: None)
+            if how == "settles":
+                rival.materialize(REQUEST, writing(one="1"))
+            else:
+                (staged,) = on_store(".staged")
+                FaultyStore.inner.rm_file(f"/bucket/lake/.staged/{staged}")
+
+    FaultyStore.before = staticmethod(before)
+    made = lake.materialize(REQUEST, writing(one="1"))
+    assert on_store()[f"raw/{REQUEST.key}/one.txt"] == b"1" and on_store(".staged") == {}
+    forget(lake)
+    assert verify(Warehouse(URL)) == [] and Warehouse(URL).artifacts()[0].created_at == made.created_at
+
+
+def test_what_a_killed_writer_staged_half_is_staged_again() -> None:
+    lake = Warehouse(URL, create=True)
+    digest = Warehouse(lake.root.parent / "folder", create=True).materialize(REQUEST, writing(one="right")).digest
+    FaultyStore.inner.pipe_file(f"/{PLACE}/one.txt", b"ri")
+    FaultyStore.inner.pipe_file(f"/bucket/lake/.staged/{REQUEST.key}/{digest}/one.txt", b"r")
+    lake.materialize(REQUEST, writing(one="right"))
+    assert on_store()[f"raw/{REQUEST.key}/one.txt"] == b"right" and on_store(".staged") == {} and verify(lake) == []
+
+
+def test_what_lies_among_the_staged_and_is_none_of_an_artifact_is_passed_over() -> None:
+    lake = Warehouse(URL, create=True)
+    made = lake.materialize(REQUEST, writing(one="1"))
+    stray = ("README", "0123/README", f"{REQUEST.key}/{made.digest}/none.txt", "4567/89/one.txt")
+    for name in stray:
+        FaultyStore.inner.pipe_file(f"/bucket/lake/.staged/{name}", b"x")
+    FaultyStore.inner.pipe_file("/bucket/lake/artifacts/raw/4567/manifest.json", b"half of a mani")
+    assert [fault.what for fault in verify(lake)] == ["manifest"]
+    assert sorted(on_store(".staged")) == sorted(stray) and sorted(on_store()) == [
+        "raw/4567/manifest.json", f"raw/{REQUEST.key}/manifest.json", f"raw/{REQUEST.key}/one.txt",
+    ]  # fmt: skip
+
+
+def test_what_is_found_staged_is_found_by_no_clock_of_this_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warehouse.artifact._LITTLE", 0)
+    lake = Warehouse(URL, create=True)
+    lake.materialize(REQUEST, writing(one="1"))
+    forget(lake)
+    monkeypatch.setattr("time.time_ns", lambda: 1 << 62)
+    lake = Warehouse(URL)
+    stream = lake.artifacts()[0].stream("one.txt")
+    assert stream.read() == b"1" and list((lake.root / ".scratch").iterdir()) == []
+    later = Request("raw", "later", 1, {})
+    FaultyStore.inner.pipe_file(f"/bucket/lake/artifacts/raw/{later.key}/one.txt", b"of another")
+    with monkeypatch.context() as patch:
+        patch.setattr("warehouse.remote.Store._settle", lambda *arguments: None)
+        patch.setenv("EMOLAKE_COPIES", f"{lake.root.parent}-rival")
+        Warehouse(URL).materialize(later, writing(one="2"))
+    found = lake.find(later)
+    assert found is not None and found.stream("one.txt").read() == b"2"
+
+
 def test_other_bytes_are_told_of_and_never_read() -> None:
     lake = Warehouse(URL, create=True)
     lake.materialize(REQUEST, writing(one="1"))
@@ -221,6 +361,8 @@ def test_other_bytes_are_told_of_and_never_read() -> None:
     FaultyStore.inner.pipe_file(f"/{PLACE}/two.txt", b"2")
     FaultyStore.inner.pipe_file("/bucket/lake/artifacts/stray", b"2")
     FaultyStore.inner.rm_file(f"/{PLACE}/one.txt")
+    with pytest.raises(FileLost, match=rf"the file 'one\.txt' of {REQUEST.key} is not on the store {URL}"):
+        found.path("one.txt")
     FaultyStore.inner.pipe_file("/bucket/lake/refs/weights/one.json", b"{}")
     faults = verify(lake)
     assert [fault.what for fault in faults] == ["extra", "bytes", "extra", "name", "name"]
@@ -243,6 +385,18 @@ def test_a_name_is_what_the_store_says_and_the_last_writer_stands(copies_in: Cal
     first.set_ref("weights/one", {"digest": "b", "folder": "/a"})
     FaultyStore.inner.rm_file("/bucket/lake/refs/weights/one.json")
     assert first.ref("weights/one") is None
+
+
+def test_what_was_withdrawn_is_known_to_a_new_copy_and_to_an_old_process(copies_in: Callable[[str], None]) -> None:
+    first = Warehouse(URL, create=True)
+    stone = Tombstone(corpora=frozenset({hashed("films")}))
+    first.set_ref(f"tombstones/{stone.id}", stone.as_json())
+    copies_in("other")
+    other = Warehouse(URL)
+    assert tombstones(other.root) == {stone.id: stone} and other.refs("tombstones") != {}
+    second = Tombstone(corpora=frozenset({hashed("plays")}))
+    first.set_ref(f"tombstones/{second.id}", second.as_json())
+    assert tombstones(other.root).keys() == {stone.id, second.id}
 
 
 # -- a store that fails ------------------------------------------------------------------------------------------------

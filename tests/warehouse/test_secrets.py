@@ -7,7 +7,7 @@ import pytest
 
 from warehouse import Request, Warehouse
 from warehouse.audit.errors import SecretToldOn
-from warehouse.secrets import refuse_secrets
+from warehouse.secrets import refuse_in_url, refuse_secrets
 
 KEY = "wJalrXUtnFEMI/K7MDENG"
 NAMES = ("AWS_SECRET_ACCESS_KEY", "PREFECT_API_KEY", "HF_TOKEN", "database_password", "X_CREDENTIALS")
@@ -38,6 +38,15 @@ def test_an_address_with_a_password_is_refused(address: str) -> None:
 )
 def test_other_addresses_pass(text: str) -> None:
     refuse_secrets(text, "the ref", {})
+
+
+def test_the_url_of_a_lake_may_have_no_password_with_slashes_either() -> None:
+    for url in ("s3://bucket/lake", "file:///a@b/lake", "https://host:8080/lake"):
+        refuse_in_url(url)
+    for url in ("s3://AKIA:ab/cd+ef@bucket/lake", "s3://AKIA%3Aab/cd@bucket"):
+        with pytest.raises(SecretToldOn, match="the URL of a lake would hold an address with a password") as told:
+            refuse_in_url(url)
+        assert "AKIA" not in str(told.value)
 
 
 def test_words_and_other_variables_pass() -> None:

@@ -114,6 +114,14 @@ class LakeAtWork(EmolakeError):
         )
 
 
+class LakeServed(EmolakeError):
+    def __init__(self, lake: Path) -> None:
+        super().__init__(
+            f"`emolake serve` runs for the lake {lake}, and what its server remembers, which may name what goes, must "
+            "not go from under it: end it, do this again, and serve the lake again"
+        )
+
+
 class StillThere(EmolakeError):
     def __init__(self, purge: str, places: Sequence[str]) -> None:
         more = f" and {len(places) - 5} more" if len(places) > 5 else ""

@@ -18,7 +18,6 @@ keys and digests. Raw trees, exported models, bundles and backups are not touche
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 from collections import Counter
@@ -35,13 +34,15 @@ import pyarrow.parquet as pq
 from warehouse.artifact import Artifact
 from warehouse.audit import receipts
 from warehouse.audit.aside import ASIDE, remove
-from warehouse.audit.errors import DamagedBefore, LakeAtWork, NothingNamed, StillThere
+from warehouse.audit.at_work import refuse_work, unserved
+from warehouse.audit.errors import DamagedBefore, NothingNamed, StillThere
 from warehouse.audit.rewriting import Change, change_of, is_reading, names_any, renewed, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
 from warehouse.hashing import file_digest
 from warehouse.in_progress import write_atomically
+from warehouse.marker import renew_id
 from warehouse.refs import corpus_root
 from warehouse.remote import refuse_store
 from warehouse.store import Warehouse
@@ -53,6 +54,7 @@ OUTSIDE = (
     "what was exported, shared or copied out of the lake: models, bundles, reports, cards",
     "backups and snapshots of the disk, and blocks that a file left on it",
     "the raw files, for Emolake writes to none: those named, and what else of a corpus has lines about it",
+    "a Prefect server of your own and its database, such as PostgreSQL: they keep states, logs and artifacts of runs",
 )
 """What no purge reaches."""
 
@@ -114,10 +116,11 @@ def purge(
     """Does what a plan says, and returns the receipt.
 
     Raises:
-        LakeAtWork: something is being made in the lake. StillThere: what is withdrawn stands where no step writes.
+        LakeAtWork: something is being made in the lake. LakeServed: `emolake serve` runs for it.
+        StillThere: what is withdrawn stands where no step writes.
         DamagedBefore: what would be rewritten has other bytes than when it was made, which a rewriting would hide.
     """
-    refuse_work(warehouse.root)
+    _refuse_others(warehouse.root)
     _refuse_damage(warehouse, [change.artifact for change in plan.changes])
     content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
     write_atomically(warehouse.root / JOURNALS / f"{plan.id}.json", content)
@@ -151,7 +154,7 @@ def complete(
     Raises:
         As `purge`.
     """
-    refuse_work(warehouse.root)
+    _refuse_others(warehouse.root)
     journal = warehouse.root / JOURNALS / f"{purge_id}.json"
     content = json.loads(journal.read_bytes())
     withdrawal = Withdrawal.from_json(content["withdrawal"])
@@ -168,6 +171,7 @@ def complete(
         taint(warehouse, purge_id, Taint(**one))
         boundary("taint")
     _point_anew(warehouse, purge_id, withdrawal, content["artifacts"], boundary)
+    renew_id(warehouse.root)
     for entry in content["artifacts"]:
         folder = warehouse.root / "artifacts" / entry["kind"] / entry["key"]
         if folder.exists():
@@ -310,7 +314,8 @@ def _forget(lake: Path, withdrawal: Withdrawal, tainted: list[str]) -> None:
         paths = [path for path in (lake / folder).rglob("*") if path.is_file() and "raw.sqlite" not in path.name]
         named = [path for path in paths if names_any(path, withdrawal)]
         if named and folder == ".prefect":  # one database in several files
-            shutil.rmtree(lake / folder, ignore_errors=True)
+            with unserved(lake):
+                shutil.rmtree(lake / folder, ignore_errors=True)
         for path in named:
             path.unlink(missing_ok=True)
 
@@ -372,13 +377,10 @@ def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> 
     }
 
 
-def refuse_work(lake: Path) -> None:
-    """Raises LakeAtWork where another process has something in the works: a run has that from its beginning to its
-    end."""
-    own = f"-{os.getpid()}-"
-    working = sorted(path.name for path in (lake / ".scratch").glob("*") if path.is_dir() and own not in path.name)
-    if working:
-        raise LakeAtWork(working)
+def _refuse_others(lake: Path) -> None:
+    refuse_work(lake)
+    with unserved(lake):
+        pass
 
 
 def _refuse_damage(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from warehouse.audit.errors import UnfinishedPurge
+from warehouse.copies import REMOTES
 from warehouse.errors import UnreadableRef
 from warehouse.hashing import short_digest
 from warehouse.refs import read_ref
@@ -115,8 +116,10 @@ def tombstones(lake: Path) -> dict[str, Tombstone]:
     """The tombstones of a lake, by id.
 
     Raises:
-        UnreadableRef: one is damaged, so that nobody knows what must not be read.
+        UnreadableRef: one is damaged, so that nobody knows what must not be read. StoreFails.
     """
+    if (remote := REMOTES.get(lake)) is not None:  # a process may live longer than what it found when it began
+        remote.bring_refs()
     return {path.stem: Tombstone.from_json(read_ref(path)) for path in _refs(lake, TOMBSTONES)}
 
 

@@ -361,5 +361,7 @@ def _marker(root: Path) -> Iterator[tuple[str, str]]:
         found: Any = json.loads((root / "lake.json").read_bytes())
     except (OSError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
+    if isinstance(found, dict) and isinstance(found.get("id"), str):
+        del found["id"]
     if found != {"format": FORMAT}:
         yield "lake.json", f'it must hold {{"format": {FORMAT}}}, but it does not ({found})'

@@ -22,6 +22,7 @@ from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.errors import LakeAtWork, ReachUnknown
 from warehouse.audit.verify import verify
 from warehouse.errors import UnreadableManifest, UnreadableRef
+from warehouse.marker import MARKER, id_of
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,7 @@ def test_what_only_an_earlier_form_of_a_recipe_made_goes_and_its_plan_finds_all_
     assert keys(rubbish) == old.keys() - canaries
     assert rubbish.n_bytes == sum(a.n_bytes for key, a in old.items() if key not in canaries)
     assert collect(little.warehouse, rubbish) == len(rubbish.artifacts)
+    assert id_of((little.warehouse.root / MARKER).read_bytes()), "copies of what it was know that they are old"
     assert has_nothing_to_do(little)
     left = {a.key: a.digest for a in Warehouse(little.warehouse.root).artifacts() if a.key not in canaries}
     assert left == {a.key: a.digest for a in whole.warehouse.artifacts()}

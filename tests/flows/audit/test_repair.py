@@ -18,6 +18,7 @@ from warehouse.artifact import MANIFEST
 from warehouse.audit.aside import ASIDE, Fate
 from warehouse.audit.verify import verify
 from warehouse.errors import MissingFolder, UnknownName
+from warehouse.marker import MARKER, id_of
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_one_damage_of_every_kind_of_artifact_is_repaired(little: Little, whole:
     for artifact in kinds.values():
         flip(largest(artifact))
     fates = mended(little)
+    assert id_of((little.warehouse.root / MARKER).read_bytes()), "copies of what it was know that they are old"
     assert {key for key, fate in fates.items() if fate.outcome == "repaired"} == {a.key for a in kinds.values()}
     assert {fate.told for fate in fates.values()} == {"made again, with the bytes it had"}
     assert is_whole(little, whole)

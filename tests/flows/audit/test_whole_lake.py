@@ -280,6 +280,7 @@ Line(read_recipe(recipe), warehouse, {"clips": clips}, Wholly(warehouse)).pack()
 """
 
 
+@pytest.mark.slow  # `tests/reliability` has a quick round of two
 def test_two_builders_at_once_make_what_one_makes(built: Line, tmp_path: Path) -> None:
     root = Warehouse(tmp_path / "lake", create=True).root
     command = [sys.executable, "-c", BUILDER, built.recipe.folder / "swept.toml", root, built.roots["clips"]]

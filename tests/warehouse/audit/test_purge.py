@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from flows.operate.serving import _alone
 from tests.warehouse.audit.withdrawn_lake import (
     ANA,
     BEN,
@@ -30,7 +32,7 @@ from tests.warehouse.audit.withdrawn_lake import (
 )
 from tests.warehouse.small_lake import SmallLake
 from warehouse import Request, Warehouse
-from warehouse.audit.errors import DamagedBefore, LakeAtWork, NothingNamed, StillThere, UnfinishedPurge
+from warehouse.audit.errors import DamagedBefore, LakeAtWork, LakeServed, NothingNamed, StillThere, UnfinishedPurge
 from warehouse.audit.lineage import down, up
 from warehouse.audit.purge import complete, plan_purge, purge, resume
 from warehouse.audit.receipts import read_receipt, remains
@@ -47,6 +49,7 @@ from warehouse.audit.tombstones import (
 from warehouse.audit.verify import verify
 from warehouse.audit.withdrawal import Asked
 from warehouse.hashing import digest
+from warehouse.marker import MARKER, id_of
 from warehouse.shards import ShardReader
 from warehouse.tables import array_of
 
@@ -114,6 +117,7 @@ def test_no_byte_of_what_was_withdrawn_is_left(held: SmallLake) -> None:
     before = everything(held.lake.root)
     assert all(any(needle in content for content in before.values()) for needle in sounds)
     purged(held.lake)
+    assert id_of((held.lake.root / MARKER).read_bytes()), "copies of what it was know that they are old"
     assert not (held.lake.root / JOURNALS / f"{next(iter(tombstones(held.lake.root)))}.json").exists()
     for name, content in everything(held.lake.root).items():
         assert [needle for needle in needles if needle in content or needle in name.encode()] == [], name
@@ -370,6 +374,24 @@ def test_a_lake_at_work_is_not_purged(held: SmallLake) -> None:
     with pytest.raises(LakeAtWork, match=r"^something is being made in this lake \(elsewhere-"):
         purged(held.lake)
     assert unfinished(held.lake.root) == []
+
+
+def test_what_a_living_serve_remembers_is_not_taken_from_under_it(held: SmallLake) -> None:
+    """It has nothing in the works while it waits, and a database and a lock all the same. One that begins in the middle
+    of a purge only delays its end."""
+    remembered(held.lake)
+    home = held.lake.root / ".prefect"
+    before = everything(home)
+    with _alone(home):
+        with pytest.raises(LakeServed):
+            purged(held.lake)
+        assert unfinished(held.lake.root) == []
+    with ExitStack() as serving, pytest.raises(LakeServed):
+        told = {"pointed": lambda: serving.enter_context(_alone(home))}
+        complete(held.lake, _begin(held.lake), KEY, boundary=lambda step: told.pop(step, lambda: None)())
+    assert everything(home) == before | {"serving.lock": b""}
+    (receipt,) = resume(held.lake, lambda: KEY)
+    assert not home.exists() and any("Prefect server of your own" in one for one in receipt["outside"])
 
 
 def test_what_is_damaged_is_not_rewritten_into_something_sound(held: SmallLake) -> None:
