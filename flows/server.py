@@ -52,6 +52,11 @@ _SERVER = {
 _FOR_RUNS_ALONE = ("PREFECT_SERVER_UI_ENABLED", "PREFECT__SERVER_EPHEMERAL", "PREFECT_SERVER_EVENTS_STREAM_OUT_ENABLED")
 """What of it a server does without that has nothing to schedule, to show or to cancel."""
 
+LEASES = "concurrency_leases"
+"""Below PREFECT_HOME: who holds which slot, where that is kept in files."""
+
+_LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
@@ -86,7 +91,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[Callable[[],
         from prefect.settings import get_current_settings, temporary_settings
 
         stack.enter_context(_logging_to(home / "flows.log"))
-        settings, wait_until_ready = _QUIET, _ready_already
+        settings, wait_until_ready = _QUIET, ready_already
         if not get_current_settings().api.url:
             url, wait_until_ready = stack.enter_context(_server_begun(home, port))
             settings = _QUIET | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
@@ -98,7 +103,7 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[Callable[[],
         yield wait_until_ready
 
 
-def _ready_already() -> None:
+def ready_already() -> None:
     """What there is to wait for where the server is the user's."""
 
 
@@ -138,6 +143,8 @@ def _server_begun(home: Path, port: int | None = None) -> Iterator[tuple[str, Ca
         starting = stack.enter_context(ExitStack())
         starting.enter_context(_one_at_a_time(home))
         server_database.prepare(home)
+        if is_whole:  # one at a time serves a lake (`flows.operate.serving`): whoever held these is gone
+            shutil.rmtree(home / LEASES, ignore_errors=True)
         environment = {
             **os.environ,
             **(_whole(home, url) if is_whole else _SERVER),
@@ -186,9 +193,13 @@ def _server_begun(home: Path, port: int | None = None) -> Iterator[tuple[str, Ca
 
 
 def _whole(home: Path, url: str) -> dict[str, str]:
-    """The settings of a server with everything; its UI is unpacked beside its database, not into Prefect's package."""
+    """The settings of a server with everything; its UI is unpacked beside its database, not into Prefect's package.
+
+    Who holds which slot stands in files too: that one is taken stands in the database, and a server that was killed and
+    knew its holders from memory would never give it back.
+    """
     ui = {"PREFECT_UI_API_URL": url, "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui")}
-    return {name: value for name, value in _SERVER.items() if name not in _FOR_RUNS_ALONE} | ui
+    return {name: value for name, value in _SERVER.items() if name not in _FOR_RUNS_ALONE} | _LEASES | ui
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def trials(recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], devi
     tried = _Trying(warehouse)
     line = Line(recipe, warehouse, roots, tried, device)
     for name in recipe.features:
+        tried.asked = name
         try:
             line.feature(name)
         except Waits as waits:
@@ -49,15 +50,19 @@ def trials(recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], devi
 
 
 class _Trying(Planner):
-    """Runs canaries, goes no further than they, and plans the rest."""
+    """Runs the canary of the feature that is asked for, goes no further, and plans the rest.
+
+    A feature may read a model that was trained on other ones: whose canary is on record are not run again for that.
+    """
 
     def __init__(self, warehouse: Warehouse) -> None:
         super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, lambda ref, value: None)
         self.found: dict[str, Trial] = {}
+        self.asked = ""
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
         verb, _, feature = name.partition(" ")
-        if verb != "canary":
+        if verb != "canary" or feature != self.asked:
             return super().step(name, works, n_rows)
         self.found[feature] = _tried(self.warehouse, feature, works[0])
         raise Waits(name)  # what comes after it is extraction

@@ -49,7 +49,8 @@ def salience(recipe: Recipe, warehouse: Warehouse, roots: Mapping[str, Path], na
 
 def hours_of(warehouse: Warehouse, chosen: Artifact) -> Salience:
     """The hours of a selection, and those that are in no part of the split of the last fit which learned from one that
-    was made by the same rules. Before the first fit all are new."""
+    was made by the same rules of the same corpora: two recipes may share their rules. Before the first fit all are new.
+    """
     split = _last_split(warehouse, chosen)
     query = """
         SELECT coalesce(sum(end_s - start_s), 0) / 3600,
@@ -74,7 +75,19 @@ def _last_split(warehouse: Warehouse, chosen: Artifact) -> Artifact | None:
         splits[digest] for fit in reversed(warehouse.artifacts("checkpoint"))  # the newest first
         for digest in fit.request.inputs.get("split", ()) if digest in splits
     )  # fmt: skip
-    return next(seen, None)
+    of_them = _splits_of_its_corpora(warehouse, chosen)
+    return next((split for split in seen if split.key in of_them), None)
+
+
+def _splits_of_its_corpora(warehouse: Warehouse, chosen: Artifact) -> set[str]:
+    """The keys of the splits that have an utterance of a corpus of which something is chosen."""
+    query = """
+        SELECT DISTINCT artifact FROM splits WHERE utterance_id IN (
+            SELECT utterance_id FROM utterances WHERE corpus IN (
+                SELECT corpus FROM utterances JOIN selections USING (utterance_id)
+                WHERE selections.artifact = $chosen))
+    """
+    return {key for (key,) in warehouse.sql(query, {"chosen": chosen.key}).fetchall()}
 
 
 class _Choosing(Planner):

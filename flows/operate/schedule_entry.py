@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -101,6 +102,9 @@ def without_schedule(text: str, tree: Mapping[str, Any]) -> str:
     """A recipe's text without its section [schedule]: what reports show and bundles carry is the experiment, and a
     report must not be made again because the night shift changed. The same text where there is no such section.
 
+    The remark directly above its header goes with it. What stands below its last key, up to the next header, stays: it
+    is as a rule the remark of that one.
+
     Args:
         tree: what the text says.
 
@@ -109,13 +113,7 @@ def without_schedule(text: str, tree: Mapping[str, Any]) -> str:
     """
     if "schedule" not in tree:
         return text
-    kept, inside = [], False
-    for line in text.splitlines(keepends=True):
-        if header := _HEADER.match(line):
-            inside = header[1].split(".")[0].strip(" \t\"'") == "schedule"
-        if not inside:
-            kept.append(line)
-    told = "".join(kept).rstrip("\n") + "\n" if inside else "".join(kept)
+    told = _cut(text.splitlines(keepends=True))
     rest = {name: value for name, value in tree.items() if name != "schedule"}
     try:
         if tomllib.loads(told) == rest:
@@ -123,6 +121,34 @@ def without_schedule(text: str, tree: Mapping[str, Any]) -> str:
     except tomllib.TOMLDecodeError:
         pass
     raise ValueError("must be written as tables with headers of their own: [schedule] and [schedule.train]")
+
+
+def _cut(lines: list[str]) -> str:
+    """The lines without the sections of a schedule, and without the empty lines that set these off."""
+    kept, begun = list[str](), 0
+    headers = [(index, _section(line)) for index, line in enumerate(lines) if _HEADER.match(line)]
+    headers.append((len(lines), ""))
+    for (start, name), (end, following) in pairwise(headers):
+        if name != "schedule":
+            continue
+        while start > begun and lines[start - 1].lstrip().startswith("#"):
+            start -= 1
+        kept += lines[begun:start]
+        if following != "schedule":
+            while not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#"):
+                end -= 1  # the header itself is neither
+            while end < len(lines) and not lines[end].strip():
+                end += 1
+        begun = end
+    if begun == len(lines):
+        while kept and not kept[-1].strip():
+            kept.pop()
+    return "".join(kept + lines[begun:])
+
+
+def _section(header: str) -> str:
+    found = _HEADER.match(header)
+    return found[1].split(".")[0].strip(" \t\"'") if found else ""
 
 
 def unscheduled(recipe: Recipe) -> Iterator[tuple[str, str]]:

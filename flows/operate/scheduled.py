@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
+from prefect.task_engine import TaskRunTimeoutError
 from prefect.tasks import exponential_backoff
 from rich.console import Console
 
@@ -35,7 +36,8 @@ from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
 from warehouse import Warehouse
 from warehouse.audit import verify as checks
-from warehouse.errors import EmolakeError, MissingFolder, ServerNotStarted, WorkerDied
+from warehouse.audit.tombstones import refuse_unfinished
+from warehouse.errors import EmolakeError, MissingFolder, NothingSelected, ServerNotStarted, WorkerDied
 from warehouse.operating_errors import ClusterNotReached, ServerLost, StoreFails, WorkersLost
 
 SERVED_BY = "EMOLAKE_SERVED_BY"
@@ -86,8 +88,12 @@ def train(
     def train_it() -> State:
         path, declared, setup = _setup(recipe, lake, roots, device, n_workers)
         warehouse = Warehouse(setup.lake, create=True)
-        folders = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
-        found = salience(declared, warehouse, folders, selection, setup.device)
+        try:
+            with _unpurged(warehouse, "train"):
+                folders = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
+                found = salience(declared, warehouse, folders, selection, setup.device)
+        except NothingSelected as none:
+            return Completed(message=f"{none}; {new_salient_h:g} new hours are wanted", name="NotYet")
         if found.waits_for or found.new_hours < new_salient_h:
             return Completed(message=found.sentence(new_salient_h), name="NotYet")
         return _built(path, declared, setup, "run", retries, retry_delay_s, timeout_h)
@@ -122,8 +128,8 @@ def canary(
     def try_it() -> State:
         _, declared, setup = _setup(recipe, lake, roots, device, None)
         warehouse = Warehouse(setup.lake, create=True)
-        folders = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
-        with concurrency([*resources("canary", setup.device)]):
+        with concurrency([*resources("canary", setup.device)]), _unpurged(warehouse, "canary"):
+            folders = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
             tried = trials(declared, warehouse, folders, setup.device)
         if moved := [one for one in tried if one.outcome == "moved"]:
             return Failed(message=_listed(f"feature '{one.feature}': {one.told}" for one in moved))
@@ -147,6 +153,14 @@ def _setup(
     return path, read_recipe(path), setup
 
 
+@contextmanager
+def _unpurged(warehouse: Warehouse, what: str) -> Iterator[None]:
+    """Within it no purge begins, and none is unfinished: what it withdraws would be read, or made again, meanwhile."""
+    with warehouse.scratch(what):
+        refuse_unfinished(warehouse.root)
+        yield
+
+
 def _environ(lake: str | None, **given: Any) -> dict[str, str]:
     """The environment with what was given in its place."""
     said = {"EMOLAKE_LAKE": lake, **given}
@@ -158,11 +172,11 @@ def _answered(work: Callable[[], State], timeout_h: float | None = None) -> Stat
     _end_with(os.environ.get(SERVED_BY, ""))
     try:
         return work()
-    except TimeoutError:
+    except TaskRunTimeoutError:  # our own limit, and not a socket's
         hours = f" within {timeout_h:g} h" if timeout_h else ""
         return Failed(message=f"not done{hours}: what was finished is kept, and the next run goes on there")
     except _MISTAKES as error:
-        return Failed(message=str(error))
+        return Failed(message=str(error) or type(error).__name__)
 
 
 def _built(
@@ -183,7 +197,7 @@ def _built(
 
 
 def _may_pass(tried: Any, run: Any, state: State) -> bool:
-    return isinstance(state.data, PASSING) and not isinstance(state.data, TimeoutError)
+    return isinstance(state.data, PASSING) and not isinstance(state.data, TaskRunTimeoutError)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retry_condition_fn=_may_pass)

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from flows.operate.deployments import LIMITS, Deployed, limit_of
-from flows.server import STOP_S, prefect_server
+from flows.operate.deployments import LIMITS, TAG, Deployed, limit_of
+from flows.server import STOP_S, prefect_server, ready_already
 from warehouse.operating_errors import AlreadyServed
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ PORT = 4200
 SERVING = "serving.json"
 """In the lake's `.prefect`: the address of the server that its recipes are served from."""
 
+LEFT = "the process that served it was killed: what was finished is kept, and the next run goes on there"
+
+_MOST = 200  # what the server gives at once
 _FLOWS = "flows.operate.scheduled"
 _RUN_ENVIRONMENT = {
     "EMOLAKE_SERVED_BY": "",  # its own process id
@@ -58,6 +61,7 @@ def serve(
         from prefect.settings import get_current_settings
 
         url = str(get_current_settings().api.url)
+        _end_what_was_left(deployed, is_ours=wait_until_ready is not ready_already)
         _limit(deployed)
         os.environ.update(_RUN_ENVIRONMENT | {"EMOLAKE_SERVED_BY": str(os.getpid())})
         with _running([_deployment(one) for one in deployed], ended):
@@ -103,6 +107,40 @@ def _interrupted_by(number: signal.Signals) -> Iterator[None]:
         yield
     finally:
         signal.signal(number, before)
+
+
+def _end_what_was_left(deployed: Sequence[Deployed], is_ours: bool) -> None:
+    """Ends runs of this lake that a process left which was killed, and frees what they held: nobody else will. A
+    deployment has one run at a time, so that one of them would keep it from ever running again.
+
+    Args:
+        is_ours: the server is the lake's own and has just begun, so that nobody holds anything of it. On another one,
+            what they held beside their deployments is free when its lease ends, after five minutes.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+    from prefect.client.schemas.filters import (
+        DeploymentFilter,
+        DeploymentFilterTags,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    lakes = {one.parameters["lake"] for one in deployed}
+    begun = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(
+            deployment_filter=ours, flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=begun))
+        ):
+            if run.parameters.get("lake") in lakes:
+                client.set_flow_run_state(run.id, Crashed(message=LEFT), force=True)
+        for limit in client.read_global_concurrency_limits(limit=_MOST) if is_ours else ():
+            if limit.active_slots:
+                client.update_global_concurrency_limit(limit.name, GlobalConcurrencyLimitUpdate(active_slots=0))
 
 
 def _limit(deployed: Sequence[Deployed]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 import httpx
@@ -14,13 +16,16 @@ from rich.text import Text
 from flows.operate.deployments import TAG
 from flows.operate.serving import address
 from warehouse import Warehouse
+from warehouse.operating_errors import ServerRefuses
 
 WAIT_S = 5.0
 COLUMNS = ("deployment", "schedule", "next", "last", "state", "took", "message")
 
 _MOST = 200  # what the server gives at once
+_REFUSALS = (401, 403)
 _STYLES = {"Completed": "green", "NotYet": "green", "Running": "cyan", "Late": "yellow", "Cancelled": "yellow"}
 _BAD = {"FAILED", "CRASHED"}
+_OURS = {"tags": {"all_": [TAG]}}
 
 
 @dataclass(frozen=True)
@@ -46,14 +51,46 @@ class Status:
 
 
 def status_of(warehouse: Warehouse, now: datetime | None = None) -> Status:
-    """The state of a lake's schedules: of the server that serves it, or else of the one that the user has set."""
+    """The state of a lake's schedules: of the server that serves it, or else of the one that the user has set.
+
+    Raises:
+        ServerRefuses: one answers, but not to whom it does not know; and no other one does.
+    """
+    refused = None
     for url in filter(None, (address(warehouse.root / ".prefect"), _set_by_user())):
-        with httpx.Client(base_url=url, timeout=WAIT_S) as client:
+        with _client(url) as client:
             try:
                 return told_by(client, url, now or datetime.now(UTC))
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code in _REFUSALS:
+                    refused = ServerRefuses(url, error.response.status_code)
             except httpx.HTTPError:
                 continue
+    if refused is not None:
+        raise refused
     return Status("", reports=_reports(warehouse))
+
+
+def _client(url: str) -> httpx.Client:
+    """Who asks as Prefect's own client does: by name, where the user has one; and this machine without a proxy."""
+    return httpx.Client(base_url=url, timeout=WAIT_S, headers=_authorization(), trust_env=not _is_here(url))
+
+
+def _is_here(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def _authorization() -> dict[str, str]:
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    if api.auth_string is not None:
+        return {"Authorization": f"Basic {b64encode(api.auth_string.get_secret_value().encode()).decode()}"}
+    return {} if api.key is None else {"Authorization": f"Bearer {api.key.get_secret_value()}"}
 
 
 def told_by(client: httpx.Client, url: str, now: datetime) -> Status:
@@ -62,17 +99,25 @@ def told_by(client: httpx.Client, url: str, now: datetime) -> Status:
     Raises:
         HTTPError: it does not answer, or not so.
     """
-    ours = {"tags": {"all_": [TAG]}}
-    deployments = _asked(client, "/deployments/filter", {"deployments": ours})
-    waiting = {"deployments": ours, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    planned = _asked(client, "/flow_runs/filter", {**waiting, "sort": "NEXT_SCHEDULED_START_TIME_ASC"})
-    begun = {"deployments": ours, "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
-    runs = _asked(client, "/flow_runs/filter", {**begun, "sort": "EXPECTED_START_TIME_DESC"})
-    names = {one["id"]: one["name"] for one in deployments}
-    told = [_run(run, names, now) for run in [*planned, *runs]]
-    rows = [_row(one, [run for run in told if run["deployment"] == one["name"]]) for one in deployments]
+    rows, told = [], []
+    for one in _asked(client, "/deployments/filter", {"deployments": _OURS}):
+        runs = [_run(run, one["name"], now) for run in _runs_of(client, one["id"])]
+        rows.append(_row(one, runs))
+        told += runs
     notable = [run for run in told if run["late"] or run["type"] not in ("SCHEDULED", "PENDING", "COMPLETED")]
-    return Status(url, sorted(rows, key=lambda row: str(row["deployment"])), notable)
+    newest = sorted(notable, key=lambda run: str(run["due"]), reverse=True)
+    return Status(url, sorted(rows, key=lambda row: str(row["deployment"])), newest)
+
+
+def _runs_of(client: httpx.Client, deployment: str) -> list[dict[str, Any]]:
+    """The next runs of a deployment and its last ones. Each is asked for by itself, or many would hide another's."""
+    asked = {"deployments": {**_OURS, "id": {"any_": [deployment]}}}
+    waiting = {**asked, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    begun = {**asked, "flow_runs": {"state": {"type": {"not_any_": ["SCHEDULED"]}}}}
+    return [
+        *_asked(client, "/flow_runs/filter", {**waiting, "sort": "NEXT_SCHEDULED_START_TIME_ASC"}),
+        *_asked(client, "/flow_runs/filter", {**begun, "sort": "EXPECTED_START_TIME_DESC"}),
+    ]
 
 
 def _asked(client: httpx.Client, path: str, question: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,11 +126,11 @@ def _asked(client: httpx.Client, path: str, question: Mapping[str, Any]) -> list
     return list(answer.json())
 
 
-def _run(run: Mapping[str, Any], names: Mapping[str, str], now: datetime) -> dict[str, Any]:
+def _run(run: Mapping[str, Any], deployment: str, now: datetime) -> dict[str, Any]:
     state, began, ended = run["state"] or {}, _time(run["start_time"]), _time(run["end_time"])
     took = ((ended or now) - began).total_seconds() if began else None
     return {
-        "deployment": names.get(run["deployment_id"], ""), "run": run["name"], "id": run["id"],
+        "deployment": deployment, "run": run["name"], "id": run["id"],
         "type": state.get("type", ""), "state": state.get("name", ""), "message": state.get("message") or "",
         "late": state.get("name") == "Late", "due": run["expected_start_time"], "began": run["start_time"],
         "took_s": None if took is None else round(took, 1),
@@ -93,11 +138,14 @@ def _run(run: Mapping[str, Any], names: Mapping[str, str], now: datetime) -> dic
 
 
 def _row(deployment: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One deployment with its next run and its last; of runs that overlap, the one that works stands for it."""
+    """One deployment with its next run and its last. A run that was cancelled because another one works does not hide
+    that one; any other end does, as who still calls itself running then is gone."""
     schedules = [one for one in deployment["schedules"] if one["active"] and not deployment["paused"]]
     began = sorted((run for run in runs if run["began"]), key=lambda run: str(run["began"]))
     working = [run for run in began if run["type"] in ("RUNNING", "CANCELLING", "PAUSED")]
-    last: Mapping[str, Any] = (working or began or [{}])[-1]
+    last: Mapping[str, Any] = (began or [{}])[-1]
+    if last.get("type") == "CANCELLED" and working:
+        last = working[-1]
     late = [run for run in runs if run["late"]]
     coming = [str(run["due"]) for run in runs if run["type"] == "SCHEDULED" and not run["late"]]
     return {

@@ -145,6 +145,17 @@ def test_volumes_are_declared_and_used() -> None:
     assert used == set(compose()["volumes"])
 
 
+def test_holders_of_slots_outlive_the_server_as_the_slots_do() -> None:
+    from prefect.server.concurrency.lease_storage.filesystem import ConcurrencyLeaseStorage
+
+    server = services()["server"]
+    storage = server["environment"]["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"]
+    assert storage == ConcurrencyLeaseStorage.__module__
+    places = [word.partition(":")[2] for word in server["volumes"]]
+    assert "PREFECT_HOME" not in server["environment"] and places == ["/home/emolake"], "~/.prefect is Prefect's home"
+    assert "useradd --uid 10001 --create-home emolake" in (INFRA / "Dockerfile.cpu").read_text(encoding="utf-8")
+
+
 def test_the_build_is_of_the_repository() -> None:
     for name in OURS:
         build = services()[name]["build"]

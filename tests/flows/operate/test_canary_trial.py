@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from features.extractors.waveform import Waveform
+from flows.operate import canary_trial
 from flows.operate.canary_trial import Trial, trials
 from flows.recipe import read_recipe
 from tests.flows.partly import contents, lake_copy
 from tests.flows.small import Small
-from warehouse import Warehouse
+from warehouse import Request, Warehouse
+from warehouse.artifact import Work
 
 
 def test_numbers_that_are_on_record_are_the_same_and_nothing_is_written(small: Small, tmp_path: Path) -> None:
@@ -47,6 +50,37 @@ def test_numbers_that_moved_although_no_library_did_are_said(
     }  # fmt: skip
     assert "moved by 0.5 of its scale, and no library did" in found["waveform"].told
     assert contents(warehouse.root) == before
+
+
+def test_an_extractor_that_reads_a_model_is_tried_although_other_canaries_come_before_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its model learned from another feature, whose own canary is asked for on the way to it."""
+    warehouse, ran = Warehouse(tmp_path / "lake", create=True), []
+    works = {name: Work(Request("canary", f"extractors.{name}", 1, {}, {}), write_nothing) for name in ("mfcc", "deep")}
+
+    class Asking:
+        def __init__(self, recipe: Any, lake: Warehouse, roots: Any, doer: Any, device: str) -> None:
+            self.doer = doer
+
+        def feature(self, name: str) -> None:
+            for one in ("mfcc", "deep")[: 1 + (name == "deep")]:
+                self.doer.step(f"canary {one}", [works[one]])
+
+    def tried(warehouse: Warehouse, feature: str, work: Work) -> Trial:
+        ran.append(feature)
+        warehouse.perform(work)
+        return Trial(feature, "same")
+
+    monkeypatch.setattr(canary_trial, "Line", Asking)
+    monkeypatch.setattr(canary_trial, "_tried", tried)
+    recipe: Any = SimpleNamespace(features={"mfcc": None, "deep": None})
+    assert trials(recipe, warehouse, {}, "cpu") == [Trial("mfcc", "same"), Trial("deep", "same")]
+    assert ran == ["mfcc", "deep"], "each once"
+
+
+def write_nothing(folder: Path) -> None:
+    (folder / "numbers").write_bytes(b"")
 
 
 def test_what_waits_for_something_is_not_tried(small: Small, tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def test_the_deployments_for_work_pools_are_ones_that_prefect_reads_and_that_the
     assert {one.entrypoint for one in model.deployments} == {
         f"flows.operate.scheduled.{name}" for name in ("build", "train", "verify", "canary")
     }
+    text = (HERE / "infra" / "prefect.yaml").read_text(encoding="utf-8")
+    built = [one for one in model.deployments if str(one.entrypoint).endswith((".build", ".train"))]
+    needed = {*LIMITS, *(limit_of(read_recipe(recipe_path(one.parameters["recipe"])).name) for one in built)}
+    assert {name for name in needed if f"prefect gcl create {name} --limit 1" not in text} == set()
     for one in model.deployments:
         flow = load_flow_from_entrypoint(str(one.entrypoint))
         assert flow.validate_parameters(one.parameters)

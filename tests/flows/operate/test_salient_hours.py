@@ -65,6 +65,22 @@ def test_hours_are_new_that_no_part_of_the_last_fits_split_has(tmp_path: Path) -
     assert hours_of(lake.lake, more) == Salience(pytest.approx(3 * TWO_S), pytest.approx(TWO_S))
 
 
+def test_what_another_recipe_with_the_same_rules_learned_from_counts_for_its_corpora_alone(tmp_path: Path) -> None:
+    lake = SmallLake(tmp_path / "lake")
+    one, other = (
+        lake.reading(corpus, [utterance(corpus, name, f"words of {name}") for name in names])
+        for corpus, names in (("one", "abc"), ("other", "xyz"))
+    )
+    lake.ingested("one", one)
+    lake.ingested("other", other)
+    ours, theirs = chosen(lake, "ours", one, "abc"), chosen(lake, "theirs", other, "xyz")
+    fitted(lake, "of ours", ours, "ab")
+    assert hours_of(lake.lake, theirs).new_hours == pytest.approx(3 * TWO_S)
+    fitted(lake, "of theirs", theirs, "xyz")
+    assert hours_of(lake.lake, ours).new_hours == pytest.approx(TWO_S)
+    assert hours_of(lake.lake, theirs).new_hours == 0
+
+
 def test_the_sentence_says_how_much_is_missing() -> None:
     assert Salience(12.0, 3.25).sentence(10) == "3.25 of 12.00 salient hours are new, 10 are wanted: not enough"
     assert Salience(12.0, 10.0).sentence(10).endswith(": enough")

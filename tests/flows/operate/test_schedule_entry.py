@@ -53,6 +53,54 @@ def test_the_text_of_a_recipe_without_a_schedule_is_as_it_lies_there() -> None:
         assert without_schedule(text, tomllib.loads(text)) == text
 
 
+REMARKED = """# what this is for
+name = "read"   # short
+
+# the clips of the lab,
+# as they came
+[corpora.clips]
+reader = "table"
+file = "clips.csv"
+# not yet: seed = 3
+
+[corpora.more]
+reader = "table"
+
+
+# two lines above
+[features.lld]
+extractor = "opensmile"  # fast
+# the end
+"""
+TWO_PARTS = """# nightly, as agreed
+[schedule]
+build = "0 2 * * *"   # every night
+# retries = 3
+
+# and now and then
+[schedule.train]
+check = "0 */6 * * *"
+"""
+
+
+@pytest.mark.parametrize("schedule", ['[schedule]\nbuild = "0 2 * * *"\n', TWO_PARTS])
+def test_a_schedule_between_any_two_sections_leaves_the_text_as_it_was(schedule: str) -> None:
+    gaps = [found.start() for found in re.finditer(r"(?<=\n\n)(?=\S)", REMARKED)]
+    assert len(gaps) == 3
+    for gap in gaps:
+        for inserted in (schedule, schedule + "\n", schedule + "\n\n"):
+            text = REMARKED[:gap] + inserted + REMARKED[gap:]
+            assert without_schedule(text, tomllib.loads(text)) == REMARKED, text
+    for inserted in (schedule, "\n" + schedule, "\n\n" + schedule + "\n"):
+        text = REMARKED.replace("# the end\n", "") + inserted
+        assert without_schedule(text, tomllib.loads(text)) == REMARKED.replace("# the end\n", ""), text
+
+
+def test_remarks_below_a_schedule_are_kept() -> None:
+    text = REMARKED + "\n" + TWO_PARTS + "\n# the very end\n"
+    assert without_schedule(text, tomllib.loads(text)) == REMARKED + "\n# the very end\n"
+
+
 def test_what_only_looks_like_a_header_is_kept(tmp_path: Path) -> None:
     remarks = 'remarks = [\n    """\n[schedule]\nis no section here\n""",\n]\n'
     text = f"a = 1\n[report]\n{remarks}"

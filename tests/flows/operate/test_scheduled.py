@@ -6,17 +6,23 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.states import Completed, Failed
+from prefect.task_engine import TaskRunTimeoutError
 
 from flows.operate import scheduled
 from flows.run import Setup
 from infra.launch import JobError
 from infra.runtime import BadSetting
-from warehouse.errors import EmolakeError, MissingFolder, UnknownName, WorkerDied
+from tests.flows.operate.nightly import SCHEDULE, read
+from warehouse import Warehouse
+from warehouse.audit.errors import UnfinishedPurge
+from warehouse.audit.tombstones import JOURNALS, refuse_unfinished
+from warehouse.errors import EmolakeError, MissingFolder, NothingSelected, UnknownName, WorkerDied
 
 
 def test_a_mistake_is_a_failed_state_with_its_sentence() -> None:
@@ -30,8 +36,10 @@ def test_a_mistake_is_a_failed_state_with_its_sentence() -> None:
                   BadSetting("EMOLAKE_WORKERS", "0", "a whole number from 1 on")):  # fmt: skip
         state = fail(error)
         assert (state.type.value, state.message) == ("FAILED", str(error))
-    state = fail(TimeoutError("Scope timed out"))
+    state = fail(TaskRunTimeoutError("Scope timed out"))
     assert state.message == "not done within 1.5 h: what was finished is kept, and the next run goes on there"
+    assert fail(TimeoutError("timed out")).message == "timed out", "a socket's, which is no limit of ours"
+    assert fail(TimeoutError()).message == "TimeoutError"
     with pytest.raises(ZeroDivisionError):  # a fault of our own is told with its place, by Prefect
         fail(ZeroDivisionError())
     done = Completed(message="all there")
@@ -39,9 +47,10 @@ def test_a_mistake_is_a_failed_state_with_its_sentence() -> None:
 
 
 def test_only_what_may_pass_is_tried_again() -> None:
-    for error in (JobError("x", -9, ""), WorkerDied("x"), OSError(), MissingFolder("films", Path("/mnt"), "mount it")):
+    away = MissingFolder("films", Path("/mnt"), "mount it")
+    for error in (JobError("x", -9, ""), WorkerDied("x"), OSError(), TimeoutError(), away):
         assert scheduled._may_pass(None, None, Failed(data=error))
-    for mistake in (UnknownName("recipe", "dmeo", []), TimeoutError(), EmolakeError("no"), ValueError()):
+    for mistake in (UnknownName("recipe", "dmeo", []), TaskRunTimeoutError(), EmolakeError("no"), ValueError()):
         assert not scheduled._may_pass(None, None, Failed(data=mistake))
 
 
@@ -53,6 +62,41 @@ def test_what_is_not_given_is_the_environments(monkeypatch: pytest.MonkeyPatch, 
     assert setup == Setup(tmp_path / "a", {"films": Path("/films")}, "cuda", 3, None)
     given = scheduled._setup("demo", str(tmp_path / "b"), {"films": "/f"}, "cpu", 1)[2]
     assert given == Setup(tmp_path / "b", {"films": Path("/f")}, "cpu", 1, None)
+
+
+def recipe_in(folder: Path) -> dict[str, Any]:
+    """The small recipe, over a lake and folders with nothing in them."""
+    read(folder, SCHEDULE)
+    roots = {name: str(folder / name) for name in ("iemocap", "meld", "films")}
+    return {"recipe": str(folder / "small.toml"), "lake": str(folder / "lake"), "roots": roots, "device": "cpu"}
+
+
+def test_where_a_purge_is_unfinished_nothing_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(*given: Any) -> Any:
+        raise AssertionError("it was looked at all the same")
+
+    warehouse, given = Warehouse(tmp_path / "lake", create=True), recipe_in(tmp_path)
+    (warehouse.root / JOURNALS).mkdir(exist_ok=True)
+    (warehouse.root / JOURNALS / "one.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(scheduled, "salience", looked)
+    monkeypatch.setattr(scheduled, "trials", looked)
+    monkeypatch.setattr(scheduled, "concurrency", lambda names: nullcontext())
+    with pytest.raises(UnfinishedPurge) as unfinished:
+        refuse_unfinished(warehouse.root)
+    for state in (scheduled.train.fn(selection="salient", new_salient_h=1, **given), scheduled.canary.fn(**given)):
+        assert (state.type.value, state.message) == ("FAILED", str(unfinished.value))
+
+
+def test_before_anything_is_chosen_training_is_not_yet_worth_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*given: Any) -> Any:
+        raise NothingSelected(12)
+
+    monkeypatch.setattr(scheduled, "salience", none)
+    state = scheduled.train.fn(selection="salient", new_salient_h=1, **recipe_in(tmp_path))
+    assert (state.type.value, state.name) == ("COMPLETED", "NotYet")
+    assert str(state.message).startswith("the teacher is sure of none of 12 utterances")
 
 
 def test_long_lists_are_cut() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from flows import server
@@ -71,6 +72,19 @@ def test_a_whole_server_has_what_one_for_a_run_does_without(tmp_path: Path) -> N
     assert whole["PREFECT_UI_STATIC_DIRECTORY"].startswith(str(tmp_path)), "not in the folder of a package"
 
 
+def test_who_holds_a_slot_is_known_as_long_as_that_it_is_held(tmp_path: Path) -> None:
+    """That one is taken stands in the database, which outlives a server that is killed."""
+    from prefect.server.concurrency.lease_storage.filesystem import ConcurrencyLeaseStorage
+    from prefect.settings import PREFECT_HOME, Settings, temporary_settings
+    from prefect.settings.legacy import _get_valid_setting_names
+
+    whole = server._whole(tmp_path, "http://127.0.0.1:4200/api")
+    assert set(server._LEASES) <= set(_get_valid_setting_names(Settings))
+    assert whole["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] == ConcurrencyLeaseStorage.__module__
+    with temporary_settings({PREFECT_HOME: tmp_path}):
+        assert ConcurrencyLeaseStorage().storage_path == tmp_path / server.LEASES
+
+
 # -- for real ----------------------------------------------------------------------------------------------------
 
 
@@ -80,6 +94,13 @@ def served(small: Small, folder: Path, schedule: str) -> Iterator[subprocess.Pop
     shutil.copytree(small.lake, folder / "lake", copy_function=os.link, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(small.roots["films"], folder / "films")
     (folder / "nightly.toml").write_text(films_recipe().replace('"small"', '"nightly"') + schedule, encoding="utf-8")
+    with served_again(folder) as process:
+        yield process
+
+
+@contextmanager
+def served_again(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`served`, over what is there."""
     given = ["nightly.toml", "--root", f"films={folder / 'films'}", "--port", "0", "--workers", "1"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
@@ -110,7 +131,11 @@ def until(process: subprocess.Popen[str], folder: Path, found: Any, seconds: flo
 
 
 def ask(url: str, path: str, **question: Any) -> Any:
-    answer = httpx.post(f"{url}/{path}", json=question, timeout=30)
+    for _ in range(5):  # Prefect's own clients come again too when its database is busy
+        answer = httpx.post(f"{url}/{path}", json=question, timeout=30)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(1)
     answer.raise_for_status()
     return answer.json()
 
@@ -204,6 +229,36 @@ def test_a_cancelled_run_ends_at_once_and_the_next_goes_on_there(small: Small, t
         assert again["type"] == "COMPLETED"
         assert {path: path.stat().st_mtime_ns for path in done} == kept, "nothing of it was made twice"
     assert emolake("verify", "--deep", cwd=tmp_path).returncode == 0
+
+
+def lose_power(process: subprocess.Popen[str]) -> None:
+    """Ends it, its server and its runs before any of them can say a word."""
+    process.send_signal(signal.SIGSTOP)  # or it would begin its server again
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
+    process.wait()
+
+
+@pytest.mark.slow
+def test_after_a_kill_in_the_middle_of_a_build_the_next_one_completes(small: Small, tmp_path: Path) -> None:
+    home, manifests = tmp_path / "lake" / ".prefect", tmp_path / "lake" / "artifacts"
+    with served(small, tmp_path, SCHEDULE) as process:
+        url = until(process, tmp_path, lambda: address(home))
+        for place in ("artifacts", "refs"):
+            shutil.rmtree(tmp_path / "lake" / place)
+        left = begin(url, "nightly-build")
+        until(process, tmp_path, lambda: list((manifests / "utterances").glob("*/manifest.json")))
+        taken = {one["name"]: one["active_slots"] for one in ask(url, "v2/concurrency_limits/filter")}
+        assert taken["emolake-nightly"] == 1
+        lose_power(process)
+    with served_again(tmp_path) as process:
+        url = until(process, tmp_path, lambda: url != (now := address(home)) and now)
+        crashed = state(url, left)
+        assert (crashed["type"], crashed["message"]) == ("CRASHED", serving.LEFT)
+        again = finished(process, tmp_path, url, "nightly-build", 300)
+        assert again["type"] == "COMPLETED", again
+        taken = {one["name"]: one["active_slots"] for one in ask(url, "v2/concurrency_limits/filter")}
+        assert set(taken.values()) == {0}
 
 
 @pytest.mark.slow

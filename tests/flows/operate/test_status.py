@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from rich.console import Console
 from flows.operate import status
 from flows.operate.serving import SERVING
 from warehouse import Warehouse
+from warehouse.operating_errors import ServerRefuses
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 
@@ -58,8 +63,9 @@ def server(request: httpx.Request) -> httpx.Response:
     if request.url.path == "/api/deployments/filter":
         return httpx.Response(200, json=DEPLOYMENTS)
     assert request.url.path == "/api/flow_runs/filter"
-    waiting = "any_" in asked["flow_runs"]["state"]["type"]
-    return httpx.Response(200, json=[one for one in RUNS if (one["state"]["type"] == "SCHEDULED") == waiting])
+    waiting, (own,) = "any_" in asked["flow_runs"]["state"]["type"], asked["deployments"]["id"]["any_"]
+    runs = [one for one in RUNS if (one["state"]["type"] == "SCHEDULED") == waiting and one["deployment_id"] == own]
+    return httpx.Response(200, json=runs)
 
 
 @pytest.fixture
@@ -82,6 +88,73 @@ def test_each_deployment_has_its_next_run_and_its_last(told: status.Status) -> N
         ("Late", "demo-verify"), ("Crashed", "demo-build"), ("Running", "demo-run"), ("Failed", "demo-verify"),
     }  # fmt: skip
     assert json.loads(json.dumps(told.as_json()))["server"] == "http://x/api"
+
+
+def test_the_last_run_stands_for_its_deployment() -> None:
+    def last(*runs: tuple[str, str]) -> str:
+        told = [
+            run("demo-build", kind, kind.title(), at(clock), at(clock), message=f"{kind} {clock}")
+            for clock, kind in runs
+        ]  # fmt: skip
+        row = status._row(DEPLOYMENTS[0], [status._run(one, "demo-build", NOW) for one in told])
+        return str(row["message"])
+
+    left = ("02:00:00", "RUNNING")  # of a process that was killed
+    assert last(left, ("03:00:00", "FAILED"), ("04:00:00", "FAILED")) == "FAILED 04:00:00"
+    assert last(left, ("03:00:00", "COMPLETED")) == "COMPLETED 03:00:00"
+    assert last(left, ("03:00:00", "RUNNING")) == "RUNNING 03:00:00"
+    assert last(left, ("03:00:00", "CANCELLED")) == "RUNNING 02:00:00", "that one came while this one worked"
+    assert last(("02:00:00", "FAILED"), ("03:00:00", "CANCELLED")) == "CANCELLED 03:00:00"
+
+
+@contextmanager
+def listening(code: int, seen: list[str | None]) -> Iterator[str]:
+    """The address of a server that knows no deployments, and answers so."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append(self.headers.get("Authorization"))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as own:
+        thread = threading.Thread(target=own.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{own.server_port}/api"
+        own.shutdown()
+        thread.join()
+
+
+def test_a_server_is_asked_as_prefect_asks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY, temporary_settings
+
+    warehouse, seen = Warehouse(tmp_path / "lake", create=True), []
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody is
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with listening(200, seen) as url:
+        monkeypatch.setattr(status, "_set_by_user", lambda: url)
+        assert status.status_of(warehouse).server == url, "no proxy is asked for this machine"
+        with temporary_settings({PREFECT_API_KEY: "secret"}):
+            status.status_of(warehouse)
+        with temporary_settings({PREFECT_API_KEY: "secret", PREFECT_API_AUTH_STRING: "me:word"}):
+            status.status_of(warehouse)
+    assert seen == [None, "Bearer secret", "Basic bWU6d29yZA=="]
+    assert not status._is_here("https://api.prefect.cloud/api") and status._is_here("http://localhost:4200/api")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_server_that_refuses_says_so(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(code, []) as url:
+        monkeypatch.setattr(status, "_set_by_user", lambda: url)
+        with pytest.raises(ServerRefuses, match=rf"{url} answers, but not to you \({code}\): set PREFECT_API_KEY"):
+            status.status_of(Warehouse(tmp_path / "lake", create=True))
 
 
 def test_the_table_is_aligned_and_coloured_on_a_terminal_only(told: status.Status) -> None:
