@@ -34,6 +34,8 @@ PACKAGES: Mapping[str, str] = MappingProxyType({"dask": "prefect_dask", "ray": "
 PAUSES_S = (1.0, 5.0, 25.0)
 """Before works are done again whose processes were lost. Dask and Ray try three times themselves before that."""
 
+_CONSOLE = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+
 MOST_AT_ONCE = 1_000
 """Works that wait in a cluster: their rows lie in its scheduler's memory, some 50 KB each."""
 
@@ -125,7 +127,9 @@ class Elsewhere:
 
     def _begin(self) -> None:
         refuse_absent(self.name)
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # of those that are started now
+        if _CONSOLE not in os.environ:  # of those that are started now, and of nobody later
+            os.environ[_CONSOLE] = "CRITICAL"
+            self._stack.callback(os.environ.pop, _CONSOLE, None)
         begin = {"processes": _processes, "dask": _dask, "ray": _ray}[self.name]
         with deaf():
             self._runner, self._lost = begin(self._stack, self.cluster, self.n_workers)

@@ -200,6 +200,7 @@ def test_a_row_of_every_architecture_is_the_same_whatever_it_came_with(other: tu
 
 
 @pytest.mark.parametrize("architecture", ["roberta", "mpnet"])
+@pytest.mark.slow
 def test_rows_are_the_same_at_the_width_of_real_networks(architecture: str, tmp_path: Path) -> None:
     """Other kernels treat these than the tiny ones; one has torch's attention, the other writes it out."""
     folder = write_text_encoder(tmp_path, architecture, width=768, n_heads=12)

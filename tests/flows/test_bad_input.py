@@ -250,6 +250,7 @@ def test_a_file_that_changes_while_a_run_reads_it_stops_the_run(
     bench.continues("run")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_with_more_space_a_run_continues(bench: Bench) -> None:
     room = bench.folder / "room"
     room.mkdir()

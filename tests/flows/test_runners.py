@@ -175,6 +175,7 @@ def test_a_scheduler_that_does_not_answer_is_named(lake: Warehouse, monkeypatch:
     sentence = r"no Dask cluster answers at 'tcp://far:8786' \(timed out\): start one there, or leave"
     with pytest.raises(ClusterNotReached, match=sentence), closing(Elsewhere("dask", "tcp://far:8786", 2)) as elsewhere:
         elsewhere.answer(str(lake.root), numbered(1), Silent())
+    assert "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL" not in os.environ, "whoever is started later has words of its own"
 
 
 def test_a_task_elsewhere_is_one_call(lake: Warehouse) -> None:

@@ -508,6 +508,7 @@ def play(bench: Bench, what: str, seed: int) -> Found:
 
 def _judge(bench: Bench, build: Build, disturbance: Disturbance, found: Found) -> None:
     found.faults = [f"{fault.key}: {fault.problem}" for fault in verify(Warehouse(build.lake), deep=True)]
+    Warehouse(build.lake)  # sweeps what a worker left who outlived its run, and so the beginning of the next command
     found.left = left_behind(build.folder)
     begun = Counter(build.told("began"))
     found.n_repeated = sum(n - 1 for n in begun.values())
