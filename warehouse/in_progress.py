@@ -75,10 +75,14 @@ def saying_disk_full(root: Path, what: str) -> Iterator[None]:
 
 
 def _is_running(pid: int) -> bool:
+    """One that ended and that nobody has asked for its end yet, as orphans of a killed run may stay for long in a
+    container, still has its number and runs no more."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
+    with suppress(OSError, IndexError):  # no Linux, or gone since
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
     return True

@@ -21,6 +21,13 @@ def test_is_running() -> None:
     assert not in_progress._is_running(gone.pid)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="has no /proc")
+def test_a_process_that_ended_and_was_not_asked_for_its_end_runs_no_more() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        assert not in_progress._is_running(ended.pid)
+
+
 def test_what_a_process_left_is_known_by_its_name_when_it_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     name = unfinished()
     assert not is_left(Path(name)) and not is_left(Path("notes")) and not is_left(Path(f".lake.json.{name}"))
