@@ -1,9 +1,10 @@
 """What it costs to bring shards into batches, against touching every byte of the same tars through a map.
 
 Run as `PYTHONPATH=. python benchmarks/stream.py [N_UTTERANCES [FOLDER]]`. Everything is read once before it is timed;
-numbers are processor seconds, the least of several rounds in turns. There are three floors: the sum of every byte,
+numbers are processor seconds, the least of several rounds in turns. There are four floors: the sum of every byte,
 which writes nothing; each array copied as it is stored, into memory that is there, which is the least that joining
-arrays takes; and each array made float32 there, not padded. Packed batches are what a fit sends to a GPU, which pads
+arrays takes; the same into two memories in turns, as whoever makes a batch must while the one before is held; and each
+array made float32 in one memory, not padded. Packed batches are what a fit sends to a GPU, which pads
 them; padded ones are what it gives a CPU. webdataset reads the same tars, decodes and does not batch.
 """
 
@@ -15,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +59,12 @@ def show(role: str, folders: list[Path], budget: int) -> None:
     stream = Stream({role: folders}, "train", dict.fromkeys(ids), (), budget, ("wave",) if role == "wave" else ())
     maps, groups = [mapped(folder) for folder in folders], stream.shuffled(0, 1)
     order = [arrays_of(opened, group) for group in groups]
-    stored, floats = (np.ones(max(sum(a.size for a in group) for group in order), dtype) for dtype in
-                      (order[0][0].dtype, np.float32))  # fmt: skip
+    stored, other, floats = (np.ones(max(sum(a.size for a in group) for group in order), dtype) for dtype in
+                             (order[0][0].dtype, order[0][0].dtype, np.float32))  # fmt: skip
     ways: dict[str, Callable[[], object]] = {
         "every byte through a map": lambda: touch(maps),
         "each array copied as it is stored": lambda: copy(order, stored),
+        "the same, two memories in turns": lambda: copy(order, stored, other),
         "each array as float32, not batched": lambda: copy(order, floats),
         "this, packed": lambda: consume(stream.packed(groups)),
         "this, packed, one ahead in a thread": lambda: consume(ahead(stream.packed(groups))),
@@ -73,8 +76,8 @@ def show(role: str, folders: list[Path], budget: int) -> None:
     spent = least(ways)
     size_mb = sum((folder / TAR).stat().st_size for folder in folders) / 1e6
     print(f"\n{role}: {len(ids)} utterances, {size_mb:.0f} MB, {seconds(stream, role):.0f} s of sound; "
-          f"{len(groups)} batches of {budget}\n{'':44}       ms  × bytes × copies × floats")  # fmt: skip
-    floors = list(spent.values())[:3]
+          f"{len(groups)} batches of {budget}\n{'':44}       ms  × bytes × copies × in two × floats")  # fmt: skip
+    floors = list(spent.values())[:4]
     for what, least_s in spent.items():
         ratios = " ".join(f"{least_s / floor:8.2f}" for floor in floors)
         print(f"{what:44} {least_s * 1e3:8.1f} {ratios} {seconds(stream, role) / least_s:12.0f} × real time")
@@ -129,9 +132,9 @@ def mapped(folder: Path) -> mmap.mmap:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def copy(order: Iterable[list[np.ndarray]], memory: np.ndarray) -> None:
+def copy(order: Iterable[list[np.ndarray]], *memories: np.ndarray) -> None:
     """The arrays of each batch one after the other into memory that is there; scaled where int16 becomes float32."""
-    for arrays in order:
+    for arrays, memory in zip(order, cycle(memories), strict=False):
         at = 0
         for array in arrays:
             there = memory[at : at + array.size]

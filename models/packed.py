@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from models.batch import FULL_SCALE, Batch, as_float32, check_shapes
+from models.batch import FULL_SCALE, Batch, Gathered, as_float32, gather
 from models.memory import Lend, fresh
 
 SENT = {np.dtype(name) for name in ("float32", "float16", "int16")}
 """What is sent as it is stored; every device makes float32 of it to the bit. Other numbers are float32 before."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that would take a microsecond of each
 class Packed:
     """A batch that is not padded yet: less to write, and less to send, than what `to` makes of it.
 
     Args:
         flat: role -> all numbers of all utterances, [n], as they are stored.
-        shapes: role -> the shape of each utterance's array.
+        shapes: role -> the shape of one utterance's array, from which the others differ in their steps alone.
         waves: the roles that are sound.
 
     The rest is as in `Batch`.
@@ -32,7 +32,7 @@ class Packed:
 
     ids: tuple[str, ...]
     flat: Mapping[str, Tensor]
-    shapes: Mapping[str, Sequence[tuple[int, ...]]]
+    shapes: Mapping[str, tuple[int, ...]]
     lengths: Mapping[str, Tensor]
     texts: Mapping[str, tuple[str, ...]]
     labels: Tensor
@@ -45,10 +45,21 @@ class Packed:
     def to(self, device: torch.device | str) -> Batch:
         """The same batch, to the bit, that `collate` makes of the same utterances, on a device."""
         arrays = {
-            role: _padded(flat.to(device, non_blocking=flat.is_pinned()), self.shapes[role], role in self.waves)
-            for role, flat in self.flat.items()
+            role: self._padded(role, flat.to(device, non_blocking=flat.is_pinned())) for role, flat in self.flat.items()
         }
         return Batch(self.ids, arrays, self.lengths, self.texts, self.labels, self.targets).to(device)
+
+    def _padded(self, role: str, flat: Tensor) -> Tensor:
+        """The rows of `Batch.arrays`, on the device where the numbers are."""
+        before, dim = self.shapes[role][:-2], self.shapes[role][-1]
+        if role not in self.lengths:
+            return flat.view(len(self), dim).float()
+        steps, n_before = self.lengths[role].tolist(), math.prod(before)
+        parts = flat.split([n_before * n * dim for n in steps])
+        rows = [one.view(n_before, n, dim).transpose(0, 1) for one, n in zip(parts, steps, strict=True)]
+        padded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # [B, before, T, dim]
+        padded = padded.reshape(len(self), *before, padded.shape[2], dim).contiguous().float()
+        return padded.mul_(1 / FULL_SCALE) if role in self.waves and flat.dtype == torch.int16 else padded
 
 
 def pack(
@@ -58,42 +69,24 @@ def pack(
     labels: Sequence[int],
     waves: Collection[str] = (),
     targets: Sequence[np.ndarray] | None = None,
-    memory: Mapping[str, Lend] | None = None,
 ) -> Packed:
     """Puts utterances one behind the other. Arguments and errors are those of `models.batch.collate`."""
-    flat, shapes, lengths = {}, {}, {}
-    for role, several in arrays.items():
-        forms = shapes[role] = check_shapes(role, several)
-        kinds = {array.dtype for array in several}
-        if len(kinds) > 1 or not kinds <= SENT:
-            several = [as_float32(array, role in waves) for array in several]
-        lend = memory[role] if memory else fresh
-        if len(forms[0]) == 2:  # steps behind each other are steps: one call joins them
-            steps = [n for n, _ in forms]
-            n_steps, dim = sum(steps), forms[0][1]
-            flat[role] = lend(n_steps * dim, several[0].dtype)
-            np.concatenate(several, out=flat[role].numpy().reshape(n_steps, dim))
-        else:
-            steps = [shape[-2] for shape in forms] if len(forms[0]) > 1 else []
-            flat[role] = lend(sum(map(math.prod, forms)), several[0].dtype)
-            np.concatenate([array.reshape(-1) for array in several], out=flat[role].numpy())
-        if steps:
-            lengths[role] = torch.from_numpy(np.array(steps, np.int64))
-    return Packed(
-        tuple(ids), flat, shapes, lengths, {role: tuple(several) for role, several in texts.items()},
-        torch.from_numpy(np.array(labels)), waves, None if targets is None else torch.from_numpy(np.stack(targets)),
-    )  # fmt: skip
+    return join(gather(ids, arrays, texts, labels, targets), waves)
 
 
-def _padded(flat: Tensor, shapes: Sequence[tuple[int, ...]], is_wave: bool) -> Tensor:
-    """The rows of `Batch.arrays`, on the device where the numbers are."""
-    before, dim = shapes[0][:-2], shapes[0][-1]
-    if len(shapes[0]) == 1:
-        return flat.view(len(shapes), dim).float()
-    rows = [
-        one.view(math.prod(before), shape[-2], dim).transpose(0, 1)
-        for one, shape in zip(flat.split([math.prod(shape) for shape in shapes]), shapes, strict=True)
-    ]
-    padded = pad_sequence(rows, batch_first=True).transpose(1, 2)  # [B, before, T, dim]
-    padded = padded.reshape(len(shapes), *before, padded.shape[2], dim).contiguous().float()
-    return padded.mul_(1 / FULL_SCALE) if is_wave and flat.dtype == torch.int16 else padded
+def join(gathered: Gathered, waves: Collection[str] = (), memory: Mapping[str, Lend] | None = None) -> Packed:
+    """What `pack` makes, of what was looked at.
+
+    Args:
+        memory: role -> who lends it; fresh where there is none.
+    """
+    flat = {}
+    for role, several in gathered.arrays.items():
+        numbers, dtype = several.flat, several.dtype
+        if dtype is None or dtype not in SENT:
+            numbers, dtype = [as_float32(array, role in waves) for array in numbers], np.dtype(np.float32)
+        flat[role], there = (memory[role] if memory else fresh)(sum(map(len, numbers)), dtype)
+        np.concatenate(numbers, out=there)
+    ids, arrays, texts, labels, targets = gathered
+    shapes = {role: several.shape for role, several in arrays.items()}
+    return Packed(ids, flat, shapes, gathered.lengths, texts, labels, waves, targets)

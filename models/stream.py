@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from models.batch import NO_LABEL, Batch, collate
+from models.batch import NO_LABEL, Batch, Gathered, Several, form_of, pad, several_of
 from models.memory import Lend, Shelf, pinned
-from models.packed import Packed, pack
+from models.packed import Packed, join
 from warehouse.copies import fetch_ahead
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import TAR, ShardReader
 from warehouse.tables import read_table
+
+T = TypeVar("T")
 
 
 def read_split(path: Path) -> dict[str, dict[str, str | None]]:
@@ -41,13 +45,19 @@ RATE_HZ = 16_000
 """Of every wave in shards."""
 
 
+AT_ONCE = 64
+"""Batches that are looked at together, at most: a tensor of a few lengths costs as much as one of hundreds, of which
+each batch has a part. An epoch begins with one and doubles, so that the first waits for no shard but its own."""
+
+
 class Field:
     """The arrays or texts of one role over all of its shards, as they are stored: arrays are views that nobody can
     write to. A wave [sample] is read as steps of one dimension, [sample, 1]."""
 
     def __init__(self, role: str, folders: Sequence[Path], is_wave: bool = False) -> None:
         self.role, self.is_wave = role, is_wave
-        self._views: dict[str, Any] = {}
+        self._views: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {}
+        self._forms: set[tuple[object, ...]] = set()
         self._shards: dict[str, ShardReader] = {}
         for folder in folders:
             shard = ShardReader(folder)
@@ -56,16 +66,31 @@ class Field:
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._shards
 
-    def read_all(self, group: Sequence[str]) -> list[Any]:
-        """What `read` gives for each of some utterances. Views are kept: to make one takes longer than to copy what a
-        short one shows."""
+    def several(self, groups: Sequence[Sequence[str]]) -> list[Several] | list[tuple[str, ...]]:
+        """The arrays of each of some batches, or the texts. Views are kept, with their shapes: to make one takes longer
+        than to copy what a short one shows.
+
+        Raises:
+            ShapeDiffers: two arrays of a batch differ in an axis that is not their steps.
+        """
+        ids = list(chain.from_iterable(groups))
         try:
-            return [self._views[utterance_id] for utterance_id in group]
+            flat, shapes = zip(*[self._views[utterance_id] for utterance_id in ids], strict=True)
         except KeyError:
-            values = [self.read(utterance_id) for utterance_id in group]
-        if not isinstance(values[0], str):
-            self._views |= zip(group, values, strict=True)
-        return values
+            values: list[Any] = [self.read(utterance_id) for utterance_id in ids]
+            if isinstance(values[0], str):
+                return _parts(tuple(values), groups)
+            for utterance_id, array in zip(ids, values, strict=True):
+                self._views[utterance_id] = array.reshape(-1), array.shape
+                self._forms.add((array.dtype, *form_of(array.shape)))
+            return self.several(groups)
+        parts, first, dtype = _parts(flat, groups), shapes[0], flat[0].dtype
+        if len(self._forms) > 1:
+            return [several_of(self.role, *both) for both in zip(parts, _parts(shapes, groups), strict=True)]
+        if len(first) == 1:
+            return [Several(part, first, None, dtype) for part in parts]
+        lengths = _split(np.array([shape[-2] for shape in shapes], np.int64), groups)
+        return [Several(part, first, own, dtype) for part, own in zip(parts, lengths, strict=True)]
 
     def read(self, utterance_id: str) -> np.ndarray | str:
         stored = self._stored(utterance_id)
@@ -89,12 +114,6 @@ class Field:
 
     def _stored(self, utterance_id: str) -> np.ndarray | str:
         return self._shards[utterance_id].read(utterance_id)
-
-
-_Gathered = tuple[
-    Sequence[str], dict[str, list[Any]], dict[str, list[Any]], list[int], frozenset[str], list[np.ndarray] | None
-]
-"""The first arguments of `collate` and of `pack`."""
 
 
 class Stream:
@@ -167,42 +186,47 @@ class Stream:
 
     def batches(self, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch]:
         """Reads batches: the groups of ids given, or all utterances in order."""
-        for group in self.in_order() if groups is None else groups:
-            yield collate(*self._read(group), self._memory)
+        for gathered in self._gathered(groups):
+            yield pad(gathered, self._waves, self._memory)
 
     def packed(self, groups: Sequence[Sequence[str]] | None = None, to_cuda: bool = False) -> Iterator[Packed]:
         """The same, to be padded where they are sent."""
         memory = dict.fromkeys(self._memory, pinned) if to_cuda else self._memory
-        for group in self.in_order() if groups is None else groups:
-            yield pack(*self._read(group), memory)
+        for gathered in self._gathered(groups):
+            yield join(gathered, self._waves, memory)
 
     def loads(self, device: torch.device, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch | Packed]:
         """Whichever of the two is sooner on a device, with `to`: a CPU would only copy once more what is packed."""
         return self.batches(groups) if device.type == "cpu" else self.packed(groups, device.type == "cuda")
 
-    def _read(self, group: Sequence[str]) -> _Gathered:
-        arrays, texts = {}, {}
-        for field in self.fields:
-            values = field.read_all(group)
-            if isinstance(values[0], str):
-                texts[field.role] = values
-            else:
-                arrays[field.role] = values
-        labels = [self.labels[utterance_id] for utterance_id in group]
-        return group, arrays, texts, labels, self._waves, self._targets(group)
+    def _gathered(self, groups: Sequence[Sequence[str]] | None) -> Iterator[Gathered]:
+        if groups is None:
+            groups = self.in_order()
+        first, n = 0, 1
+        while some := groups[first : first + n]:
+            first, n = first + n, min(2 * n, AT_ONCE)
+            ids = list(chain.from_iterable(some))
+            arrays: dict[str, Any] = {}
+            texts: dict[str, Any] = {}
+            for field in self.fields:
+                several = field.several(some)
+                (arrays if isinstance(several[0], Several) else texts)[field.role] = several
+            labels = _split(np.array([self.labels[utterance_id] for utterance_id in ids], np.int64), some)
+            targets = [None] * len(some) if self._votes is None else _split(self._shares(ids), some)
+            for number, group in enumerate(some):
+                yield Gathered(
+                    tuple(group), {role: several[number] for role, several in arrays.items()},
+                    {role: several[number] for role, several in texts.items()}, labels[number], targets[number],
+                )  # fmt: skip
 
-    def _targets(self, group: Sequence[str]) -> list[np.ndarray] | None:
-        """Each class's share of the votes; where there are none, the label has all."""
-        if self._votes is None:
-            return None
-        targets = []
-        for utterance_id in group:
-            own, label = self._votes.get(utterance_id, {}), self.labels[utterance_id]
-            counts = np.array([own.get(name, 0) for name in self._classes], np.float32)
-            if not counts.any() and label != NO_LABEL:
-                counts[label] = 1
-            targets.append(counts / max(counts.sum(), 1))
-        return targets
+    def _shares(self, ids: Sequence[str]) -> np.ndarray:
+        """Each class's share of the votes, [utterance, class]; where there are none, the label has all."""
+        votes = self._votes or {}
+        counts = np.array([[votes.get(u, {}).get(name, 0) for name in self._classes] for u in ids], np.float32)
+        for own, utterance_id in zip(counts, ids, strict=True):
+            if not own.any() and self.labels[utterance_id] != NO_LABEL:
+                own[self.labels[utterance_id]] = 1
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     def _pack(self, order: Sequence[str]) -> list[list[str]]:
         groups: list[list[str]] = []
@@ -214,6 +238,17 @@ class Stream:
                 longest = self._n_steps[utterance_id]
             groups[-1].append(utterance_id)
         return groups
+
+
+def _parts(values: tuple[T, ...], groups: Sequence[Sequence[str]]) -> list[tuple[T, ...]]:
+    """What each of some groups has of the values of them all."""
+    left = iter(values)
+    return [tuple(islice(left, len(group))) for group in groups]
+
+
+def _split(numbers: np.ndarray, groups: Sequence[Sequence[str]]) -> Sequence[Tensor]:
+    """The same as tensors, which share one memory."""
+    return torch.from_numpy(numbers).split([len(group) for group in groups])
 
 
 def _position(label: str | None, classes: Sequence[str]) -> int:

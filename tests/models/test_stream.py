@@ -14,7 +14,7 @@ from models.stream import RATE_HZ, Stream, read_split, read_votes
 from tests.models.tiny_lake import CLASSES, TinyLake
 from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
-from warehouse.shards import write_shard
+from warehouse.shards import ShardReader, write_shard
 from warehouse.tables import write_rows
 
 
@@ -200,9 +200,74 @@ def test_a_cpu_gets_padded_batches_and_all_others_packed_ones(tmp_path: Path) ->
     assert packed.to("cpu").arrays["speech"].equal(padded.arrays["speech"])
 
 
+def _slowly(role: str, stored: list[np.ndarray]) -> np.ndarray:
+    """What a batch should hold of some arrays, number by number where it matters: float32, zeros behind."""
+    floats = [
+        a.astype(np.float32) * np.float32(2**-15 if role == "wave" and a.dtype == np.int16 else 1) for a in stored
+    ]
+    if floats[0].ndim == 1 and role != "wave":
+        return np.array(floats)
+    steps = [a[:, None] if role == "wave" else a for a in floats]
+    padded = np.zeros(
+        (len(steps), *steps[0].shape[:-2], max(a.shape[-2] for a in steps), steps[0].shape[-1]), "float32"
+    )
+    for row, array in zip(padded, steps, strict=True):
+        row[..., : array.shape[-2], :] = array
+    return padded
+
+
+@pytest.mark.parametrize("n_at_once", [1, 3, 64])
+def test_a_batch_is_what_a_slow_reader_makes_of_the_same_utterances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_at_once: int
+) -> None:
+    """Every form of array, waves that are stored in two ways among them, in two epochs, packed and padded."""
+    monkeypatch.setattr("models.stream.AT_ONCE", n_at_once)
+    rng = np.random.default_rng(0)
+    stored: dict[str, dict[str, np.ndarray]] = {role: {} for role in ("speech", "states", "wave", "vector", "double")}
+    for number, n in enumerate(rng.integers(0, 30, size=40).tolist()):
+        name = f"u{number:03d}"
+        stored["speech"][name] = rng.normal(size=(n, 3)).astype(np.float32)
+        stored["states"][name] = rng.normal(size=(2, n // 3, 4)).astype(np.float16)
+        wave = rng.integers(-32768, 32767, size=7 * n)
+        stored["wave"][name] = (wave / 32768).astype(np.float32) if number % 5 == 0 else wave.astype(np.int16)
+        stored["vector"][name] = rng.normal(size=5).astype(np.float32)
+        stored["double"][name] = rng.normal(size=(n + 1, 2))
+    folders = {}
+    for role, arrays in stored.items():
+        folders[role] = [tmp_path / role]
+        folders[role][0].mkdir()
+        write_shard(folders[role][0], role, [(name, "x", array) for name, array in arrays.items()])
+    labels = {name: CLASSES[number % len(CLASSES)] for number, name in enumerate(stored["speech"])}
+    stream = Stream(folders, "train", labels, CLASSES, 60, ("wave",))
+    for groups in (stream.shuffled(0, 1), stream.shuffled(0, 2)):
+        for group, padded, packed in zip(groups, stream.batches(groups), stream.packed(groups), strict=True):
+            for batch in (padded, packed.to("cpu")):
+                assert list(batch.ids) == group and [CLASSES[n] for n in batch.labels] == [labels[u] for u in group]
+                assert list(batch.arrays) == list(stored) and set(batch.lengths) == set(stored) - {"vector"}
+                for role, found in batch.arrays.items():
+                    several = [stored[role][u] for u in group]
+                    np.testing.assert_array_equal(found.numpy(), _slowly(role, several), strict=True)
+                    if role in batch.lengths:
+                        steps = [len(array) if role != "states" else array.shape[1] for array in several]
+                        assert batch.lengths[role].tolist() == steps
+
+
 def test_texts_and_arrays_are_read_again_as_they_were(lake: TinyLake) -> None:
     folders = {role: [lake.warehouse.resolve(d).folder for d in lake.shards[role]] for role in ("text", "wave")}
     labels = read_split(lake.warehouse.resolve(lake.split).path("split.parquet"))["train"]
     stream = Stream(folders, "train", labels, CLASSES, 40, ("wave",))
     for here, there in zip(stream.batches(), stream.batches(), strict=True):
         assert here.texts == there.texts and here.arrays["wave"].equal(there.arrays["wave"])
+
+
+def test_the_first_batch_waits_for_no_shard_but_those_of_its_own_utterances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = _stream(tmp_path, [5] * 200, budget=20, n_chunks=50)
+    read: list[str] = []
+    own = ShardReader.read
+    monkeypatch.setattr(ShardReader, "read", lambda shard, one: read.append(one) or own(shard, one))
+    groups = stream.shuffled(0, 1)
+    batches = stream.batches(groups)
+    assert next(batches).ids == tuple(groups[0]) and len(read) == len(groups[0])
+    assert [batch.ids for batch in batches] == [tuple(group) for group in groups[1:]] and len(read) == 200
