@@ -20,14 +20,15 @@ def reproducible(seed: int) -> Iterator[None]:
 
     One thread, because the order of a sum, and with it the last bits of a weight, depends on their number.
     """
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, strict = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     deterministic: Any = torch.utils.deterministic
     fill = deterministic.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     outside = chance()
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        # `use_deterministic_algorithms` sets this, and a switch of a compiler that nobody asks: two seconds of imports.
+        torch.set_deterministic_debug_mode("error")
         deterministic.fill_uninitialized_memory = False  # a search aid that costs a tenth of the time
         torch.manual_seed(seed)
         np.random.seed(seed % 2**32)  # libraries draw from these two
@@ -36,7 +37,7 @@ def reproducible(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(strict)
+            torch.set_deterministic_debug_mode(strict)
             deterministic.fill_uninitialized_memory = fill
             set_chance(outside)
 

@@ -25,7 +25,8 @@ def seconds_of(warehouse: Warehouse, request: Request) -> dict[str, float]:
         wanted = set()
         for artifact in found:
             if artifact.request.kind == "utterances":
-                table = pq.read_table(artifact.path("utterances.parquet"), columns=["utterance_id", "start_s", "end_s"])
+                with pq.ParquetFile(artifact.path("utterances.parquet")) as file:  # as in `warehouse.tables`
+                    table = file.read(columns=["utterance_id", "start_s", "end_s"])
                 spans = zip(*(column.to_pylist() for column in table.columns), strict=True)
                 seconds |= {utterance_id: end_s - start_s for utterance_id, start_s, end_s in spans if end_s > start_s}
             else:
