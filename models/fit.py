@@ -85,7 +85,8 @@ def write(
     placed = {slot: placed_encoder(warehouse, d, weights or {}) for slot, d in encoder_digests(request).items()}
     origin = {"key": request.key, "loop": LOOP, "torch": torch.__version__, "device": fabric.device.type,
               "processes": n_processes}  # fmt: skip
-    states = States(state_folder(warehouse.root, request.key), folder, origin, save_every_s)
+    url = warehouse.store.url if warehouse.store else ""
+    states = States(state_folder(warehouse.root, request.key), folder, origin, save_every_s, url)
     cost: dict[str, Any] = fabric.launch(
         partial(
             _fit, order=order, shards=shards, split=split, votes=votes, init=init, encoders=placed, states=states,

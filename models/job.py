@@ -92,15 +92,16 @@ def run(
     warehouse = Warehouse(lake)
     requests = _read_requests(path)
     mistakes: list[EmolakeError] = []
-    for number, request in enumerate(requests):
-        report = partial(_report, number, len(requests))
-        try:
-            _answer(warehouse, request, report, device, n_processes, weights, save_every_s)
-        except EmolakeError as error:
-            if launched().n > 1:
-                raise
-            _print_line({"key": request.key, "error": str(error)})
-            mistakes.append(error)
+    with warehouse.scratch("jobs", is_announced=True):  # seen by whoever would take something away meanwhile
+        for number, request in enumerate(requests):
+            report = partial(_report, number, len(requests))
+            try:
+                _answer(warehouse, request, report, device, n_processes, weights, save_every_s)
+            except EmolakeError as error:
+                if launched().n > 1:
+                    raise
+                _print_line({"key": request.key, "error": str(error)})
+                mistakes.append(error)
     if mistakes:
         raise mistakes[0]
 
@@ -119,7 +120,7 @@ def _answer(
         artifact = _made(warehouse, request, device, work, cost)
     elif launched().n > 1 and request.kind == "checkpoint":
         of_the_first(device, False)
-    forget(warehouse.root, request.key)
+    forget(warehouse.root, request.key, warehouse.store.url if warehouse.store else "")
     _print_line({"key": artifact.key, "digest": artifact.digest})
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models.determinism import chance, set_chance
 from models.resume import State, States
+from warehouse.operating_errors import StateNotSeen
 
 Row = dict[str, float]
 
@@ -87,8 +88,20 @@ class Keeper:
         self._fabric, self._network, self._optimizer, self._states = fabric, network, optimizer, states
 
     def go_on(self, course: Course) -> None:
-        """Puts everything where it was last kept, if it was."""
-        state = self._states.newest()
+        """Puts everything where it was last kept, if it was: in all processes from the state that the first one chose.
+
+        Raises:
+            StateNotSeen: another one does not find it.
+        """
+        fabric = self._fabric
+        state = self._states.newest() if fabric.is_global_zero else None
+        if fabric.world_size > 1:
+            name = fabric.broadcast(state.name if state else "")
+            if name and not fabric.is_global_zero:
+                state = self._states.named(name)
+            is_there: Any = fabric.all_gather(torch.tensor(name == (state.name if state else "")))
+            if not bool(is_there.all()):  # all of them stop, and none waits for the others
+                raise StateNotSeen(self._states.folder, name)
         if state is not None:
             restored(self._fabric, self._network, self._optimizer, state, course)
 

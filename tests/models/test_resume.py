@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from models.orders import LOOP
 from models.plugin import Progress
 from models.resume import States, forget, state_folder
 from tests.models.tiny_lake import TinyLake, fitted, order, silent, tiny_lake
-from warehouse import Request, Warehouse
+from tests.warehouse.faulty_store import FaultyStore, on_store
+from warehouse import Request, Warehouse, copies
 from warehouse.errors import Diverged
 
 NEVER_S = 1e9
@@ -142,7 +144,7 @@ def test_opening_the_lake_sweeps_no_state(lake: TinyLake, tmp_path: Path) -> Non
     forget(lake.warehouse.root, request.key)  # nothing to forget is no mistake
 
 
-def test_a_job_killed_with_9_ends_with_the_same_digest(tmp_path: Path) -> None:
+def test_a_job_killed_with_9_ends_with_the_same_digest(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lakes = [tiny_lake(tmp_path / name) for name in ("disturbed", "undisturbed")]
     request = order(lakes[0], "mced", seed=66, fit={"epochs": 24})
     path = tmp_path / "request.json"
@@ -161,15 +163,52 @@ def test_a_job_killed_with_9_ends_with_the_same_digest(tmp_path: Path) -> None:
     with safe_open(newest, framework="pt") as file:
         kept = json.loads(file.metadata()["facts"])
     assert kept["history"] or kept["n_steps"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    *told, answer = [json.loads(line) for line in done.stdout.splitlines()]
+    capfd.readouterr()
+    assert job.main(command[3:]) == 0  # the same in this process: the start of another costs seconds
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    *told, answer = [json.loads(line) for line in printed.out.splitlines()]
     assert told[0]["done"] >= len(kept["history"]), "it goes on, it does not begin anew"
     undisturbed = lakes[1].warehouse.materialize(
         request, lambda folder: fit.write(lakes[1].warehouse, request, folder, silent)
     )
     assert answer == {"key": request.key, "digest": undisturbed.digest}
     assert not state_folder(lakes[0].warehouse.root, request.key).exists()
+
+
+def test_a_fit_that_is_killed_on_one_host_goes_on_on_another(
+    lake: TinyLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two hosts that share a store and no disk: the request is all that the second one is given."""
+    url, root = "faulty://bucket/lake", lake.warehouse.root
+    request = order(lake, "mced", seed=69, fit={"epochs": 4})
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request.as_json()))
+    FaultyStore.reset()
+    for file in [root / "lake.json", *(root / "artifacts").rglob("*.*")]:
+        FaultyStore.inner.pipe_file(f"/bucket/lake/{file.relative_to(root)}", file.read_bytes())
+    expected = _files(lake, request, tmp_path / "undisturbed", silent, NEVER_S)
+
+    monkeypatch.setenv("EMOLAKE_COPIES", str(tmp_path / "one"))
+    one, mortal = replace(lake, warehouse=Warehouse(url)), Mortal(9)
+    with pytest.raises(Killed):
+        _files(one, request, tmp_path / "killed", mortal, 0.0)
+    assert len(on_store(f".resume/{request.key}")) == 2
+    assert not list((tmp_path / "killed").glob("state*")), "what is brought is no part of an artifact"
+
+    copies.REMOTES.clear()
+    monkeypatch.setenv("EMOLAKE_COPIES", str(tmp_path / "two"))
+    job.run(url, path, save_every_s=0.0)
+    *told, answer = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    was_at, goes_on_at = int(mortal.notes[-1].split(" of ")[0]), told[0]["done"]
+    assert goes_on_at >= was_at > 0, "it goes on, it does not begin anew"
+    made = Warehouse(url).find(request)
+    assert made is not None and answer == {"key": request.key, "digest": made.digest}
+    place = f"/bucket/lake/artifacts/checkpoint/{made.key}"
+    files = {name: FaultyStore.inner.cat_file(f"{place}/{name}") for name in made.files}
+    assert files == expected and on_store(".resume") == {}
+    copies.REMOTES.clear()
+    FaultyStore.reset()
 
 
 def test_an_answer_that_is_there_needs_no_state(lake: TinyLake, tmp_path: Path) -> None:

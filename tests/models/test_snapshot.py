@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
 from models.determinism import reproducible
-from models.resume import State
-from models.snapshot import Course, put_back, restored, taken, trained
+from models.resume import State, States
+from models.snapshot import Course, Keeper, put_back, restored, taken, trained
+from warehouse.operating_errors import StateNotSeen
 
 
 class Chancy(nn.Module):
@@ -32,6 +34,37 @@ class Chancy(nn.Module):
         noise = random.gauss(0, 1) + float(np.random.normal())
         x = nn.functional.dropout(self.norm(self.frozen(x)), 0.3) + noise
         return self.tied(self.last(x)).square().mean()
+
+
+class _Second:
+    """What the second of two processes sees of Fabric, where the first has chosen a state."""
+
+    world_size, global_rank, is_global_zero = 2, 1, False
+
+    def __init__(self, chosen: str) -> None:
+        self.chosen = chosen
+
+    def broadcast(self, value: Any) -> Any:
+        return self.chosen
+
+    def all_gather(self, tensor: Tensor) -> Tensor:
+        return torch.stack([torch.tensor(True), tensor])
+
+
+def test_of_several_processes_the_first_chooses_and_the_others_read_that_or_all_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states, gone_on = States(tmp_path / "key", tmp_path, {}, 0), list[str]()
+    for number in (1, 2):
+        states.write({"w": torch.ones(number)}, {})
+    older, newer = sorted(path.name for path in states.folder.iterdir())
+    monkeypatch.setattr("models.snapshot.restored", lambda *arguments: gone_on.append(arguments[3].name))
+    monkeypatch.setattr(States, "newest", lambda self: pytest.fail("only the first one looks"))
+    for name in (older, newer, ""):
+        Keeper(_Second(name), None, None, states).go_on(Course({}))  # type: ignore[arg-type]
+    assert gone_on == [older, newer]
+    with pytest.raises(StateNotSeen, match=r"^not every process of the fit finds the state 'another' in .*/key, from "):
+        Keeper(_Second("another"), None, None, states).go_on(Course({}))  # type: ignore[arg-type]
 
 
 def _built(fabric: Fabric, optimizer: str = "AdamW") -> tuple[Fabric, Chancy, Any, Any]:
