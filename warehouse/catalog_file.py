@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from warehouse.audit.errors import NotACatalog
 from warehouse.described import column_sentence, view_sentence
 from warehouse.errors import QueryFailed
 from warehouse.hashing import digest
+from warehouse.objects import N_AT_ONCE, at_once
 from warehouse.questions import closed_connection
-from warehouse.remote import refuse_store
 from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
 
@@ -54,20 +55,24 @@ class Catalog:
     left_out: tuple[str, ...]
 
 
-def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
+def catalog(
+    warehouse: Warehouse, path: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Catalog:
     """Writes the catalog file of a lake where it is absent or stale. Outside of the lake no other file is replaced.
 
-    The views that call Python are left out, and stand in its table `left_out`; `agreement` is stored as it is now.
+    The views that call Python are left out, and stand in its table `left_out`; `agreement` is stored as it is now. That
+    of a lake on a store is of this host's copy, into which all tables are fetched first: other clients open files.
 
     Args:
-        path: where; without one, in the lake.
+        path: where; without one, in the lake, or in the copy.
+        progress: told tables that are here and their number, of a lake on a store.
 
     Raises:
         NotACatalog: something else is there.
-        NotOnAStore: other clients could not read its files.
-        QueryFailed: the lake is damaged.
+        QueryFailed: the lake is damaged. StoreFails, FileLost, OtherBytes: on a store.
     """
-    refuse_store(warehouse.store, "a catalog, which names files by their paths,")
+    if warehouse.store is not None:
+        _fetch_tables(warehouse, progress)  # what the state rests on, and most of what there is to fetch
     path = (path or warehouse.root / CATALOG).absolute()
     state = state_of(warehouse)
     found = _left_out(path, state)
@@ -76,12 +81,24 @@ def catalog(warehouse: Warehouse, path: Path | None = None) -> Catalog:
     if path != warehouse.root / CATALOG and path.exists():
         _refuse_others(path)
     try:
-        with warehouse.scratch("catalog") as folder:
+        with warehouse.scratch("catalog", is_announced=True) as folder:
+            while warehouse.store is not None and _fetch_tables(warehouse, progress):
+                state = state_of(warehouse)  # another process of this host may list more, which the views are of too
             left_out = _build(warehouse, folder / CATALOG, state)
             _into_place(folder / CATALOG, path)
     except duckdb.Error as error:
         raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
     return Catalog(path, True, left_out)
+
+
+def _fetch_tables(warehouse: Warehouse, progress: Callable[[int, int], None]) -> int:
+    """Has every table that the views are of on this disk; how many it fetched."""
+    tables = [(a, name) for a in warehouse.artifacts() for name in a.files if name.endswith(".parquet")]
+    absent = [(artifact, name) for artifact, name in tables if not artifact.is_here(name)]
+    for start in range(0, len(absent), N_AT_ONCE):
+        at_once(lambda one: one[0].path(one[1]), absent[start : start + N_AT_ONCE])
+        progress(min(start + N_AT_ONCE, len(absent)), len(absent))
+    return len(absent)
 
 
 def state_of(warehouse: Warehouse) -> str:

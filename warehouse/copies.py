@@ -7,6 +7,8 @@ there is no copy, it does nothing.
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import BinaryIO, Protocol
 
 from warehouse.errors import EmolakeError
+from warehouse.in_progress import unfinished
 
 SCHEME = "emolake"
 """Of the addresses by which DuckDB reads files that are on the store alone (`warehouse.remote_files`)."""
@@ -69,6 +72,40 @@ def fetch_ahead(paths: Iterable[Path]) -> None:
 
     for _ in range(min(N_AHEAD, waiting.qsize())):
         threading.Thread(target=fetch, daemon=True).start()
+
+
+def drop(root: Path, folder: Path) -> None:
+    """Takes the folder of an artifact out of a copy at once, as whoever lists it expects."""
+    beside = root / ".scratch" / unfinished()
+    beside.parent.mkdir(exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(folder, beside)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def take_in(root: Path, coming: Path, folder: Path) -> None:
+    """Gives a folder with a manifest its place in a copy, unless another process was faster; what is there without a
+    manifest, of one that was killed while it took the folder out, makes way."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(2):
+        with suppress(OSError):
+            os.rename(coming, folder)
+            return
+        if (folder / "manifest.json").exists():
+            return
+        drop(root, folder)
+
+
+def name_file(coming: Path, folder: Path, name: str) -> None:
+    """Gives a file its place in the folder of an artifact, which is not made for it: it went if it is not there.
+
+    Raises:
+        FileNotFoundError: it went.
+    """
+    for parent in reversed((folder / name).parents):
+        if parent.is_relative_to(folder) and parent != folder:
+            parent.mkdir(exist_ok=True)
+    os.replace(coming, folder / name)
 
 
 def remote_of(path: Path) -> Remote | None:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -125,6 +126,10 @@ class Objects:
         """The same, with what another content would change."""
         return {name: _stamp(one) for name, one in self._below(folder).items()}
 
+    def times(self, folder: str) -> dict[str, datetime]:
+        """The same, with when it was put there; where a store does not say, never so long ago."""
+        return {name: _time(one) for name, one in self._below(folder).items()}
+
     def put(self, name: str, content: bytes) -> None:
         """Puts a small file, whatever is there."""
         self._steadily(f"take '{name}'", lambda: self._files.pipe_file(self._at(name), content))
@@ -207,6 +212,15 @@ class Objects:
                 return False
             self._steadily(f"take '{name}'", put)
         return True
+
+
+def _time(one: Mapping[str, Any]) -> datetime:
+    said = next((one[name] for name in ("LastModified", "mtime", "created") if one.get(name)), datetime.max)
+    if isinstance(said, (int, float)):
+        return datetime.fromtimestamp(said, UTC)
+    if not isinstance(said, datetime):
+        said = datetime.max
+    return said if said.tzinfo else said.replace(tzinfo=UTC)
 
 
 def _stamp(one: Mapping[str, Any]) -> str:

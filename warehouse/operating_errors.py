@@ -51,7 +51,7 @@ class NothingScheduled(EmolakeError):
     def __init__(self, recipe: str) -> None:
         super().__init__(
             f"the recipe '{recipe}' does not say when it runs: give it a section [schedule], such as "
-            'build = "0 2 * * *" (README, \'Operate\')'
+            "build = \"0 2 * * *\" (README, 'Operate')"
         )
 
 
@@ -89,6 +89,31 @@ class OtherLake(EmolakeError):
         )
 
 
+class BeingTaken(EmolakeError):
+    def __init__(self, url: str, who: str) -> None:
+        super().__init__(
+            f"{who} is taking something away from the lake {url}, and nothing is begun there meanwhile: wait for it. "
+            "If it was killed, `emolake gc` on its host ends what it began; if that host is gone for good, delete "
+            f".working/{who} on the store, and then any host's `emolake gc` does"
+        )
+
+
+class StoreAtWork(EmolakeError):
+    def __init__(self, url: str, names: Sequence[str]) -> None:
+        super().__init__(
+            f"somebody works in the lake {url} ({', '.join(names[:3])} in .working), and what is read or written there "
+            "must not go meanwhile: wait for it, or end it. What a host left that is gone for good, delete there"
+        )
+
+
+class TakenMeanwhile(EmolakeError):
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"something was taken away from the lake {url} since this command began, on which its work may rest: "
+            "nothing of that work was kept; give the same command again"
+        )
+
+
 class NoLakeUrl(EmolakeError):
     def __init__(self, text: str) -> None:
         super().__init__(
@@ -105,11 +130,20 @@ class StoreFails(EmolakeError):
         )
 
 
+class StateNotSeen(EmolakeError):
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(
+            f"not every process of the fit finds the state '{name}' in {folder}, from which the first one goes on: let "
+            "all of them have that folder on one disk, and give the same command again"
+        )
+
+
 class NotOnAStore(EmolakeError):
     def __init__(self, what: str, url: str) -> None:
         super().__init__(
             f"{what} cannot be done in a lake on a store, where nothing is renamed: copy {url} into a folder, do it "
-            "there, copy the folder back with deletions while nothing works in the lake, and delete every host's copy"
+            "there, copy the folder back with deletions, '.resume', '.staged' and '.working' too, while nothing works "
+            "in the lake, and delete every host's copy"
         )
 
 

@@ -3,7 +3,7 @@
 `Warehouse("s3://bucket/lake")` works in the folder `copy_of` that URL, whose name says what it is a copy of, so that
 whoever is given the folder's path on another host has the same lake there. What is on the store is laid out as a lake
 in a folder is, and is the truth. Manifests come into the copy when artifacts are listed or found, files when they are
-opened (`warehouse.copies`). `.scratch`, `.cache`, `.resume`, `.logs` and Prefect's own stay in the copy, which may be
+opened (`warehouse.copies`). `.scratch`, `.cache`, `.logs` and Prefect's own stay in the copy, which may be
 deleted whenever nobody works in it.
 
 A commit needs no rename. Every file is put where nothing is; then the manifest is, and with it the artifact is there.
@@ -33,6 +33,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -40,19 +41,19 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
-from warehouse.copies import REMOTES
+from warehouse.copies import REMOTES, name_file, take_in
 from warehouse.errors import NewerFormat, NotALake, UnreadableManifest
 from warehouse.hashing import canonical_json
 from warehouse.in_progress import disk_ns, replace_with, saying_disk_full, unfinished, write_atomically
 from warehouse.marker import MARKER, id_of, new_id
 from warehouse.objects import Objects, at_once
-from warehouse.operating_errors import FileLost, NoLakeUrl, NotOnAStore, OtherBytes, OtherLake
+from warehouse.operating_errors import FileLost, NoLakeUrl, OtherBytes, TakenMeanwhile
 from warehouse.ranges import Ranges
 from warehouse.schema import FORMAT
 from warehouse.secrets import refuse_in_url
+from warehouse.taking import STAGED, catch_up, keep_up, refuse_moved
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.DOTALL)
-_STAGED = ".staged"
 _ESCAPE = "@"  # before the numbers of characters, where URLs have a % that some read on their own
 
 
@@ -90,31 +91,28 @@ def url_of(root: Path) -> str:
     return name if is_url(name := unquote(root.name.replace(_ESCAPE, "%"))) else ""
 
 
-def refuse_store(store: Store | None, what: str) -> None:
-    """Raises NotOnAStore for a lake on one, of what takes away or renames."""
-    if store is not None:
-        raise NotOnAStore(what, store.url)
-
-
 def attached(root: Path, url: str, create: bool) -> Store:
-    """The store of a copy, which each process looks up once.
+    """The store of a copy, which drops what went from the store since it was here.
 
     Raises:
         NotALake: there is none, and `create` is false. NewerFormat. StoreFails. MissingExtra: s3fs is not installed.
-        OtherLake: the copy is of another one, or of this one before something was taken away.
+        OtherLake: the copy is of another one.
     """
     store, marker = REMOTES.get(root), root / MARKER
     is_new = not isinstance(store, Store) or store.url != url
     if not isinstance(store, Store) or is_new:
         store = Store(root, url)
         store.refuse_unless_lake(create)
-        if marker.exists() and id_of(marker.read_bytes()) != store.id:
-            raise OtherLake(root, url)
+        catch_up(store, store.id)
+    else:
+        store = copy(store)  # who opened the lake before goes by the id it had then (`refuse_moved`)
     if not marker.exists():
         with saying_disk_full(root, MARKER):
             write_atomically(marker, {"format": FORMAT, "store": url, "id": store.id})
     if is_new:
         store.bring_refs()  # for who looks at them in the folder, as at what was withdrawn
+    else:
+        keep_up(store)
     REMOTES[root] = store
     return store
 
@@ -130,7 +128,7 @@ class Store:
     def __init__(self, root: Path, url: str) -> None:
         self.root, self.url, self.objects, self.id = root, url, Objects(url), ""
         self._locks: dict[Path, threading.Lock] = defaultdict(threading.Lock)
-        self._known: dict[Path, Artifact] = {}
+        self.known: dict[Path, Artifact] = {}
         self._settled_ns = 0
         self._stamps: dict[str, str] = {}
 
@@ -138,11 +136,11 @@ class Store:
         """Raises NotALake or NewerFormat; a lake that may be made is made."""
         content = self.objects.get("lake.json")
         if content is None and create:
+            content = canonical_json({"format": FORMAT, "id": new_id()})
             try:
-                self.objects.create("lake.json", canonical_json({"format": FORMAT, "id": new_id()}))
+                content = content if self.objects.create(MARKER, content) else self.objects.present(MARKER)
             except FileNotFoundError as error:
                 raise NotALake(Path(self.url), f"the store has no such place: {error}") from error
-            content = self.objects.present("lake.json")
         if content is None:
             raise NotALake(Path(self.url), "it has no lake.json")
         try:
@@ -183,9 +181,8 @@ class Store:
         return pull
 
     def _unknown(self, kind: str) -> list[str]:
-        here = self.root / "artifacts" / kind
-        known = set(os.listdir(here)) if here.is_dir() else set()
-        return [key for key in self.objects.names(f"artifacts/{kind}") if key not in known]
+        here, keys = f"{self.root}/artifacts/{kind}", self.objects.names(f"artifacts/{kind}")
+        return [key for key in keys if not os.path.exists(f"{here}/{key}/{MANIFEST}")]
 
     def _take_in(self, folder: Path, manifest: bytes) -> None:
         """A folder with its manifest and no file yet comes by a rename, as whoever lists the copy expects."""
@@ -194,9 +191,7 @@ class Store:
             with saying_disk_full(self.root, self._name(folder)):
                 scratch.mkdir(parents=True)
                 (scratch / MANIFEST).write_bytes(manifest)
-                folder.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(OSError):  # another process of this host was faster
-                os.rename(scratch, folder)
+                take_in(self.root, scratch, folder)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -229,14 +224,15 @@ class Store:
         manifest of whoever was first.
 
         Raises:
-            StoreFails: nothing of it counts.
+            StoreFails, BeingTaken, TakenMeanwhile: nothing of it counts.
         """
         manifest, place = (scratch / MANIFEST).read_bytes(), self._name(folder)
         sealed = json.loads(manifest)
-        names, staged = list(sealed["files"]), f"{_STAGED}/{folder.name}/{sealed['digest']}"
+        names, staged = list(sealed["files"]), f"{STAGED}/{folder.name}/{sealed['digest']}"
         are_put = at_once(lambda name: self._put(scratch / name, f"{place}/{name}", sealed["files"][name]), names)
         aside = [name for name, is_put in zip(names, are_put, strict=True) if not is_put]
         at_once(lambda name: self._stage(scratch / name, f"{staged}/{name}", sealed["files"][name]), aside)
+        refuse_moved(self)
         self.objects.create(f"{place}/{MANIFEST}", manifest)
         stands = self.objects.present(f"{place}/{MANIFEST}")
         theirs = json.loads(stands)["files"]
@@ -273,7 +269,7 @@ class Store:
             own: a folder that has the files too, for where another took away what was staged.
         """
         for name, entry in files.items():
-            staged, place = f"{_STAGED}/{folder.name}/{digest}/{name}", self._name(folder / name)
+            staged, place = f"{STAGED}/{folder.name}/{digest}/{name}", self._name(folder / name)
             if self._is(staged, entry):
                 self.objects.copy(staged, place)
             if not self._is(place, entry):
@@ -286,7 +282,7 @@ class Store:
         """Finishes the commits of those who were killed between their manifest and the last move, and takes away what
         losers left: one listing, almost always of nothing."""
         waiting: dict[tuple[str, str], list[str]] = {}
-        for path in self.objects.sizes(_STAGED):
+        for path in self.objects.sizes(STAGED):
             key, digest, name = (*path.split("/", 2), "", "")[:3]
             if name:  # else no commit put it there
                 waiting.setdefault((key, digest), []).append(name)
@@ -295,7 +291,7 @@ class Store:
             if stands is not None and stands.digest == digest:
                 self._settle(stands.folder, digest, {one: stands.files[one] for one in names if one in stands.files})
             elif stands is not None:
-                at_once(self.objects.remove, [f"{_STAGED}/{key}/{digest}/{name}" for name in names])
+                at_once(self.objects.remove, [f"{STAGED}/{key}/{digest}/{name}" for name in names])
 
     def _with_key(self, key: str) -> Artifact | None:
         for kind in self.objects.names("artifacts"):
@@ -330,7 +326,7 @@ class Store:
         if artifact is None or name not in artifact.files:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         if (artifact.folder / MANIFEST).stat().st_mtime_ns >= self._settled_ns:
-            now_ns = disk_ns(self._beside())
+            now_ns = disk_ns(self.root / ".scratch", 0)
             self.settle()
             self._settled_ns = now_ns
         return Ranges(partial(self._part, artifact, name), artifact.files[name]["n_bytes"]).buffered()
@@ -369,25 +365,26 @@ class Store:
         folder = self.root / "artifacts" / kind / key
         if not key or not self.bring_manifest(folder):
             return None, ""
-        if folder not in self._known:
-            self._known[folder] = read_artifact(folder)
-        return self._known[folder], "/".join(filter(None, parts))
+        if folder not in self.known:
+            self.known[folder] = read_artifact(folder)
+        return self.known[folder], "/".join(filter(None, parts))
 
     def _fetch(self, artifact: Artifact, name: str) -> None:
         path, entry = artifact.folder / name, artifact.files[name]
         place, beside = self._name(path), self._beside()
-        staged = f"{_STAGED}/{artifact.key}/{artifact.digest}/{name}"
+        staged = f"{STAGED}/{artifact.key}/{artifact.digest}/{name}"
         with self._locks[path]:
             if path.exists():
                 return
             try:
                 for at in (place, staged, place):  # meanwhile it may have been moved
                     if self.objects.download(at, beside, entry["n_bytes"], entry["sha256"]):
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        os.replace(beside, path)
+                        name_file(beside, artifact.folder, name)
                         if at == staged:
                             self._settle(artifact.folder, artifact.digest, {name: entry}, artifact.folder)
                         return
+            except FileNotFoundError as error:  # the artifact went from the copy
+                raise TakenMeanwhile(self.url) from error
             finally:
                 beside.unlink(missing_ok=True)
         told = OtherBytes if self.objects.is_there(place) else FileLost

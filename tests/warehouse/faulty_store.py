@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import fsspec
@@ -106,3 +107,11 @@ def on_store(below: str = "artifacts") -> dict[str, bytes]:
     """The files of `faulty://bucket/lake` that lie there, whatever fails."""
     start = f"/bucket/lake/{below}/"
     return {path.removeprefix(start): FaultyStore.inner.cat_file(path) for path in FaultyStore.inner.find(start)}
+
+
+def put_lake(folder: Path) -> None:
+    """Puts a lake that lies in a folder there, as `aws s3 sync --exclude '.*'` does."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not name.startswith("."):
+            FaultyStore.inner.pipe_file(f"/bucket/lake/{name}", path.read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -23,6 +24,8 @@ def s3_bucket() -> Iterator[str]:
             patch.setenv("AWS_ACCESS_KEY_ID", "emolake")
             patch.setenv("AWS_SECRET_ACCESS_KEY", "of-a-test-0123456789")
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+            reset = Request(f"http://{host}:{port}/moto-api/reset", method="POST")  # what servers before it had
+            urlopen(reset, timeout=60).close()
             s3fs.S3FileSystem.clear_instance_cache()  # one that knows the server of another test
             s3fs.S3FileSystem(use_listings_cache=False).mkdir("bucket")
             yield "s3://bucket"

@@ -17,9 +17,6 @@ from typing import Any
 
 import pytest
 
-from flows.audit.collect import garbage
-from flows.audit.repair import repair
-from flows.run import Setup
 from infra.runtime import BadSetting, read_runtime
 from tests.warehouse.faulty_store import FaultyStore, on_store
 from tests.warehouse.s3_server import s3_bucket
@@ -29,7 +26,6 @@ from warehouse.audit.purge import plan_purge
 from warehouse.audit.tombstones import Tombstone, hashed, tombstones
 from warehouse.audit.verify import verify
 from warehouse.audit.withdrawal import Asked
-from warehouse.catalog_file import catalog
 from warehouse.errors import DiskFull, NewerFormat, NotALake
 from warehouse.marker import renew_id
 from warehouse.operating_errors import (
@@ -449,17 +445,10 @@ def test_a_store_that_goes_on_failing_is_one_sentence_and_leaves_nothing() -> No
     assert list((lake.root / ".scratch").iterdir()) == [] and lake.artifacts() == []
 
 
-def test_what_takes_away_is_refused() -> None:
+def test_a_purge_is_refused() -> None:
     lake = Warehouse(URL, create=True)
     with pytest.raises(NotOnAStore, match=rf"a purge cannot be done in a lake on a store.*copy {URL} into a folder"):
         plan_purge(lake, Asked(speakers=("a/b",)))
-    setup = Setup(lake.root, {}, "cpu", 1)
-    with pytest.raises(NotOnAStore, match="gc cannot be done in a lake on a store"):
-        garbage(setup)
-    with pytest.raises(NotOnAStore, match="a repair cannot be done in a lake on a store"):
-        repair(setup, [], lambda works, bar: iter(()))
-    with pytest.raises(NotOnAStore, match="a catalog, which names files by their paths, cannot be done"):
-        catalog(lake)
 
 
 # -- real S3 -----------------------------------------------------------------------------------------------------------

@@ -10,15 +10,18 @@ import pytest
 
 from warehouse.audit.at_work import refuse_work, unserved
 from warehouse.audit.errors import LakeAtWork, LakeServed
+from warehouse.in_progress import owner
 
 
 def test_scratch_of_another_process_is_work_and_ones_own_is_not(tmp_path: Path) -> None:
     refuse_work(tmp_path)
-    (tmp_path / ".scratch" / f"here-{os.getpid()}-abc").mkdir(parents=True)
+    (tmp_path / ".scratch" / f"{owner()}abc").mkdir(parents=True)
     refuse_work(tmp_path)
-    (tmp_path / ".scratch" / f"elsewhere-{os.getpid() + 1}-abc").mkdir()
-    with pytest.raises(LakeAtWork, match=r"^something is being made in this lake \(elsewhere-"):
-        refuse_work(tmp_path)
+    for other in (f"elsewhere-{os.getpid() + 1}-abc", f"elsewhere-{os.getpid()}-abc"):
+        (tmp_path / ".scratch" / other).mkdir()
+        with pytest.raises(LakeAtWork, match=r"^something is being made in this lake \(elsewhere-"):
+            refuse_work(tmp_path)
+        (tmp_path / ".scratch" / other).rmdir()
 
 
 def test_a_lake_is_served_for_as_long_as_the_lock_is_held(tmp_path: Path) -> None:
