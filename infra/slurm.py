@@ -4,16 +4,17 @@ What is asked of the cluster are settings: see `infra.slurm_options`.
 What becomes of a job:
 
 * Before its time is up, or where it is pre-empted, the job gets SIGUSR2: it is queued again with the same id, and the
-  fit goes on from the state that is in the lake (`models.resume`); of a lake on a store, in the copy of it, which the
-  nodes must share.
+  fit goes on from the state that is in the lake (`models.resume`), on the store where the lake is on one.
 * A job that ends without a word (its node was lost, or it was pre-empted without being queued again) is submitted
   again, at most `TRIES` times in all. One that was cancelled, or that ran out of memory, is not.
 * Whatever stops the call cancels the job that it submitted; who followed that one has lost it. `kill -9` cannot: the
   job goes on. Whoever asks for the same requests while a job is under way, or for some of them, follows it and submits
   none. It is not found where the requests were dealt out otherwise; then two jobs make the same for a while, and the
   lake keeps the first answer. A follower that is stopped leaves the job alone, unless its submitter was a process of
-  this host that runs no more: then the job is the follower's. Of one that was killed on another host nobody knows, and
-  its job goes on until its end, or `scancel`.
+  this host that runs no more, or has given no sign of life for `LEFT_S`, wherever it was: then the job is the
+  follower's. Whoever owns a job touches `owner` every `BEAT_S`, which it promises there, as earlier versions did not,
+  and how long ago that was is told by the disk's clock alone. Silence is looked at by a follower that is stopped and by
+  nobody else, so that a submitter that slept for longer is at worst told that its job was cancelled.
 
 Layout, on a disk that the nodes share:
     LAKE/.logs/slurm/<name>/    request.json, `owner` (whose job it is: `infra.launch.call_name`), what submitit writes,
@@ -31,6 +32,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -63,6 +65,13 @@ PAUSE_S = 20.0
 POLL_S = 1.0
 LAG_S = 30.0
 """How long a shared disk may take to show what was written on another host."""
+
+BEAT_S = 60.0
+LEFT_S = 900.0
+"""So long after the last sign of life of whoever owns a job, on whatever host, who follows it may cancel it."""
+
+_BEATS = " gives signs of life"
+"""Follows the name of an owner that does."""
 
 KEPT_S = 7 * 86_400.0
 FORGOTTEN_S = 3_600.0
@@ -232,20 +241,29 @@ def _requests_of(folder: Path) -> list[Any]:
 
 
 def _own(folder: Path, call: str) -> None:
-    (folder / call).write_text(call, encoding="utf-8")
+    (folder / call).write_text(f"{call}{_BEATS}", encoding="utf-8")
     os.replace(folder / call, folder / "owner")
 
 
-def _is_ours(job: Any, call: str) -> bool:
-    """Whether this call may cancel the job: it submitted it, or takes it over here from one that is gone."""
+def _is_ours(job: Any, call: str, is_stopped: bool = False) -> bool:
+    """Whether this call may cancel the job: it submitted it, or takes it over here from one that is gone, for which
+    silence is taken only when this call is stopped."""
+    folder = job.paths.folder
     try:
-        owner = (job.paths.folder / "owner").read_text(encoding="utf-8")
-        if is_gone(owner):
-            _own(job.paths.folder, call)
+        told = (folder / "owner").read_text(encoding="utf-8")
+        owner, is_silent = told.removesuffix(_BEATS), is_stopped and told.endswith(_BEATS)
+        if owner != call and (is_gone(owner) or (is_silent and _silent_s(folder) > LEFT_S)):
+            _own(folder, call)
             return True
     except OSError:  # who cleaned up has seen that it is over
         return False
     return owner == call
+
+
+def _silent_s(folder: Path) -> float:
+    """How long ago the owner of a job gave a sign of life, by the clock of the disk: hosts may differ by hours."""
+    with tempfile.TemporaryFile(dir=folder) as nameless:
+        return os.fstat(nameless.fileno()).st_mtime - (folder / "owner").stat().st_mtime
 
 
 def _followed(
@@ -253,12 +271,12 @@ def _followed(
 ) -> _Told:
     """What the job has said when it is over, or this call is stopped; whatever stops it cancels its own job first."""
     told, lines, waits = _Told(), _lines(job.paths.stdout), _Waits()
-    is_over, is_ours = False, _is_ours(job, call)
+    is_over, is_ours, signed_s = False, _is_ours(job, call), time.monotonic()
 
     def withdraw() -> None:
         nonlocal is_ours
         if job.paths.folder.exists():  # it may be deleted; the job that was ours stays ours
-            is_ours = _is_ours(job, call)
+            is_ours = _is_ours(job, call, is_stopped=True)
         if is_ours:
             _cancel(job)
 
@@ -271,6 +289,10 @@ def _followed(
                 told.state = state
                 for line in next(lines):
                     _hear(line, told, note)
+                if is_ours and time.monotonic() - signed_s > BEAT_S:
+                    signed_s = time.monotonic()
+                    with contextlib.suppress(OSError):
+                        os.utime(job.paths.folder / "owner")
                 is_over = is_done and told.code is not None
                 if not is_over:
                     is_over = waits.are_over(job, state, is_done)

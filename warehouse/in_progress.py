@@ -1,11 +1,19 @@
-"""What is not finished yet bears the name of whose it is, so that it can be swept when that process is gone."""
+"""What is not finished yet bears the name of whose it is, so that it can be swept when that process is gone.
+
+A process is known by its number and by the place where that number means something: the host, its start (the kernel's
+boot id), the namespace of process numbers, of which each container has one, and the machine. So containers that share a
+name, a lake and their numbers leave each other alone, and so do machines of one name. `infra.launch` names what it
+makes in the same way, and knows nothing of us.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import socket
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,33 +23,82 @@ from typing import Any
 from warehouse.errors import DiskFull
 from warehouse.hashing import canonical_json
 
-UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<host>.+)-(?P<pid>\d+)-[0-9a-z_]+")
+UNFINISHED = re.compile(r"(?:\..+\.json\.)?(?P<place>.+)-(?P<pid>\d+)-[0-9a-z_]+")
 """Names of what is unfinished: a folder of scratch, or what is to replace a file beside it."""
+
+_PROC = Path("/proc")
+_MACHINE = Path("/etc/machine-id")
+_HOSTS_OWN = "effffffc"
+"""The namespace of a host itself, by a constant of Linux; any other one is a container's."""
+
+
+def here() -> str:
+    """Where the number of this process means something: host~boot.namespace.machine, without the machine where it has
+    no id, or the host alone where no /proc says."""
+    host = socket.gethostname()
+    with suppress(OSError):
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().replace("-", "")
+        place = f"{host}~{boot[:12]}.{(_PROC / 'self/ns/pid').stat().st_ino:x}"
+        return f"{place}.{machine}" if (machine := _machine()) else place
+    return host
+
+
+def _machine() -> str:
+    """Which installation of a system this is, which keeps its id when it is started anew; '' where it has none. The id
+    itself is not for others to know."""
+    with suppress(OSError):
+        if told := _MACHINE.read_bytes().strip():
+            return hashlib.sha256(b"emolake" + told).hexdigest()[:12]
+    return ""
+
+
+def owner() -> str:
+    """The beginning of every name that this process gives to what it has not finished."""
+    return f"{here()}-{os.getpid()}-"
 
 
 def unfinished() -> str:
     """A name that says whose it is, for as long as it is not finished."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    return f"{owner()}{uuid.uuid4().hex[:12]}"
 
 
 def is_left(path: Path) -> bool:
-    """Whether a process of this host began it and is gone."""
+    """Whether a process began it that is known to be gone. Of other hosts and of other containers nobody knows."""
     match = UNFINISHED.fullmatch(path.name)
-    return bool(match and match["host"] == socket.gethostname() and not _is_running(int(match["pid"])))
+    return bool(match and (_is_over(match["place"]) or (is_here(path) and not is_running(int(match["pid"])))))
 
 
-def disk_ns(beside: Path) -> int:
-    """The time by the clock of the disk that a path is on, which need not be this host's, in nanoseconds; 0 where
-    nothing can be written. No file of that name stays."""
+def is_here(path: Path) -> bool:
+    """Whether what is unfinished is of a process whose number means something here; a name without more than the host,
+    or without the machine, as older versions gave, is taken at its word."""
+    match = UNFINISHED.fullmatch(path.name)
+    own = here()
+    return bool(match and match["place"] in (own, own.removesuffix(f".{_machine()}"), socket.gethostname()))
+
+
+def is_surely_left(path: Path) -> bool:
+    """As `is_left`, of a name that hosts all over the world may have given, where the name of a host says nothing."""
+    return "~" in path.name and is_left(path)
+
+
+def _is_over(place: str) -> bool:
+    """Whether this machine was there, itself and not as a container, and has been started anew since. Machines of one
+    name, and containers of one name, may run side by side: where a machine has no id, its start decides nothing."""
+    (host, _, own), (their_host, _, theirs) = here().partition("~"), place.partition("~")
+    (boot, _, rest), (their_boot, _, their_rest) = own.partition("."), theirs.partition(".")
+    is_same = host == their_host and rest == their_rest == f"{_HOSTS_OWN}.{_machine()}"
+    return is_same and _machine() != "" and boot != their_boot
+
+
+def disk_ns(folder: Path, unknown: int) -> int:
+    """The time by the clock of the disk that a folder is on, which need not be this host's, in nanoseconds; `unknown`
+    where nothing can be written."""
     try:
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
-        return beside.stat().st_mtime_ns
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as nameless:
+            return os.fstat(nameless.fileno()).st_ctime_ns
     except OSError:
-        return 0
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        return unknown
 
 
 def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
@@ -74,9 +131,9 @@ def saying_disk_full(root: Path, what: str) -> Iterator[None]:
         raise
 
 
-def _is_running(pid: int) -> bool:
-    """One that ended and that nobody has asked for its end yet, as orphans of a killed run may stay for long in a
-    container, still has its number and runs no more."""
+def is_running(pid: int) -> bool:
+    """Whether a process of this place runs. One that ended and that nobody has asked for its end yet, as orphans of a
+    killed run may stay for long in a container, still has its number and runs no more."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

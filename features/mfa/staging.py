@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import tempfile
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +14,7 @@ import numpy as np
 
 from features.mfa.lexicon import Lexicon, spoken, write_lexicon
 from features.plugin import RATE_HZ, Clip, normalised_words
+from warehouse.in_progress import owner
 
 SHORTEST_S = 0.05
 """MFA 3.4.3 answers no clip of 50 ms or less, and says so nowhere but in a file of its validator."""
@@ -76,7 +75,7 @@ def scratch_in(lake: Path) -> Path:
     """A new folder, named as the lake names its scratch, and so swept with it where this process is killed."""
     scratch = lake / ".scratch"
     scratch.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=f"{socket.gethostname()}-{os.getpid()}-", dir=scratch))
+    return Path(tempfile.mkdtemp(prefix=owner(), dir=scratch))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from features.sandbox import films, iemocap, meld
 from warehouse.errors import NotASandbox
+from warehouse.in_progress import is_left, unfinished
 
 VERSION = 1
 """Raised when the same seed gives other bytes."""
@@ -85,18 +86,8 @@ def _scratch(root: Path) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.writing-"
     for left in root.parent.glob(f"{prefix}*"):
-        if not _runs(left.name.removeprefix(prefix)):
+        if is_left(Path(left.name.removeprefix(prefix))):
             shutil.rmtree(left, ignore_errors=True)
-    scratch = root.parent / f"{prefix}{os.getpid()}"
+    scratch = root.parent / f"{prefix}{unfinished()}"
     scratch.mkdir()
     return scratch
-
-
-def _runs(process: str) -> bool:
-    try:
-        os.kill(int(process), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return int(process) != os.getpid()

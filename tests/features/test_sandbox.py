@@ -287,9 +287,16 @@ def test_signs_of_the_older_generation() -> None:
     assert "don\x92t" in table.decode("utf-8")
 
 
-def test_a_name_of_no_process_is_left_over() -> None:
-    assert not sandbox._runs("not-a-number")
-    assert sandbox._runs("1")
+def test_what_a_process_that_lives_is_writing_stays(tmp_path: Path) -> None:
+    ours = sandbox._scratch(tmp_path / "raw")
+    other = sandbox._scratch(tmp_path / "raw")
+    assert other != ours and ours.is_dir()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        left = ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+        left.mkdir()
+        sandbox._scratch(tmp_path / "raw")
+        assert ours.is_dir() and not left.exists()
 
 
 def test_holes_of_an_alignment_are_filled() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from infra.launch import JobError, call_name, is_gone, run_job, stop_jobs
 from warehouse import Warehouse
+from warehouse.in_progress import is_here, owner
 
 REQUEST = {"kind": "checkpoint", "step": "students.mced", "version": 1, "params": {"λ": 0.5}, "inputs": {}}
 
@@ -56,7 +57,22 @@ def test_a_call_is_gone_with_the_process_of_this_host_that_made_it() -> None:
     assert call_name() != call_name() and not is_gone(call_name())
     assert is_gone(f"{host}-{ended.pid}-0a")
     assert not is_gone(f"another-{host}-{ended.pid}-0a"), "of other hosts nobody knows"
+    assert is_gone(call_name().replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
     assert not any(is_gone(name) for name in ("", "x", f"{host}-x-0a", f"{host}-{os.getpid()}-0a"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="has no /proc")
+def test_a_call_is_gone_with_a_process_that_nobody_asked_for_its_end() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it stays a zombie
+        assert is_gone(f"{socket.gethostname()}-{ended.pid}-0a")
+
+
+def test_a_call_is_named_as_the_lake_names_what_it_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what a killed launcher left in the lake would stay."""
+    assert call_name().startswith(owner()) and is_here(Path(call_name()))
+    monkeypatch.setattr(socket, "gethostname", lambda: "other")
+    assert call_name().startswith(owner()) and owner().startswith("other")
 
 
 def test_the_job_gets_its_order_and_answers(tmp_path: Path) -> None:

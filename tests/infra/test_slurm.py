@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from infra.launch import COMMAND, JobError, JobLost, stop_jobs
-from infra.slurm import Command, _requests_of, run_slurm_job
+from infra.slurm import LEFT_S, Command, _is_ours, _requests_of, run_slurm_job
 from tests.infra.cluster import Cluster
 
 REQUESTS = [
@@ -207,6 +208,46 @@ def test_a_follower_owns_a_job_whose_submitter_is_gone(tmp_path: Path, cluster: 
     [job] = cluster.jobs
     assert cluster.calls("scancel") == [[job.name]]
     assert f"-{os.getpid()}-" in owner.read_text(), "it is not the next follower's too"
+
+
+def test_a_submitter_of_another_host_is_gone_when_it_gave_no_sign_for_long(tmp_path: Path, cluster: Cluster) -> None:
+    body = "say(done=1, total=2)\ntime.sleep(60)"
+    _kill(tmp_path, body)
+    [owner] = tmp_path.glob("lake/.logs/slurm/*/owner")
+    earlier, now = "another-host-7-0a", "another-host-7-0a gives signs of life"
+    for told, silent_s, n_cancelled in (
+        (now, 0, 0), (now, LEFT_S - 60, 0), (earlier, LEFT_S + 60, 0), (now, LEFT_S + 60, 1),
+    ):  # fmt: skip
+        owner.write_text(told)
+        os.utime(owner, (time.time() - silent_s,) * 2)
+        with pytest.raises(KeyboardInterrupt):
+            _run(tmp_path, body, on_progress=_raise(KeyboardInterrupt()))
+        assert len(cluster.calls("scancel")) == n_cancelled, silent_s
+    assert f"-{os.getpid()}-" in owner.read_text()
+
+
+def test_who_begins_to_follow_takes_nothing_over_for_silence(tmp_path: Path) -> None:
+    (tmp_path / "owner").write_text("another-host-7-0a gives signs of life")
+    os.utime(tmp_path / "owner", (1, 1))
+    job = SimpleNamespace(paths=SimpleNamespace(folder=tmp_path))
+    assert not _is_ours(job, "mine-7-0b") and _is_ours(job, "mine-7-0b", is_stopped=True)
+    assert _is_ours(job, "mine-7-0b") and not _is_ours(job, "another-host-7-0a")
+
+
+def test_whoever_waits_for_its_job_gives_signs_of_life(
+    tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.slurm.BEAT_S", 0.0)
+    go = tmp_path / "go"
+
+    def forget(*_: object) -> None:
+        [owner] = tmp_path.glob("lake/.logs/slurm/*/owner")
+        os.utime(owner, (1, 1))
+        threading.Timer(0.3, lambda: go.write_text(str(owner.stat().st_mtime))).start()
+
+    body = f"say(done=1, total=2)\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.02)\nanswer()"
+    _run(tmp_path, body, on_progress=lambda *one: forget() if one[0] == 1 else None)
+    assert float(go.read_text()) > 1
 
 
 @pytest.mark.parametrize("order", ["3", "{", '{"step": "students.mced"}', None])
