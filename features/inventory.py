@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +15,8 @@ from warehouse import Warehouse
 from warehouse.artifact import Artifact, Request
 from warehouse.catalog import identity
 from warehouse.hashing import short_digest
+from warehouse.merged import STEP as MERGED
+from warehouse.merged import entries, held_ids, live, own_ids, pieces
 from warehouse.schema import FAILURES, pair_id
 from warehouse.tables import read_table
 
@@ -93,15 +95,35 @@ def ids_in(selection: Artifact) -> set[str]:
     return set(column(selection.path("selection.parquet"), "utterance_id"))
 
 
-def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any, wanted: set[str] | None = None) -> list[Artifact]:
-    """The artifacts with rows or failures of this plug-in, by key: all, or those that hold a wanted input id.
-
-    By key, because requests cite them in this order, and which of several workers was faster must not be in a request.
-    """
+def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> list[Artifact]:
+    """The artifacts with rows or failures of this plug-in, by key."""
     key = row_key(step, plugin)
-    found = [a for a in warehouse.artifacts(kind) if a.request.step == step and plugin_key_of(a.request) == key]
-    found.sort(key=lambda artifact: artifact.key)
-    return found if wanted is None else [a for a in found if wanted & _answered(a)]
+    own = [a for a in warehouse.artifacts(kind) if a.request.step in (step, MERGED) and plugin_key_of(a.request) == key]
+    return sorted(live(own), key=lambda artifact: artifact.key)
+
+
+def made_by(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> list[Artifact]:
+    """`holding`, as requests cite it: of merged artifacts the pieces. By key, because requests cite them in this order,
+    and which of several workers was faster must not be in a request."""
+    found = {p.key: p for a in holding(warehouse, kind, step, plugin) for p in pieces(a)}
+    return [found[key] for key in sorted(found)]
+
+
+def ids_by(
+    artifacts: Sequence[Artifact], ids_of: Callable[[Artifact], Iterable[str]]
+) -> Iterator[tuple[Artifact, set[str]]]:
+    """Each artifact with what `ids_of` gives of it; of pieces, which come together, it is asked once and told apart."""
+    for own in _together(artifacts):
+        ids = set(ids_of(own[0]))
+        yield from ((a, own_ids(a, ids)) for a in own)
+
+
+def _together(artifacts: Sequence[Artifact]) -> Iterable[list[Artifact]]:
+    """Those that lie in one folder, which is then read once."""
+    places: dict[Path, list[Artifact]] = {}
+    for a in artifacts:
+        places.setdefault(a.folder, []).append(a)
+    return places.values()
 
 
 def _answered(artifact: Artifact) -> set[str]:
@@ -110,12 +132,12 @@ def _answered(artifact: Artifact) -> set[str]:
 
 
 def row_ids(artifact: Artifact) -> set[str]:
-    """The input ids an artifact has rows for."""
+    """The input ids that the file of an artifact has rows for."""
     return set(column(artifact.part(f"{artifact.request.kind}.parquet"), "input_id"))
 
 
 def failed_ids(artifact: Artifact) -> frozenset[str]:
-    """The input ids an artifact has failures for."""
+    """The input ids that the file of an artifact has failures for."""
     return frozenset(row["input_id"] for row in _failures(artifact))
 
 
@@ -144,20 +166,38 @@ def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]
     again = excused(warehouse)
     found: set[str] = set()
     for a in holding(warehouse, kind, step, plugin):
-        found |= row_ids(a) | (failed_ids(a) - again.get(a.key, set()))
+        found |= row_ids(a) | (failed_ids(a) - excused_in(again, a))
     return found
 
 
 def tries(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> Counter[str]:
-    """Input id -> how many failures of it do not count any more: the number of its next attempt."""
+    """Input id -> how many failures of it do not count any more: the number of its next attempt. A piece that lies in
+    two merged artifacts failed once."""
     again = excused(warehouse)
     held = holding(warehouse, kind, step, plugin) if again else ()
-    return Counter(i for a in held for i in again.get(a.key, ()))
+    return Counter(i for key in set[str]().union(*map(_piece_keys, held)) & again.keys() for i in again[key])
 
 
 def excused(warehouse: Warehouse) -> dict[str, set[str]]:
     """Key of an artifact -> the input ids whose failures in it are tried again (`features.retry`)."""
     return {key: set(ref["input_ids"]) for key, ref in warehouse.refs(RETRIES).items()}
+
+
+def excused_in(again: Mapping[str, set[str]], artifact: Artifact) -> set[str]:
+    """Those of an artifact; of a merged one those of its pieces."""
+    return set[str]().union(*(again[key] for key in _piece_keys(artifact) & again.keys())) if again else set()
+
+
+def _piece_keys(artifact: Artifact) -> set[str]:
+    """The keys under which failures in an artifact are excused. They are those of pieces, because a merged artifact is
+    merged again under another one."""
+    return {one["key"] for one in entries(artifact)} or {artifact.key}
+
+
+def piece_of_each(artifact: Artifact) -> Mapping[str, str]:
+    """Input id -> the piece that answered it, by key, of a merged artifact; of any other nothing."""
+    held = held_ids(artifact) if entries(artifact) else {}
+    return {one: key for key, ids in held.items() for one in ids}
 
 
 def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
@@ -170,13 +210,26 @@ def failures_of(artifacts: Sequence[Artifact]) -> list[tuple[Artifact, dict[str,
     newer answer among them."""
     attempts = {a.key: a.request.params.get("attempt", 0) for a in artifacts}
     newest: dict[tuple[str, str], int] = {}
-    for a in artifacts if any(attempts.values()) else ():
-        for i in _answered(a):
+    for a, ids in ids_by(artifacts, _answered) if any(attempts.values()) else ():
+        for i in ids:
             place = (plugin_key_of(a.request), i)
             newest[place] = max(newest.get(place, 0), attempts[a.key])
+    having = [a for a in artifacts if _FAILURES in a.files and a.files[_FAILURES]["sha256"] not in _WITHOUT]
+    own = {a.key: rows for together in _together(having) for a, rows in _shared_out(together)}
     return [
         (a, row)
-        for a in artifacts if _FAILURES in a.files
-        for row in _failures(a)
+        for a in having
+        for row in own[a.key]
         if not newest or newest[plugin_key_of(a.request), row["input_id"]] == attempts[a.key]
-    ]  # fmt: skip
+    ]
+
+
+def _shared_out(together: Sequence[Artifact]) -> Iterator[tuple[Artifact, list[dict[str, Any]]]]:
+    """The failures rows of each of those that lie in one folder, in the order of the file."""
+    rows = _failures(together[0])
+    places: dict[str, list[int]] = {}
+    for n, row in enumerate(rows):
+        places.setdefault(row["input_id"], []).append(n)
+    failed = set(places)
+    for a in together:
+        yield a, [rows[n] for n in sorted(n for one in own_ids(a, failed) for n in places[one])]

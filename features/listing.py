@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 
 
@@ -19,7 +20,7 @@ def files_below(root: Path, folder: str, endings: str | tuple[str, ...], depth: 
     folders = [folder]
     for _ in range(depth):
         folders = [path for one in folders for path in _folders(root, one)]
-    return sorted(path for one in sorted(folders) for path in _files(root, one, endings))
+    return sorted(chain.from_iterable(_files(root, one, endings) for one in sorted(folders)))
 
 
 def _folders(root: Path, folder: str) -> list[str]:
@@ -30,4 +31,6 @@ def _folders(root: Path, folder: str) -> list[str]:
 def _files(root: Path, folder: str, endings: str | tuple[str, ...]) -> list[str]:
     with os.scandir(f"{root}/{folder}") as entries:
         found = [one.name for one in entries if one.name.endswith(endings) and one.is_file()]
-    return [f"{folder}/{name}" for name in sorted(found) if not name.startswith("._")]  # nearly all is sorted so
+    found.sort()  # nearly all is sorted so
+    above = f"{folder}/"
+    return [above + name for name in found if name[:2] != "._"]

@@ -9,7 +9,7 @@ It has the units of its source, and one step for each: a unit that changes tells
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from features import raw
 from features.float_wav import HEADER_BYTES, write_float_wav
-from features.inventory import column, failures_of, input_id, row_identity
+from features.inventory import failures_of, ids_by, input_id, row_identity, row_ids
 from features.plugin import RATE_HZ, FeatureSpec, RawFile
 from features.rows import failure_row
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.hashing import file_digest
 from warehouse.schema import FAILURES, FILES, LABELS, UTTERANCES, audio_id, canonical_text, make_id, text_id
-from warehouse.tables import array_of, read_table, write_rows
+from warehouse.tables import array_of, read_table, rows_about, write_rows
 
 STEP = "features.retell"
 VERSION = 1
@@ -247,8 +247,8 @@ def write_labels(folder: Path, utterances: Artifact, labels: Artifact) -> None:
 def _cited(units: Units, answers: Answers) -> Iterator[tuple[str, tuple[Artifact, Artifact], list[Artifact]]]:
     """Each unit with the artifacts that hold its rows or, where there are none, its failures, by digest."""
     place: dict[str, Artifact] = {}
-    for artifact in sorted(answers.artifacts, key=lambda artifact: artifact.key):
-        for one in column(artifact.path("features.parquet"), "input_id"):
+    for artifact, ids in sorted(ids_by(answers.artifacts, row_ids), key=lambda one: one[0].key):
+        for one in ids:
             place.setdefault(one, artifact)
     for artifact, row in failures_of(answers.artifacts):
         place.setdefault(row["input_id"], artifact)
@@ -259,17 +259,15 @@ def _cited(units: Units, answers: Answers) -> Iterator[tuple[str, tuple[Artifact
         yield unit, (recorded, utterances), sorted(by_digest.values(), key=lambda artifact: artifact.digest)
 
 
-def _arrays(features: Sequence[Artifact], wanted: Container[str], output: str) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(features: Sequence[Artifact], wanted: Collection[str], output: str) -> Iterator[tuple[str, np.ndarray]]:
     """Input id -> its array, a few at a time, each id once."""
     seen: set[str] = set()
     columns = ["input_id", output, f"{output}_shape", f"{output}_dtype"]
-    for artifact in features:
-        with pq.ParquetFile(artifact.path("features.parquet")) as file:
-            for batch in file.iter_batches(batch_size=16, columns=columns):
-                for row in batch.to_pylist():
-                    if row["input_id"] in wanted and row["input_id"] not in seen:
-                        seen.add(row["input_id"])
-                        yield row["input_id"], array_of(row, output)
+    for path in dict.fromkeys(artifact.path("features.parquet") for artifact in features):
+        for row in rows_about(path, wanted, columns):
+            if row["input_id"] not in seen:
+                seen.add(row["input_id"])
+                yield row["input_id"], array_of(row, output)
 
 
 def _reasons(features: Sequence[Artifact]) -> dict[str, str]:

@@ -1,20 +1,22 @@
 """Failures that no longer count, so that the next run tries again what failed.
 
 Artifacts are immutable: the failures row stays where it is, and a ref `retries/<artifact key>` lists the input ids
-whose failures in that artifact are tried again. Each attempt is a request of its own, and the newest answer counts.
+whose failures in that artifact are tried again. Each attempt is a request of its own, and the newest answer counts. Of
+a merged artifact the ref is of the piece, which it stays however often it is merged.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.inventory import RETRIES, excused
+from features.inventory import RETRIES, excused, piece_of_each
 from warehouse import Warehouse
 from warehouse.errors import NothingToRetry
+from warehouse.merged import KINDS, is_merged, live
 
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
@@ -52,7 +54,7 @@ def retry(warehouse: Warehouse, reason: str, step: str | None = None, dry_run: b
     Raises:
         NothingToRetry: no failure has such a reason.
     """
-    rows = warehouse.table(_TRIED).to_pylist()
+    rows = list(_of_pieces(warehouse, warehouse.table(_TRIED).to_pylist()))
     asked = [row for row in rows if step in (None, row["step"])]
     found = [row for row in asked if _without_numbers(reason) in _without_numbers(row["reason"])]
     if not found:
@@ -64,6 +66,21 @@ def retry(warehouse: Warehouse, reason: str, step: str | None = None, dry_run: b
             ids = {row["input_id"] for row in tried if row["artifact"] == artifact}
             warehouse.set_ref(f"{RETRIES}/{artifact}", {"input_ids": sorted(ids | known.get(artifact, set()))})
     return Retry(_by_step(tried), _by_step(row for row in found if not row["again"]))
+
+
+def _of_pieces(warehouse: Warehouse, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows, of merged artifacts as of the pieces. One that lies in two merged ones failed once."""
+    rows = list(rows)
+    keys = {row["artifact"] for row in rows}
+    made = (a for kind in KINDS for a in live(warehouse.artifacts(kind)) if a.key in keys)
+    merged = {a.key: piece_of_each(a) for a in made if is_merged(a)}
+    seen: dict[tuple[str, str], str] = {}
+    for row in rows:
+        pieces = merged.get(row["artifact"])
+        if pieces is None:
+            yield row
+        elif seen.setdefault((pieces[row["input_id"]], row["input_id"]), row["artifact"]) == row["artifact"]:
+            yield row | {"artifact": pieces[row["input_id"]]}
 
 
 def _without_numbers(text: str) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.inventory import excused, failed_ids, holding, row_ids, row_key, wanted_ids
+from features.inventory import excused, excused_in, failed_ids, ids_by, made_by, row_ids, row_key, wanted_ids
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.hashing import digest
@@ -46,13 +46,14 @@ def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utteranc
     Args:
         utterances: 'utterances' artifacts.
     """
-    held = holding(warehouse, kind, step, plugin)
+    held = made_by(warehouse, kind, step, plugin)
     found = _answers(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, held))
     if found is None:
         return None
     others = set(found["others"])
     own = [one for one in held if one.key not in others]
-    if warehouse.store is None and not all(os.path.exists(f"{one.folder}/{kind}.parquet") for one in own):
+    folders = {one.folder for one in own}
+    if warehouse.store is None and not all(os.path.exists(f"{folder}/{kind}.parquet") for folder in folders):
         return None
     return Whole(found["wanted"], own)
 
@@ -60,18 +61,19 @@ def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utteranc
 def holding_wanted(
     warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact], wanted: set[str]
 ) -> list[Artifact]:
-    """`holding`, of what the utterances want; where nothing is missing, that is remembered.
+    """`made_by`, of what the utterances want; where nothing is missing, that is remembered.
 
     Args:
         wanted: their input ids.
     """
-    held, again = holding(warehouse, kind, step, plugin), excused(warehouse)
+    held, again = made_by(warehouse, kind, step, plugin), excused(warehouse)
     own, present = [], set()
-    for one in held:
-        rows, failures = row_ids(one), failed_ids(one)
+    both = zip(ids_by(held, row_ids), ids_by(held, failed_ids), strict=True)
+    for (one, rows), (_, failures) in both:
         if not wanted.isdisjoint(rows) or not wanted.isdisjoint(failures):
             own.append(one)
-        present |= wanted & (rows | (failures - again.get(one.key, set())))
+        present |= wanted & (rows | (failures - excused_in(again, one)))
+    own.sort(key=lambda one: one.key)
     if wanted and present == wanted:
         keys = {one.key for one in own}
         answer = {"wanted": len(wanted), "others": [one.key for one in held if one.key not in keys]}
@@ -90,7 +92,8 @@ def of_utterances(
 
 def _question(warehouse: Warehouse, utterances: Sequence[Artifact], held: Sequence[Artifact]) -> str:
     keys = [one.key for one in held]
-    again = {key: sorted(ids) for key, ids in excused(warehouse).items() if key in set(keys)}
+    own = set(keys)
+    again = {key: sorted(ids) for key, ids in excused(warehouse).items() if key in own}
     return digest([VERSION, [one.digest for one in utterances], keys, again])
 
 

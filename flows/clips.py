@@ -168,7 +168,7 @@ def _recogniser(warehouse: Warehouse, name: str | None, n_silent: int, model: st
     """The extractor that hears words, as some feature of the lake has it."""
     rows = {
         short_digest(a.request.params["plugin"]): a.request.params["plugin"]
-        for a in warehouse.artifacts("features") if a.request.step == "extractors.asr"
+        for a in warehouse.artifacts("features") if a.request.params["plugin"]["step"] == "extractors.asr"
     }  # fmt: skip
     keys = {own: ref["plugin_key"] for own, ref in warehouse.refs("features").items()}
     known = {own: rows[key] for own, key in keys.items() if key in rows}
@@ -305,4 +305,3 @@ class _Line:
 def _named(reason: str, path: str) -> str:
     """A reason that names the file by its name alone: the row says where it lies."""
     return reason.replace(path, Path(path).name)
-

@@ -8,6 +8,7 @@ from typing import Any
 
 from warehouse import Warehouse
 from warehouse.hashing import short_digest
+from warehouse.merged import live
 
 COLUMNS = ("name", "step", "fields", "rows", "failures", "hours", "speed", "bytes", "canary", "licence")
 
@@ -30,11 +31,11 @@ def feature_list(warehouse: Warehouse) -> list[dict[str, Any]]:
     proven = {short_digest(canary.request.params["plugin"]) for canary in warehouse.artifacts("canary")}
     rows: dict[str, dict[str, Any]] = {}
     work_s: dict[str, float | None] = {}
-    for artifact in warehouse.artifacts("features"):
+    for artifact in live(warehouse.artifacts("features")):
         plugin = artifact.request.params["plugin"]
         key = short_digest(plugin)
         row = rows.setdefault(key, {
-            "name": ", ".join(sorted(names.get(key, []))), "step": artifact.request.step,
+            "name": ", ".join(sorted(names.get(key, []))), "step": plugin["step"],
             "fields": json.dumps(plugin["fields"], ensure_ascii=False), "rows": 0, "failures": 0, "hours": None,
             "speed": None, "bytes": 0, "canary": _status(plugin, proven),
             "licence": ", ".join(sorted(licences.get(plugin["fields"].get("weights"), set()) - {""})), "key": key,

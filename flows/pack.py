@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from features.inventory import input_id, row_identity
+from features.inventory import ids_by, input_id, row_identity, row_ids
 from features.plugin import FeatureSpec
 from features.retell import STEP as RETOLD
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.hashing import digest
 from warehouse.schema import UTTERANCES
 from warehouse.shards import write_shard
-from warehouse.tables import array_of, read_table
+from warehouse.tables import array_of, read_table, rows_about
 
 VERSION = 1
 CHUNK = 256
@@ -63,11 +62,9 @@ def pack_works(
         told: pack what this corpus has in their place.
     """
     place: dict[str, Artifact] = {}
-    for artifact in features:
-        table = pq.read_table(artifact.part("features.parquet"), columns=["input_id"])
-        place.update(dict.fromkeys(table.column(0).to_pylist(), artifact))
+    for artifact, ids in sorted(ids_by(features, row_ids), key=lambda one: one[0].key):
+        place.update(dict.fromkeys(ids, artifact))
     works = []
-    by_digest = {a.digest: a for a in features}
     for artifact, members in chunks(utterances, [(plugin.needs, place.keys())], keep, told):
         sources = sorted({place[row_id].digest for _, row_id in members})
         params = {"source": {"plugin": row_identity(step, plugin), "output": output}, "members": digest(members)}
@@ -76,7 +73,7 @@ def pack_works(
         arguments = {
             "field": f"{step.rpartition('.')[2]}-{output}", "members": members, "output": output,
             "names": spec.names if spec.level == "utterance" else None,
-            "files": [by_digest[d].place("features.parquet") for d in sources],
+            "files": files_of(place, (row_id for _, row_id in members), "features.parquet"),
         }  # fmt: skip
         works.append(Work(request, write_features_shard, arguments, n_rows=len(members)))
     return works
@@ -104,16 +101,13 @@ def pack_text_works(
 
 def write_features_shard(
     folder: Path, field: str, members: Sequence[tuple[str, str]], output: str, names: Sequence[str] | None,
-    files: Sequence[Path],
+    files: Mapping[Path, Sequence[str]],
 ) -> None:  # fmt: skip
     """Writes the tar of one field. Rows at utterance level become one vector, their columns in the promised order."""
-    rows = {}
-    wanted = {row_id for _, row_id in members}
+    rows: dict[str, dict[str, Any]] = {}
     columns = ["input_id", *(names or (output, f"{output}_shape", f"{output}_dtype"))]
-    for file in files:
-        for row in pq.read_table(file, columns=columns).to_pylist():
-            if row["input_id"] in wanted:
-                rows[row["input_id"]] = row
+    for file, own in files.items():
+        rows |= {row["input_id"]: row for row in rows_about(file, own, columns)}
     write_shard(folder, field, _arrays(members, rows, output, names))
 
 
@@ -157,6 +151,15 @@ def chunks(
                     members.append((row["utterance_id"], *ids))
             if members:
                 yield artifact, members
+
+
+def files_of(place: Mapping[str, Artifact], ids: Iterable[str], name: str) -> dict[Path, list[str]]:
+    """File -> those of these input ids whose rows are read there. It may hold rows of others too, with which what is
+    cited was merged, and about the same ids."""
+    found: dict[Path, list[str]] = {}
+    for one in dict.fromkeys(ids):
+        found.setdefault(place[one].place(name), []).append(one)
+    return found
 
 
 def retold_inputs(

@@ -5,7 +5,7 @@ A new alignment packs anew and extracts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from features.inventory import row_identity
+from features.inventory import ids_by, row_identity
 from features.rows import failure_row
-from flows.pack import Told, chunks, retold_inputs
+from flows.pack import Told, chunks, files_of, retold_inputs
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import IntervalOutside
 from warehouse.hashing import digest
 from warehouse.pooling import mean_over
 from warehouse.schema import FAILURES
 from warehouse.shards import write_shard
-from warehouse.tables import array_of, write_rows
+from warehouse.tables import array_of, rows_about, write_rows
 
 STEP = "flows.pack_segments"
 VERSION = 1
@@ -78,8 +78,8 @@ def pack_means_works(
         arguments = {
             "field": f"{frames.step.rpartition('.')[2]}-{frames.output}-{tier.name}", "members": members,
             "output": frames.output, "hop_s": frames.hop_s, "tier": tier.name,
-            "files": [a.place("features.parquet") for a in rows],
-            "aligned": [a.place("intervals.parquet") for a in intervals],
+            "files": files_of(own, (member[1] for member in members), "features.parquet"),
+            "aligned": files_of(aligned, (member[2] for member in members), "intervals.parquet"),
         }  # fmt: skip
         cited = {"features": rows, "intervals": intervals}
         request = _request(source, members, cited, retold_inputs(artifact, members, told))
@@ -98,7 +98,7 @@ def pack_spans_works(
         intervals = _cited(aligned, members, 1)
         arguments = {
             "field": f"times-{tier.name}", "members": members, "tier": tier.name,
-            "aligned": [a.place("intervals.parquet") for a in intervals],
+            "aligned": files_of(aligned, (member[1] for member in members), "intervals.parquet"),
         }  # fmt: skip
         more = retold_inputs(artifact, members, told)
         request = _request(tier.identity(), members, {"intervals": intervals}, more)
@@ -107,19 +107,19 @@ def pack_spans_works(
 
 
 def write_means_shard(
-    folder: Path, field: str, members: Sequence[Member], output: str, hop_s: float, tier: str, files: Sequence[Path],
-    aligned: Sequence[Path],
+    folder: Path, field: str, members: Sequence[Member], output: str, hop_s: float, tier: str,
+    files: Mapping[Path, Sequence[str]], aligned: Mapping[Path, Sequence[str]],
 ) -> None:  # fmt: skip
     """Writes the tar of one field and `failures.parquet`. Each file of frames is read once, and only means are kept."""
-    spans = _spans(aligned, tier, {pair for _, _, pair in members})
+    spans = _spans(aligned, tier)
     by_row: dict[str, list[Member]] = {}
     for member in members:
         by_row.setdefault(member[1], []).append(member)
     means: dict[str, np.ndarray] = {}
     failures = []
     columns = ["input_id", output, f"{output}_shape", f"{output}_dtype"]
-    for file in files:
-        for row in _rows(file, columns):
+    for file, ids in files.items():
+        for row in rows_about(file, ids, columns):
             for utterance_id, row_id, pair in by_row.pop(row["input_id"], []):
                 try:
                     means[utterance_id] = mean_over(array_of(row, output), hop_s, spans[pair])
@@ -131,10 +131,10 @@ def write_means_shard(
 
 
 def write_spans_shard(
-    folder: Path, field: str, members: Sequence[Member], tier: str, aligned: Sequence[Path]
+    folder: Path, field: str, members: Sequence[Member], tier: str, aligned: Mapping[Path, Sequence[str]]
 ) -> None:  # fmt: skip
     """Writes the tar of the segments' times."""
-    spans = _spans(aligned, tier, {pair for _, pair in members})
+    spans = _spans(aligned, tier)
     times = ((name, pair, np.array([span[1:] for span in spans[pair]], np.float64)) for name, pair in members)
     write_shard(folder, field, times)
 
@@ -149,10 +149,15 @@ def _request(
 
 def _places(artifacts: Sequence[Artifact], file: str, tier: str | None = None) -> dict[str, Artifact]:
     """Input id -> the artifact with its rows: of several the first by key, as in the views."""
+    only = None if tier is None else [("tier", "=", tier)]
+
+    def ids_of(artifact: Artifact) -> list[str]:
+        table = pq.read_table(artifact.part(file), columns=["input_id"], filters=only)
+        ids: list[str] = table.column(0).unique().to_pylist()
+        return ids
+
     place: dict[str, Artifact] = {}
-    for artifact in sorted(artifacts, key=lambda artifact: artifact.key):
-        only = None if tier is None else [("tier", "=", tier)]
-        ids = pq.read_table(artifact.part(file), columns=["input_id"], filters=only).column(0).unique().to_pylist()
+    for artifact, ids in sorted(ids_by(artifacts, ids_of), key=lambda one: one[0].key):
         for one in ids:
             place.setdefault(one, artifact)
     return place
@@ -169,22 +174,12 @@ def _cited(place: Mapping[str, Artifact], members: Sequence[Member], which: int)
     return sorted(own.values(), key=lambda artifact: artifact.key)
 
 
-def _rows(file: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Rows of a file of frames, a few at a time: those of an encoder's layers are large."""
-    with pq.ParquetFile(file) as parquet:
-        for batch in parquet.iter_batches(batch_size=16, columns=columns):
-            yield from batch.to_pylist()
-
-
-def _spans(files: Sequence[Path], tier: str, wanted: set[str]) -> dict[str, list[tuple[str, float, float]]]:
-    """Input id -> (symbol, begin, end) of its segments in order; where several files have it, those of the first."""
+def _spans(files: Mapping[Path, Sequence[str]], tier: str) -> dict[str, list[tuple[str, float, float]]]:
+    """Input id -> (symbol, begin, end) of its segments in order."""
     columns = ["input_id", "position", "symbol", "start_s", "end_s"]
     found: dict[str, list[tuple[str, float, float]]] = {}
-    for file in files:
-        rows = pq.read_table(file, columns=columns, filters=[("tier", "=", tier), ("input_id", "in", wanted)])
-        own: dict[str, list[tuple[str, float, float]]] = {}
+    for file, ids in files.items():
+        rows = pq.read_table(file, columns=columns, filters=[("tier", "=", tier), ("input_id", "in", set(ids))])
         for row in sorted(rows.to_pylist(), key=lambda row: row["position"]):
-            own.setdefault(row["input_id"], []).append((row["symbol"], row["start_s"], row["end_s"]))
-        for one, spans in own.items():
-            found.setdefault(one, spans)
+            found.setdefault(row["input_id"], []).append((row["symbol"], row["start_s"], row["end_s"]))
     return found

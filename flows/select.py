@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -49,13 +48,15 @@ def write_selection(
     Raises:
         NothingSelected: the teacher is sure of none, or there is none.
     """
+    import duckdb
+
     if not features:
         raise NothingSelected(0)
     connection = duckdb.connect()
     read = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     connection.register("utterances", pa.concat_tables(read))
     columns = ", ".join(f'"{name}"' for name in logits)
-    files = [str(a.path("features.parquet")) for a in features]
+    files = list(dict.fromkeys(str(a.path("features.parquet")) for a in features))
     rows = connection.execute(
         f"SELECT DISTINCT ON (utterance_id) utterance_id, {columns} FROM utterances "
         f"JOIN read_parquet($files) ON input_id = {needs}_id ORDER BY utterance_id",

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
@@ -139,6 +139,11 @@ class Artifact:
         """Its folder, with all its files."""
         return fetched(self.folder)
 
+    def damaged(self) -> list[str]:
+        """The names of its files that are not there or have other bytes than when it was made; each is hashed."""
+        paths = {name: self.path(name) for name in self.files}
+        return [n for n, p in paths.items() if not p.is_file() or file_digest(p) != self.files[n]["sha256"]]
+
     def part(self, name: str) -> Path | BinaryIO:
         """One of its files, of which little is read: a large one that is only on a store is not fetched for that."""
         is_little = self.files[name]["n_bytes"] < _LITTLE
@@ -159,7 +164,7 @@ class Artifact:
         here = str(self.folder / name)
         return here if self.is_here(name) else f"{SCHEME}://{self.folder.parent.name}/{self.folder.name}/{name}"
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         return sum(entry["n_bytes"] for entry in self.files.values())
 
@@ -199,30 +204,41 @@ def read_artifact(folder: Path) -> Artifact:
     path = folder / MANIFEST
     try:
         value = json.loads(path.read_bytes())
-        request = Request.from_json(value["request"])
-        for name, kind in (("kind", str), ("step", str), ("version", int)):
-            _typed(value["request"], name, kind)
-        if not 0 <= request.version < _MOST_BYTES:
-            raise ValueError(f"'version' is {request.version}")
-        key = request.key
-        files, environment = _typed(value, "files", dict), _typed(value, "environment", dict)
-        made = _typed(value, "digest", str), environment, _typed(value, "created_at", str)
-        datetime.fromisoformat(made[2])
-        artifact = Artifact(request, files, *made, folder)
-        for name, entry in files.items():
-            _refuse_way_out(name)
-            _typed(entry, "sha256", str)
-            if not 0 <= _typed(entry, "n_bytes", int) < _MOST_BYTES:
-                raise ValueError(f"'n_bytes' is {entry['n_bytes']}")
+        artifact = artifact_of(value, Request.from_json(value["request"]), folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotCanonical) as error:
         raise UnreadableManifest(path, f"{type(error).__name__}: {error}") from error
-    if key != folder.name:
-        raise UnreadableManifest(path, f"its request has key {key}, but the folder is {folder.name}")
+    if artifact.key != folder.name:
+        raise UnreadableManifest(path, f"its request has key {artifact.key}, but the folder is {folder.name}")
     if folder.is_symlink() or path.is_symlink():
         raise UnreadableManifest(path, "it is reached through a link, which could lead out of the lake")
     return artifact
 
 
+def artifact_of(manifest: Mapping[str, Any], request: Request, folder: Path) -> Artifact:
+    """What a manifest says, its request being read already; a request that has no key yet gets it.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError, NotCanonical: it says what no manifest can say.
+    """
+    for name, kind in (("kind", str), ("step", str), ("version", int)):
+        _typed(manifest["request"], name, kind)
+    if not 0 <= request.version < _MOST_BYTES:
+        raise ValueError(f"'version' is {request.version}")
+    artifact_key = request.key
+    files, environment = _typed(manifest, "files", dict), _typed(manifest, "environment", dict)
+    made = _typed(manifest, "digest", str), environment, _typed(manifest, "created_at", str)
+    datetime.fromisoformat(made[2])
+    artifact = Artifact(request, files, *made, folder)
+    vars(artifact)["key"] = artifact_key
+    for name, entry in files.items():
+        _refuse_way_out(name)
+        _typed(entry, "sha256", str)
+        if not 0 <= _typed(entry, "n_bytes", int) < _MOST_BYTES:
+            raise ValueError(f"'n_bytes' is {entry['n_bytes']}")
+    return artifact
+
+
+@lru_cache(maxsize=1024)
 def _refuse_way_out(name: str) -> None:
     """The name of a file is a path below its folder, in any script; else whoever wrote the manifest
     could have files read, or written again, that are not the lake's."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 VIEWS: Mapping[str, str] = {
     "artifacts": "Every artifact: what was asked, and where its files are.",
     "inputs": "What each artifact was made from: one row per artifact, role and digest.",
+    "merged": "What lies in one artifact with others now, and may be gone itself: `emolake compact`.",
     "plugins": "Which extractor or aligner made which artifact.",
     "raw_files": "The raw files of every corpus as last ingested.",
     "utterances": "The utterances of every corpus as last ingested: one speaker turn each.",
@@ -76,6 +77,7 @@ COLUMNS: Mapping[str, str] = {
     "folder": "where its files are",
     "hours": "hours of sound",
     "input_id": "what the row is about: an audio_id, a text_id, or pair_id of both",
+    "inputs": "digests of what it was made from",
     "key": "digest of the request: known before the work",
     "kind": "what it is: 'utterances', 'features', 'checkpoint', …",
     "label": "class; NULL where there is none",
@@ -104,6 +106,7 @@ COLUMNS: Mapping[str, str] = {
     "params": "every choice that decides the numbers, as JSON",
     "part": "'train', 'dev' or 'test'",
     "path": "file, relative to the root of the corpus",
+    "piece": "key of the artifact that it was before",
     "plugin_key": "digest of the plug-in's step, version and fields",
     "plugin_key_a": "plugin_key of the first aligner",
     "plugin_key_b": "plugin_key of the second",

@@ -18,7 +18,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +33,9 @@ import pyarrow.parquet as pq
 
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
 from warehouse.errors import UnreadableManifest
+from warehouse.in_progress import disk_ns
 from warehouse.manifest_rows import COLUMNS, STAMPED, Remembered, Rows, Stamp, row_of, unsealed, write_sealed
+from warehouse.merged import Pieces
 
 MANY = 64
 """Manifests of a kind that are parsed as fast as files of their own are looked into."""
@@ -87,19 +88,25 @@ class ManifestIndex:
             return list(states[0].oldest_first)
         before, found = self._all
         if len(before) != len(states) or any(a is not b for a, b in zip(before, states, strict=True)):
-            with _uncollected():
+            with uncollected():
                 found = sorted(chain.from_iterable(state.oldest_first for state in states), key=_age)
             self._all = states, found
         return list(found)
 
     def with_digest(self, digest: str) -> list[Artifact]:
-        """Every artifact with these bytes, by key."""
+        """Every artifact with these bytes, by key; where there is none, the pieces that had them."""
         return self.as_of_now()(digest)
 
     def as_of_now(self) -> Callable[[str], list[Artifact]]:
         """`with_digest` for many digests: whatever comes and goes meanwhile, it answers as the lake is now."""
         states = self._states()
-        return lambda digest: sorted((a for s in states for a in s.with_digest(digest)), key=attrgetter("key"))
+
+        def found(digest: str) -> list[Artifact]:
+            those = [a for s in states if digest in s.key_of for a in s.with_digest(digest)]
+            those = those or [p for s in states for p in s.pieces.with_digest(digest)]
+            return sorted(those, key=attrgetter("key")) if len(those) > 1 else those
+
+        return found
 
     def by_digest(self, kind: str) -> dict[str, Artifact]:
         """Digest -> the artifact of one kind with these bytes; of several the one whose key is first."""
@@ -173,6 +180,10 @@ class _State:
                     keys.setdefault(digest, []).append(key)
         return {digest: sorted(several) for digest, several in keys.items()}
 
+    @cached_property
+    def pieces(self) -> Pieces:
+        return Pieces(self.oldest_first)
+
     def with_digest(self, digest: str) -> list[Artifact]:
         if digest not in self.key_of:
             return []
@@ -231,20 +242,13 @@ class _Kind:
             return _State()
         now = status.st_ino, status.st_ctime_ns
         if not self._is_loaded:
-            with _uncollected():
+            with uncollected():
                 self._is_loaded, self._state = True, self._load(now)
         if self._state.seen != now or not self._state.is_settled:
-            with _uncollected():
-                self._state = self._look(now, now[1] < self._disk_ns() - SETTLED_NS)
+            with uncollected():
+                # By the clock of the disk, whose times folders bear; a lake that cannot be written to can be asked.
+                self._state = self._look(now, now[1] < disk_ns(self._beside().parent, time.time_ns()) - SETTLED_NS)
         return self._state
-
-    def _disk_ns(self) -> int:
-        """The time where the lake's disk is, whose times folders bear: it may be hours off the clock of this host."""
-        try:
-            with tempfile.TemporaryFile(dir=self._beside().parent) as nameless:
-                return os.fstat(nameless.fileno()).st_ctime_ns
-        except OSError:
-            return time.time_ns()  # a lake that cannot be written to can be asked
 
     def _look(self, now: tuple[int, int], is_settled: bool) -> _State:
         """Lists the folder and looks at every manifest, or only at those of new folders where the kind's own says the
@@ -344,7 +348,7 @@ class _Kind:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Python looks for what it may free each time that many objects are new; here all of them stay."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,13 @@ class Rows:
         if name == "folder":
             return self._folder / self._column("key")[row]
         if name == "request":
-            known = {name: self._column(name)[row] for name in ("kind", "step", "version", "key")}
-            return recalled(Request, known, self, row)
+            return recalled(Request, {name: column[row] for name, column in self._of_requests.items()}, self, row)
         value = json.loads(self._column(name)[row].as_py())
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
+
+    @cached_property
+    def _of_requests(self) -> dict[str, Any]:
+        return {name: self._column(name) for name in ("kind", "step", "version", "key")}
 
     def _column(self, name: str) -> Any:
         """As a list; long texts, of which few are asked for, as Arrow has them."""

@@ -6,7 +6,8 @@ Layout:
     artifacts/<kind>/<key>/           files and manifest.json; a folder without a manifest does not exist
     .cache/manifests/                 what manifests said, remembered (`warehouse.manifest_index`); may be deleted
     refs/<name>.json                  the few names that move: the current reading of a corpus, the last run of a recipe
-    .resume/<key>/                    states of fits that were ended before their artifact was there (`models.resume`)
+    .resume/<key>/                    states of fits that were ended before their artifact was there (`models.resume`);
+                                      of a lake on a store there too (`warehouse.stored_states`)
     .logs/<key>/                      what a fit told TensorBoard (`models.logs`); no artifact
     .damaged/                         what `emolake verify --repair` moved aside (`warehouse.audit.aside`)
     .scratch/                         work in progress; swept, like files half-written, when its process is gone
@@ -21,16 +22,12 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
-import pyarrow as pa
-
-from warehouse import views
 from warehouse.artifact import MANIFEST, Artifact, Request, Work, commit
 from warehouse.audit.tombstones import successors, with_purged
 from warehouse.errors import (
@@ -42,14 +39,19 @@ from warehouse.errors import (
     QueryFailed,
 )
 from warehouse.hashing import canonical_json
-from warehouse.in_progress import is_left, saying_disk_full, unfinished, write_atomically
+from warehouse.in_progress import is_left, is_surely_left, saying_disk_full, unfinished, write_atomically
 from warehouse.manifest_index import MANY, ManifestIndex
+from warehouse.merged import pieces_called
 from warehouse.migrations import migrate
-from warehouse.questions import closed_connection, refuse_unless_question
 from warehouse.refs import read_ref
 from warehouse.remote import Store, attached, folder_of, url_of
 from warehouse.schema import FORMAT, check_id
 from warehouse.secrets import refuse_secrets
+from warehouse.taking import announced, forget_left
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
 
 _RECORDED = (
     "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
@@ -194,10 +196,10 @@ class Warehouse:
 
     def with_digest(self, digest: str) -> list[Artifact]:
         """Every artifact with these bytes, by key: two requests may have had the same answer, and which was first must
-        not decide what is said of it. Of bytes that a purge took, what stands in their place."""
-        return self.manifests.with_digest(digest) or self.manifests.with_digest(
-            successors(self.root).get(digest, digest)
-        )
+        not decide what is said of it. Of bytes that a purge took, what stands in their place; of those that lie with
+        others now, the piece."""
+        found = self.manifests.with_digest(digest)
+        return found or self.manifests.with_digest(successors(self.root).get(digest, digest))
 
     def by_digest(self, kind: str) -> dict[str, Artifact]:
         """Digest -> the artifact of one kind with these bytes; of several the first of `with_digest`."""
@@ -213,6 +215,8 @@ class Warehouse:
         if named is not None and "artifact" in named:
             reference = named["artifact"]
         found = {a.digest: a for a in self.manifests.starting_with(reference)} if reference else {}
+        if reference and not found:
+            found = {p.digest: p for p in pieces_called(self, reference)}
         if not found:
             raise ArtifactNotFound(reference)
         if len(found) > 1:
@@ -220,18 +224,23 @@ class Warehouse:
         return next(iter(found.values()))
 
     @contextmanager
-    def scratch(self, step: str) -> Iterator[Path]:
+    def scratch(self, step: str, is_announced: bool = False) -> Iterator[Path]:
         """A folder below the lake that is gone afterwards, or, where this process was killed, when the lake is opened
         the next time.
 
+        Args:
+            is_announced: on a store, runs and jobs tell other hosts of it, and none takes anything away meanwhile.
+
         Raises:
-            DiskFull: `step` needs more than there is.
+            DiskFull: `step` needs more than there is. BeingTaken.
         """
         folder = self.root / ".scratch" / unfinished()
+        is_told = announced(self.store, folder.name) if self.store is not None and is_announced else nullcontext()
         try:
             with saying_disk_full(self.root, step):
                 folder.mkdir(parents=True)
-                yield folder
+                with is_told:
+                    yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -284,6 +293,9 @@ class Warehouse:
             query: to have those views only that it may read, which in a large lake is quicker.
             files: of a lake on a store what it is read through, for who wants to know what failed there.
         """
+        from warehouse import views  # with DuckDB, which only questions need
+        from warehouse.questions import closed_connection
+
         with suppress(OSError):  # a lake that cannot be written to can be asked
             (self.root / ".scratch").mkdir(exist_ok=True)
         files = files or self._files()
@@ -304,6 +316,8 @@ class Warehouse:
         return self._answer(query, parameters, self._files())
 
     def _answer(self, query: str, parameters: Mapping[str, Any] | None, files: Any) -> duckdb.DuckDBPyRelation:
+        import duckdb
+
         try:
             try:
                 return self._ask(query, parameters, query, files)
@@ -315,6 +329,10 @@ class Warehouse:
     def _ask(
         self, query: str, parameters: Mapping[str, Any] | None, named_in: str | None, files: Any
     ) -> duckdb.DuckDBPyRelation:
+        import duckdb
+
+        from warehouse.questions import refuse_unless_question
+
         try:
             connection = self.connect(named_in, files)
         except duckdb.Error as error:
@@ -328,6 +346,8 @@ class Warehouse:
         Raises:
             QueryFailed, StoreFails, FileLost, OtherBytes: also for what only shows while the query runs.
         """
+        import duckdb
+
         files = self._files()
         relation = self._answer(query, None, files)
         try:
@@ -352,6 +372,8 @@ class Warehouse:
         for path in [*(self.root / ".scratch").glob("*"), *self.root.glob(".*"), *(self.root / "refs").rglob(".*")]:
             if is_left(path):
                 if path.is_dir():
+                    if self.store is not None and is_surely_left(path):
+                        forget_left(self.store, path.name)
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     path.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def _table(rows: Sequence[Mapping[str, Any]], *columns: str) -> pa.Table:
 
 def create(connection: duckdb.DuckDBPyConnection, names: Callable[[str], bool] = lambda name: True) -> None:
     """Creates the views over `utterances`, `labels`, `splits`, `truths`, `features`, `failures`, `artifacts`, `inputs`,
-    `plugins`, `works` and the tables above.
+    `merged`, `plugins`, `works` and the tables above.
 
     Args:
         names: which of them are wanted.
@@ -160,13 +160,24 @@ VIEWS: Mapping[str, str] = {
         GROUP BY name, plugin_key, corpus
     """,
     "costs": """
-        WITH RECURSIVE made AS (SELECT digest, min(key) AS key FROM artifacts GROUP BY digest),
+        WITH RECURSIVE pieces AS (
+            SELECT DISTINCT ON (piece) piece AS key, merged.digest, kind, plugins.step, merged.work_s, merged.n_bytes,
+                                       merged.inputs
+            FROM merged JOIN artifacts ON key = artifact JOIN plugins USING (artifact)
+            WHERE piece NOT IN (SELECT key FROM artifacts)
+        ),
+        every AS (
+            SELECT key, digest, kind, step, work_s, n_bytes FROM artifacts JOIN works USING (key)
+            UNION ALL SELECT * EXCLUDE (inputs) FROM pieces
+        ),
+        cited AS (SELECT key, digest FROM inputs UNION ALL SELECT key, unnest(inputs) FROM pieces),
+        made AS (SELECT digest, min(key) AS key FROM every GROUP BY digest),
         used AS (
-            SELECT recipe, key FROM reports JOIN artifacts ON report IN (key, digest)
+            SELECT recipe, key FROM reports JOIN every ON report IN (key, digest)
             UNION
-            SELECT recipe, made.key FROM used JOIN inputs USING (key) JOIN made ON made.digest = inputs.digest
+            SELECT recipe, made.key FROM used JOIN cited USING (key) JOIN made ON made.digest = cited.digest
         )
         SELECT recipe, kind, step, count(*) AS n_artifacts, sum(work_s) AS seconds, sum(n_bytes)::BIGINT AS n_bytes
-        FROM used JOIN artifacts USING (key) JOIN works USING (key) GROUP BY recipe, kind, step
+        FROM used JOIN every USING (key) GROUP BY ALL
     """,
 }

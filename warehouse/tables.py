@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.errors import SchemaMismatch
@@ -93,11 +94,37 @@ def rows_of(paths: Sequence[Path], schema: pa.Schema) -> ds.Dataset:
     """
     import pyarrow.dataset as ds  # takes as long to import as small questions to answer
 
+    check_files(paths, schema)
+    return ds.dataset(list(map(str, paths)), schema=schema, format="parquet")
+
+
+def check_files(paths: Iterable[Path], schema: pa.Schema) -> None:
+    """Raises SchemaMismatch unless each of these tables can be read and has exactly this schema."""
     for path in paths:
         with _reading(path):
             found = pq.read_schema(path)
         check_table(found.empty_table(), schema, str(path))
-    return ds.dataset(list(map(str, paths)), schema=schema, format="parquet")
+
+
+def rows_about(path: Path, ids: Collection[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a table whose `input_id` is one of these, a few at a time, for arrays are large. Groups of rows
+    without one are not read: a file may hold the rows of many works (`warehouse.compaction`).
+
+    Args:
+        columns: `input_id` among them.
+    """
+    wanted = pa.array(sorted(ids), pa.string())
+    with pq.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            if file.num_row_groups > 1 and not _is_any(file.read_row_group(group, ["input_id"]), wanted):
+                continue
+            for batch in file.iter_batches(16, [group], list(columns)):
+                yield from batch.filter(pc.is_in(batch.column("input_id"), wanted)).to_pylist()
+
+
+def _is_any(table: pa.Table, wanted: pa.Array) -> bool:
+    found: bool = pc.any(pc.is_in(table.column("input_id"), wanted)).as_py()
+    return found
 
 
 @contextmanager

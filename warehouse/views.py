@@ -1,6 +1,7 @@
 """The SQL views of a lake. They are derived from manifests, refs and Parquet files at the moment of asking.
 
 artifacts, inputs, plugins         what exists, what each was made from, and by which aligner or extractor
+merged                             what lies in one artifact with others now (`warehouse.compaction`)
 raw_files                          the raw files of every corpus as last ingested
 utterances, labels                 the corpora as last ingested
 intervals                          words, phones, syllables; join by pair_id(audio_id, text_id) = input_id
@@ -35,6 +36,8 @@ import pyarrow.compute as pc
 from warehouse import disagreement, functions, schema, summaries
 from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH
+from warehouse.merged import KINDS, is_merged, live, pieces, superseded
+from warehouse.merged import STEP as MERGED
 from warehouse.overlaps import overlapping
 from warehouse.truths import truths_of
 
@@ -84,6 +87,7 @@ class _Views:
             "artifacts": self._artifacts,
             "plugins": self._plugins,
             "inputs": self._inputs,
+            "merged": self._merged,
             "raw_files": lambda: rows("raw_files", self._read("raw"), "files.parquet", schema.FILES),
             "utterances": lambda: rows("utterances", self._read("utterances"), "utterances.parquet", schema.UTTERANCES),
             "labels": lambda: rows("labels", self._read("labels"), "labels.parquet", schema.LABELS),
@@ -98,7 +102,7 @@ class _Views:
             "judges": self._judges,
             "predictions": self._predictions,
             "metrics": lambda: rows("metrics", of("metrics"), "metrics.parquet", schema.METRICS),
-            "features": lambda: self._plugin_rows("features", of("features"), "features.parquet", _IDS),
+            "features": lambda: self._plugin_rows("features", self._live("features"), "features.parquet", _IDS),
             "failures": self._failures,
             "failures_of_attempts": lambda: self.need("failures"),
         }
@@ -139,8 +143,11 @@ class _Views:
         of_role = self._warehouse.artifacts(role)
         return list({a.digest: a for a in of_role if a.digest in self._current[role]}.values())
 
+    def _live(self, kind: str) -> list[Artifact]:
+        return live(self._warehouse.artifacts(kind))
+
     def _aligned(self) -> list[Artifact]:
-        made = self._warehouse.artifacts("intervals")
+        made = self._live("intervals")
         return [a for a in made if set(a.request.inputs.get("raw", ())) <= self._current["raw"]]
 
     # -- what manifests and names say --------------------------------------------------------------------------
@@ -154,7 +161,18 @@ class _Views:
     @cached_property
     def _plugins_table(self) -> pa.Table:
         table = self._warehouse.manifests.table("key", "step", "plugin_key", "attempt")
-        return table.filter(table["plugin_key"].is_valid()).rename_columns(["artifact", *table.column_names[1:]])
+        table = table.filter(table["plugin_key"].is_valid()).rename_columns(["artifact", *table.column_names[1:]])
+        if not pc.any(pc.equal(table["step"], MERGED)).as_py():
+            return table
+        gone = superseded([a for kind in KINDS for a in self._warehouse.artifacts(kind)])
+        table = table.filter(pc.invert(pc.is_in(table["artifact"], pa.array(sorted(gone), pa.string()))))
+        made_by = {a.key: a.request.params["plugin"]["step"] for a in self._all_merged()}
+        keys, steps = (table[name].to_pylist() for name in ("artifact", "step"))
+        steps = [made_by.get(key, step) for key, step in zip(keys, steps, strict=True)]
+        return table.set_column(1, "step", pa.array(steps, pa.string()))
+
+    def _all_merged(self) -> list[Artifact]:
+        return [a for kind in KINDS for a in self._live(kind) if is_merged(a)]
 
     def _plugins(self) -> None:
         _register(self._connection, "plugins", self._plugins_table)
@@ -165,6 +183,16 @@ class _Views:
             f"SELECT key, one.key AS role, unnest(one.value) AS digest FROM (SELECT key, {roles} AS one FROM incoming)"
         )
         _register(self._connection, "inputs", self._warehouse.manifests.table("key", "inputs"), query)
+
+    def _merged(self) -> None:
+        rows = [
+            {"piece": p.key, "digest": p.digest, "artifact": a.key, "work_s": p.environment.get("work_s"),
+             "n_bytes": p.n_bytes, "inputs": sorted({one for digests in p.request.inputs.values() for one in digests})}
+            for a in self._all_merged() for p in pieces(a)
+        ]  # fmt: skip
+        columns = dict.fromkeys(("piece", "digest", "artifact"), pa.string())
+        columns |= {"work_s": pa.float64(), "n_bytes": pa.int64(), "inputs": pa.list_(pa.string())}
+        _register(self._connection, "merged", pa.Table.from_pylist(rows, schema=pa.schema(columns)))
 
     def _aligners(self) -> None:
         refs = self._warehouse.refs("aligners").items()
@@ -243,7 +271,7 @@ class _Views:
         """The artifacts of the extractor that a recipe calls so."""
         whose = pc.field("plugin_key") == self._features[name]["plugin_key"]
         keys = set(self._plugins_table.filter(whose)["artifact"].to_pylist())
-        return [a for a in self._warehouse.artifacts("features") if a.key in keys]
+        return [a for a in self._live("features") if a.key in keys]
 
     def _own_features(self, name: str) -> None:
         if made := self._own(name):
@@ -253,7 +281,7 @@ class _Views:
         """What failed and was tried again is listed once, as the newest attempt has it, or not at all if one
         succeeded."""
         of = self._warehouse.artifacts
-        asked = [*self._read("utterances"), *of("features"), *self._aligned(), *of("shards")]
+        asked = [*self._read("utterances"), *self._live("features"), *self._aligned(), *of("shards")]
         failed = [a for a in asked if "failures.parquet" in a.files]
         tried = set(self._plugins_table.filter(pc.field("attempt") > 0)["artifact"].to_pylist())
         if tried.isdisjoint(a.key for a in failed):

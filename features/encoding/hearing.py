@@ -36,9 +36,7 @@ def check_windows(where: str, window_s: float, context_s: float) -> None:
         raise InvalidField(where, "context_s", problem)
 
 
-def frames_at_once(
-    where: str, window_s: float, context_s: float, hop: int, most: int | None = None
-) -> tuple[int, int]:
+def frames_at_once(where: str, window_s: float, context_s: float, hop: int, most: int | None = None) -> tuple[int, int]:
     """Whole frames of a window, and of its context on either side.
 
     Args:

@@ -142,10 +142,10 @@ def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
 
 def device_of(device: str) -> str:
     """The device meant: 'auto' is the fastest there is."""
-    import torch
-
     if device != "auto":
         return device
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 

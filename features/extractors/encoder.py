@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from features.canary_clips import TEXTS
+from features.encoding.config_fields import read_fields
 from features.encoding.passes import least_rows, passes, widen
 from features.encoding.pretrained import (
     as_stored,
@@ -79,7 +80,8 @@ class Encoder:
 
     def outputs(self, checkpoint: Path) -> Mapping[str, FeatureSpec]:
         """What a checkpoint promises; reads its config.json and no weights."""
-        config = read_config(checkpoint)
+        sizes = ("hidden_size", "num_hidden_layers", "architectures")
+        config = read_fields(checkpoint, (*sizes, "id2label") if self.logits else sizes)
         self._check(config)
         found = {"hidden": FeatureSpec("token", ("layer", "token", "dim"), config.hidden_size, self.dtype)}
         if self.words:
@@ -88,7 +90,7 @@ class Encoder:
             names = tuple(f"sentence_{i}" for i in range(config.hidden_size))
             found["sentence"] = FeatureSpec("utterance", ("dim",), len(names), names=names)
         if self.logits:
-            names = tuple(f"logit_{config.id2label[i]}" for i in range(config.num_labels))
+            names = tuple(f"logit_{config.id2label[i]}" for i in range(len(config.id2label)))
             found["logits"] = FeatureSpec("utterance", ("dim",), len(names), names=names)
         return found
 

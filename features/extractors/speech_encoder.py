@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from features.encoding.config_fields import read_fields
 from features.encoding.hearing import (
     CONVOLUTIONAL,
     check_windows,
@@ -88,7 +89,7 @@ class SpeechEncoder:
 
     def outputs(self, checkpoint: Path) -> Mapping[str, FeatureSpec]:
         """What a checkpoint promises; reads its config.json and no weights."""
-        config = read_config(checkpoint)
+        config = read_fields(checkpoint, ("hidden_size", "num_hidden_layers", "conv_kernel", "conv_stride"))
         hop_s = self._hop(config) / RATE_HZ
         check_layers(_WHERE, self.layers, config.num_hidden_layers)
         axes = ("layer", "frame", "dim")

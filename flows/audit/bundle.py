@@ -27,6 +27,7 @@ from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
 from warehouse.errors import InvalidField
 from warehouse.hashing import canonical_json, file_digest
+from warehouse.merged import with_pieces
 from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import read_table
 
@@ -115,7 +116,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     shards = shards_of(recipe, warehouse, roots)
     known = warehouse.artifacts()
     keys = closure_up(known, [shard.key for shard in shards])
-    artifacts = [artifact for artifact in known if artifact.key in keys]
+    artifacts = [artifact for artifact in with_pieces(known) if artifact.key in keys]
     lines = [
         canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
         for a in artifacts

@@ -44,12 +44,14 @@ def sql(
 @command("emolake catalog")
 def catalog(
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where the file is put (default: catalog.duckdb in the lake).")
+        Path | None,
+        typer.Option("--out", help="Where the file is put (default: catalog.duckdb in the lake, or in its copy here)."),
     ] = None,
     lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write the catalog as a DuckDB file that any DuckDB client opens, where it is absent or stale."""
-    made = write_catalog(warehouse_of(lake), out)
+    with show.counting(console_for(as_json), "writing the catalog") as progress:
+        made = write_catalog(warehouse_of(lake), out, progress)
     if as_json:
         print_json({"path": str(made.path), "is_new": made.is_new, "left_out": list(made.left_out)})
         return

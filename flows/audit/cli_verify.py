@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -60,7 +61,7 @@ def _repaired(
 
     setup = setup_of((), warehouse.root, None, workers=workers)
     with with_workers(warehouse.root, setup.n_workers, setup.device) as answer:
-        return repair(setup, faults, answer, recipes, show.Terminal(console))
+        return repair(setup, faults, answer, recipes, show.Terminal(console), partial(show.counting, console))
 
 
 def _told(fate: Fate) -> str:

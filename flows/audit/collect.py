@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +28,25 @@ from models import logs, resume
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.audit.aside import damaged_in
-from warehouse.audit.at_work import refuse_work
+from warehouse.audit.at_work import IDLE, abandoned, put_away, refuse_work, stats, touched
 from warehouse.audit.errors import ReachUnknown
 from warehouse.audit.lineage import closure_up
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import verify
 from warehouse.errors import EmolakeError
-from warehouse.hashing import short_digest
+from warehouse.hashing import file_digest, short_digest
 from warehouse.marker import renew_id
-from warehouse.remote import refuse_store
+from warehouse.merged import superseding
+from warehouse.remote import Store
+from warehouse.stored_states import forget_done
+from warehouse.stored_states import touched as stored_times
+from warehouse.taking import finish, strays, sweep, sweep_staged, take
 
 HOURS = 24.0
 """How old an artifact must be to go."""
 
-_SCRATCH = ".scratch"
+_SCRATCH, _STATES = ".scratch", resume.FOLDER
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class Garbage:
         leftovers: folders of work that nobody will go on with.
         seen: keys of all artifacts that were there when it was found.
         remarks: why it is not known for certain: recipes that could not be planned, damage.
+        read: merged artifacts that are read in place of some that go, and must be sound for that.
     """
 
     artifacts: Sequence[Artifact]
     leftovers: Sequence[Path]
     seen: frozenset[str]
     remarks: Sequence[str] = ()
+    read: Sequence[Artifact] = ()
 
     @property
     def n_bytes(self) -> int:
@@ -92,11 +96,13 @@ def garbage(
 
     Raises:
         UnreadableRef, UnreadableManifest: the lake is damaged, so what is reached cannot be known.
-        ArtifactNotFound, AmbiguousReference: of `keep`. UnknownName, …: of `named`. UnfinishedPurge, NotOnAStore.
+        ArtifactNotFound, AmbiguousReference: of `keep`. UnknownName, …: of `named`. UnfinishedPurge.
+        BeingTaken, StoreAtWork: another host takes something away from the store.
     """
     refuse_unfinished(setup.lake)
     warehouse = Warehouse(setup.lake)
-    refuse_store(warehouse.store, "gc")
+    if warehouse.store is not None:
+        finish(warehouse.store)  # what an earlier one began to take away is no more to be asked for
     artifacts = warehouse.artifacts()
     since = (now or datetime.now(UTC)) - timedelta(hours=hours)
     asked = _Asked()
@@ -104,15 +110,19 @@ def garbage(
         _ask(warehouse, one, setup, asked)
     asked.remarks += _unsound(warehouse)
     young = {a.key for a in artifacts if _made_at(a) > since}
+    merged = superseding(artifacts)
+    young |= {key for key, found in merged.items() if not young.isdisjoint(a.key for a in found)}
     kept = {warehouse.resolve(reference).key for reference in keep}
     stays = reached(warehouse, artifacts, young | kept | asked.found, asked.makers)
     goes = [a for a in artifacts if a.key not in stays]
     seen = frozenset(a.key for a in artifacts)
+    read = {one.key: one for a in goes for one in merged.get(a.key, ()) if one.key in stays}
     return Garbage(
         goes[::-1],
-        list(_leftovers(warehouse.root, stays, seen, asked.missing, since)),
+        list(_leftovers(warehouse, stays, seen, asked.missing, since)),
         seen,
         list(dict.fromkeys(asked.remarks)),
+        list(read.values()),
     )
 
 
@@ -121,17 +131,24 @@ def collect(
 ) -> int:
     """Takes garbage away, and returns how many artifacts went.
 
-    Each goes by one rename, dependents first, so that nothing is seen half there and a kill leaves a sound lake. What
-    somebody has cited meanwhile is put back.
+    Small ones that were merged go only while every byte of what holds their rows now is as it was made. Each goes by
+    one rename, dependents first, so that nothing is seen half there and a kill leaves a sound lake. What somebody has
+    cited meanwhile is put back.
+
+    On a store manifests go first, then files; see `warehouse.taking`.
 
     Raises:
         ReachUnknown: what is wanted is not known for certain. LakeAtWork: something is being made in the lake.
+        StoreAtWork, BeingTaken, StoreFails: on a store.
     """
     for remark in found.remarks:
         raise ReachUnknown(warehouse.root, remark)
+    if warehouse.store is not None:
+        return _collect_on_store(warehouse, warehouse.store, found, progress)
     with warehouse.scratch("gc") as scratch:
-        _put(scratch, [path for path in found.leftovers if path.parent.name == _SCRATCH])  # which nobody works in
+        put_away(scratch, [path for path in found.leftovers if path.parent.name == _SCRATCH])  # which nobody works in
         refuse_work(warehouse.root)
+        _refuse_damage(warehouse, found, scratch)
         if found.artifacts:
             renew_id(warehouse.root)
         aside = {}
@@ -140,24 +157,59 @@ def collect(
             with suppress(FileNotFoundError):  # another gc was faster
                 os.rename(artifact.folder, place)
                 aside[artifact.key] = artifact
-        new = [a for a in Warehouse(warehouse.root).artifacts() if a.key not in found.seen]
-        for key in closure_up([*aside.values(), *new], [a.key for a in new]) & aside.keys():
+        for key in _cited_meanwhile(warehouse, found, list(aside.values())) & aside.keys():
             artifact = aside.pop(key)
             os.rename(scratch / key, artifact.folder)
         for number, key in enumerate(aside, start=1):
             shutil.rmtree(scratch / key)
             progress(number, len(aside))
-        _put(scratch, found.leftovers)
+        put_away(scratch, found.leftovers)
     for kind in (warehouse.root / "artifacts").glob("*"):
         with suppress(OSError):  # those that are not empty stay
             kind.rmdir()
     return len(aside)
 
 
-def _put(folder: Path, leftovers: Sequence[Path]) -> None:
-    for number, path in enumerate(leftovers):
-        with suppress(FileNotFoundError):
-            os.rename(path, folder / f"{number}-{path.name}")
+def _collect_on_store(warehouse: Warehouse, store: Store, found: Garbage, progress: Callable[[int, int], None]) -> int:
+    def choose() -> dict[str, list[str]]:
+        _refuse_damage(warehouse, found, scratch)
+        cited = _cited_meanwhile(warehouse, found, found.artifacts)
+        sweep(store, strays(store))
+        sweep_staged(store)
+        forget_done(store.objects, found.seen | {path.name for path in found.leftovers if path.parent.name == _STATES})
+        return {f"{a.request.kind}/{a.key}": sorted(a.files) for a in found.artifacts if a.key not in cited}
+
+    with warehouse.scratch("gc", is_announced=True) as scratch:
+        put_away(scratch, abandoned(warehouse.root, datetime.now(UTC) - IDLE))  # whatever age was asked for
+        refuse_work(warehouse.root)
+        n_gone = take(store, scratch.name, choose, progress)
+        put_away(scratch, found.leftovers)
+    return n_gone
+
+
+def _refuse_damage(warehouse: Warehouse, found: Garbage, scratch: Path) -> None:
+    """Raises ReachUnknown where a merged artifact is damaged, or gone, of which some that go are the last copies."""
+    for a in found.read:
+        if not all(_is_same(warehouse, a, name, scratch) for name in a.files):
+            kept = f"the small ones that merged {a.request.kind}/{a.key} was made of are kept, for it is damaged"
+            raise ReachUnknown(warehouse.root, f"{kept}: see `emolake verify`")
+
+
+def _is_same(warehouse: Warehouse, a: Artifact, name: str, scratch: Path) -> bool:
+    entry, path = a.files[name], a.place(name)
+    if warehouse.store is None:
+        return path.is_file() and file_digest(path) == entry["sha256"]
+    place, beside = path.relative_to(warehouse.root).as_posix(), scratch / "hashed"
+    try:
+        return warehouse.store.objects.download(place, beside, entry["n_bytes"], entry["sha256"])
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _cited_meanwhile(warehouse: Warehouse, found: Garbage, goes: Sequence[Artifact]) -> Set[str]:
+    """The keys of what artifacts rest on, themselves included, that came since garbage was looked for."""
+    new = [a for a in Warehouse(warehouse.root).artifacts() if a.key not in found.seen]
+    return closure_up([*goes, *new], [a.key for a in new], whole=True)
 
 
 # -- what recipes ask for --------------------------------------------------------------------------------------------
@@ -210,7 +262,7 @@ def _ask(warehouse: Warehouse, one: Remembered, setup: Setup, asked: _Asked) -> 
             asked.remarks.append(f"recipe '{one.name}': {error}")
             continue
         if isinstance(made, (Feature, Alignment)):
-            asked.found |= {a.key for a in made.artifacts}
+            asked.found |= {a.folder.name for a in made.artifacts}  # of rows that were merged, where they lie
 
 
 def _unsound(warehouse: Warehouse) -> Iterator[str]:
@@ -224,19 +276,22 @@ def _unsound(warehouse: Warehouse) -> Iterator[str]:
 # -- what is no artifact ---------------------------------------------------------------------------------------------
 
 
-def _leftovers(root: Path, stays: Set[str], seen: Set[str], missing: Set[str], since: datetime) -> Iterator[Path]:
-    """States of fits that are done, that go now or that no recipe asks for; their logs, but none of a run's, of which
-    few are kept; scratch of other hosts that nobody has touched since."""
-    for path in sorted((root / resume.FOLDER).glob("*")):
-        if path.name in seen or (path.name not in missing and _touched(path) < since):
-            yield path
+def _leftovers(
+    warehouse: Warehouse, stays: Set[str], seen: Set[str], missing: Set[str], since: datetime
+) -> Iterator[Path]:
+    """States of fits that are done, that go now or that no recipe asks for, where they lie in a copy, though they be on
+    the store alone; their logs, but none of a run's, of which few are kept; scratch of other hosts that nobody has
+    touched since."""
+    root, stored = warehouse.root, stored_times(warehouse.store.objects) if warehouse.store else {}
+    here = {path.name: touched(path) for path in (root / _STATES).glob("*")}
+    for key in sorted(here | stored):
+        newest = max(times[key] for times in (here, stored) if key in times)
+        if key in seen or (key not in missing and newest < since):
+            yield root / _STATES / key
     for path in sorted((root / logs.FOLDER).glob("*")):
-        if path.name not in stays | missing and path.name != RUNS and (path.name in seen or _touched(path) < since):
+        if path.name not in stays | missing and path.name != RUNS and (path.name in seen or touched(path) < since):
             yield path
-    for path in sorted((root / _SCRATCH).glob("*")):
-        is_here = path.name.rsplit("-", 2)[0] == socket.gethostname()
-        if not is_here and _touched(path) < since:  # processes of this host live: opening the lake swept the others'
-            yield path
+    yield from abandoned(root, since)
 
 
 def _made_at(artifact: Artifact) -> datetime:
@@ -247,18 +302,5 @@ def _made_at(artifact: Artifact) -> datetime:
     return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
-def _touched(path: Path) -> datetime:
-    times = [one.st_mtime for one in _stats(path)]
-    return datetime.fromtimestamp(max(times), UTC) if times else datetime.max.replace(tzinfo=UTC)
-
-
 def _n_bytes(path: Path) -> int:
-    return sum(one.st_size for one in _stats(path) if not stat.S_ISDIR(one.st_mode))
-
-
-def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Of a path and all below it, without what vanishes meanwhile."""
-    below = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
-    for one in chain([path], below):
-        with suppress(FileNotFoundError):
-            yield one.lstat()
+    return sum(one.st_size for one in stats(path) if not stat.S_ISDIR(one.st_mode))

@@ -15,6 +15,7 @@ from flows.audit.stated import Section, bare, files_of, read_stated
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import with_purged
+from warehouse.merged import with_pieces
 
 FILE = "encoders"
 """Of the list that comes with Emolake, and of a lake's own: `encoders.toml`."""
@@ -105,7 +106,7 @@ def placed(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> list[Declared
 def absent(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> Iterator[tuple[Artifact, str, str]]:
     """(artifact, role, digest) of all that some artifacts were made from and the lake does not have, nor what a purge
     put in its place: what reached them by it is unknown."""
-    there = with_purged(warehouse.root, {a.digest: a for a in warehouse.artifacts()})
+    there = with_purged(warehouse.root, {a.digest: a for a in with_pieces(warehouse.artifacts())})
     for artifact in artifacts:
         for role, digests in sorted(artifact.request.inputs.items()):
             yield from ((artifact, role, digest) for digest in dict.fromkeys(digests) if digest not in there)

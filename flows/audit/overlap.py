@@ -8,18 +8,21 @@ that a learner or an evaluation shares when the lake lacks a part of what it is 
 
 from __future__ import annotations
 
+import glob
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
+from flows.audit.echoes import Echoes
 from flows.leakage import GROUPS, TIMELINES
-from flows.similarity import Texts, Words, words_of
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.schema import SPLIT, UTTERANCES
-from warehouse.tables import read_table, rows_of
+from warehouse.tables import check_files, read_table
 
 KINDS = ("utterance", "chosen on", "sound", "time", "text", "near text", "speaker", "dialogue")
 """What a test utterance may share with what was learned from: itself; itself with what an epoch was chosen on; the same
@@ -29,7 +32,7 @@ the dialogue."""
 UNKNOWN = "unknown"
 
 _MEMORY = "512MB"
-_ROWS = 10_000
+_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -141,9 +144,12 @@ def overlaps(
         duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
     ):
         connection.execute("SET enable_progress_bar = false")
-        said = {key: _tested(connection, one) for key, one in judging.items() if not one.missing}
+        whole = [one for one in judging.values() if not one.missing]
+        for one in whole:
+            _enter(connection, one)
+        tests = _Tests(connection) if whole else None
         for number, (learner, own) in enumerate(wanted.values(), start=1):
-            counts = _counts(connection, learner, said) if said else {}
+            counts = _counts(connection, learner, tests, own.keys()) if tests else {}
             for key, evaluation in own.items():
                 if learner.missing or evaluation.missing:
                     found.append(Overlap(learner, evaluation, _n_test(evaluation), dict.fromkeys(KINDS)))
@@ -181,67 +187,88 @@ def _n_test(evaluation: Evaluation) -> int:
 _GROUPED = ("speaker", "dialogue")
 
 
-def _columns() -> str:
+def _columns(timelines: Iterable[str] = TIMELINES) -> str:
     """What is compared of an utterance, in SQL."""
-    groups = [f"({GROUPS[name]}) AS g_{name}" for name in dict.fromkeys((*_GROUPED, *TIMELINES))]
-    spans = [f"({sql}) AS t_{name}" for name, sql in TIMELINES.items()]
+    groups = [f"({GROUPS[name]}) AS g_{name}" for name in dict.fromkeys((*_GROUPED, *timelines))]
+    spans = [f"({TIMELINES[name]}) AS t_{name}" for name in timelines]
     return ", ".join(["utterance_id", "if(end_s > start_s, audio_id, NULL) AS audio_id", "text", *groups, *spans])
 
 
-def _register(connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], split: Artifact | None) -> None:
+def _show(connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], split: Artifact | None) -> None:
     """Lets SQL see `_utterances`, and `_split`, which is empty without one."""
-    connection.register("_utterances", rows_of([one.path("utterances.parquet") for one in readings], UTTERANCES))
-    rows = rows_of([split.path("split.parquet")], SPLIT) if split else SPLIT.empty_table()
-    connection.register("_split", rows)
+    for view, own, name, schema in (
+        ("_utterances", readings, "utterances", UTTERANCES),
+        ("_split", [split] if split else [], "split", SPLIT),
+    ):
+        paths = [one.path(f"{name}.parquet") for one in own]
+        check_files(paths, schema)
+        if paths:
+            found = connection.read_parquet([glob.escape(str(path)) for path in paths], hive_partitioning=False)
+        else:
+            found = connection.from_arrow(schema.empty_table())
+        found.create_view(view, replace=True)
 
 
-def _tested(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation) -> list[Words]:
-    """Adds its test utterances to the table of all, and returns their words."""
-    key = evaluation.split.key
-    _register(connection, evaluation.readings, evaluation.split)
+def _enter(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation) -> None:
+    """Adds its test utterances to the table of all."""
+    _show(connection, evaluation.readings, evaluation.split)
     rows = (
-        f"SELECT '{key}' AS split, {_columns()} FROM _utterances "
+        f"SELECT '{evaluation.split.key}' AS split, {_columns()} FROM _utterances "
         "SEMI JOIN (FROM _split WHERE part = 'test') USING (utterance_id)"
     )
     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS tests AS {rows} LIMIT 0")
     connection.execute(f"INSERT INTO tests {rows}")
-    query = f"SELECT text FROM tests WHERE split = '{key}'"
-    return [words_of(text) for (text,) in connection.execute(query).fetchall()]
+
+
+class _Tests:
+    """What all test utterances say, of which split each is, and the timelines on which any of them is: the others,
+    which are most, need not be asked about what was learned from."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        tests = connection.sql("SELECT split, text FROM tests").to_arrow_table()
+        lasting = "FROM tests WHERE g_{0} IS NOT NULL AND t_{0}[1] < t_{0}[2] LIMIT 1"
+        self.timelines = [name for name in TIMELINES if connection.sql(lasting.format(name)).fetchall()]
+        self._split = tests.column("split").to_numpy(zero_copy_only=False)
+        self._echoes = Echoes(tests.column("text"))
+
+    def again(self, keys: Collection[str], references: Iterable[pa.Array]) -> dict[str, dict[str, int]]:
+        """Key of a split -> how many of its test utterances are said again in the same words, and nearly."""
+        found = self._echoes.among(references, np.isin(self._split, sorted(keys)))
+        counts = {}
+        for key in keys:
+            own = self._split == key
+            counts[key] = {"text": int(found.same[own].sum()), "near text": int(found.near[own].sum())}
+        return counts
 
 
 def _counts(
-    connection: duckdb.DuckDBPyConnection, learner: Learner, said: Mapping[str, Sequence[Words]]
+    connection: duckdb.DuckDBPyConnection, learner: Learner, tests: _Tests, keys: Collection[str]
 ) -> dict[str, tuple[int, dict[str, int]]]:
-    """Key of a split -> how many test utterances it has, and how many of them share what."""
+    """Key of each of these splits that has test utterances -> how many, and how many of them share what."""
     if not learner.readings or learner.missing:
         return {}
-    _register(connection, learner.readings, learner.split)
+    _show(connection, learner.readings, learner.split)
     only = "SEMI JOIN (FROM _split WHERE part = 'train') USING (utterance_id)" if learner.split else ""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS SELECT {_columns()} FROM _utterances {only}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE learned AS SELECT {_columns(tests.timelines)} FROM _utterances {only}"
+    )
     lines = " OR ".join(
         f"EXISTS (FROM learned AS l WHERE l.g_{name} = t.g_{name} AND l.t_{name}[1] < t.t_{name}[2] "
         f"AND t.t_{name}[1] < l.t_{name}[2] AND t.t_{name}[1] < t.t_{name}[2] AND l.t_{name}[1] < l.t_{name}[2])"
-        for name in TIMELINES
+        for name in tests.timelines
     )
     met = {
         "utterance": "utterance_id IN (SELECT utterance_id FROM learned)",
         "chosen on": "utterance_id IN (SELECT utterance_id FROM _split WHERE part = 'dev')",
-        "sound": "audio_id IN (SELECT audio_id FROM learned WHERE audio_id IS NOT NULL)", "time": lines,
+        "sound": "audio_id IN (SELECT audio_id FROM learned WHERE audio_id IS NOT NULL)", "time": lines or "false",
         **{name: f"g_{name} IN (SELECT g_{name} FROM learned WHERE g_{name} IS NOT NULL)" for name in _GROUPED},
     }  # fmt: skip
     flags = ", ".join(f'({sql}) AS "{kind}"' for kind, sql in met.items())
     sums = ", ".join(f'count(*) FILTER ("{kind}")' for kind in met)
-    query = f"SELECT split, count(*), {sums} FROM (SELECT split, {flags} FROM tests AS t) GROUP BY split"
-    counted = {row[0]: (row[1], dict(zip(met, row[2:], strict=True))) for row in connection.execute(query).fetchall()}
-    repeats = Texts({words for own in said.values() for words in own}).among(_read(connection))
-    for key, (_, shared) in counted.items():
-        shared["text"] = sum(words in repeats.same for words in said[key])
-        shared["near text"] = sum(words in repeats.near for words in said[key])
-    return {key: (n, {kind: shared[kind] for kind in KINDS}) for key, (n, shared) in counted.items()}
-
-
-def _read(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Words]]:
-    batches = connection.sql("SELECT utterance_id, text FROM learned").to_arrow_reader(_ROWS)
-    for batch in batches:
-        for name, text in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            yield name, words_of(text)
+    own = f"SELECT split, {flags} FROM tests AS t WHERE list_contains($keys, split)"
+    query = f"SELECT split, count(*), {sums} FROM ({own}) GROUP BY split"
+    rows = connection.execute(query, {"keys": sorted(keys)}).fetchall()
+    counted = {row[0]: (row[1], dict(zip(met, row[2:], strict=True))) for row in rows}
+    batches = connection.sql("SELECT text FROM learned").to_arrow_reader(_ROWS)
+    again = tests.again(counted.keys(), (batch.column(0) for batch in batches))
+    return {key: (n, {kind: (shared | again[key])[kind] for kind in KINDS}) for key, (n, shared) in counted.items()}

@@ -25,6 +25,7 @@ from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import TAINTED
 from warehouse.audit.verify import Fault, verify
 from warehouse.audit.why import differences
+from warehouse.merged import is_merged, with_pieces
 
 _MOST_ROWS = 200  # of one table: a page is read, lists are asked for with --json
 
@@ -111,8 +112,9 @@ def _anew(subject: _Subject) -> Section:
     if not earlier:
         return Section(title, ["This lake holds no earlier report of the same recipe."])
     before = closure_up(subject.artifacts, [earlier[-1].key])
-    old = [a for a in subject.artifacts if a.key in before]
-    rows = list(_first_differences([a for a in subject.own if a.key not in before], old))
+    old = [a for a in with_pieces(subject.artifacts) if a.key in before]
+    new = [a for a in with_pieces(subject.own) if a.key in subject.above - before and not is_merged(a)]
+    rows = list(_first_differences(new, old))
     text = [f"Against the report before it, {earlier[-1].key[:12]} of {earlier[-1].created_at}: what it did not have."]
     return Section(title, text if rows else [*text, "Nothing."], ("step", "key", "differs from", "where"), rows)
 

@@ -1,7 +1,7 @@
 """Making damaged artifacts again from what is sound, or saying what cannot be.
 
 1. What is damaged is moved aside to `LAKE/.damaged`, and what lies in the wrong place is put back
-   (`warehouse.audit.aside`).
+   (`warehouse.audit.aside`); on a store what this host's copy has is put again (`warehouse.audit.aside_on_store`).
 2. The recipes that the lake remembers (`flows.audit.remembered`) are gone through again, over corpora as the lake has
    them. Only what is missing because of the damage is made, with the code and libraries that are here now: nothing new
    is ingested because a raw file changed, and nothing is fitted again because an extractor has another version.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -48,14 +48,16 @@ from warehouse.audit.aside import (
     set_aside,
     tidy,
 )  # fmt: skip
+from warehouse.audit.aside_on_store import mend_store
 from warehouse.audit.lineage import closure_down
 from warehouse.audit.rewriting import PURGED
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.verify import Fault, verify
+from warehouse.compaction import Merge, merge
 from warehouse.errors import EmolakeError
 from warehouse.hashing import canonical_json, file_digest, short_digest
 from warehouse.marker import renew_id
-from warehouse.remote import refuse_store
+from warehouse.merged import entries
 
 Answer = Callable[[Sequence[Work], Any], Iterable[tuple[str, str]]]
 """Makes works, telling a bar of `flows.show` how far they are; gives the key of each that was not made, and why."""
@@ -72,9 +74,14 @@ class _Reasons:
     others: list[str] = field(default_factory=list)
 
 
+Counting = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+"""Shows how many of how many there are of something (`flows.show.counting`)."""
+
+
 def repair(
-    setup: Setup, faults: Sequence[Fault], answer: Answer, named: Sequence[str] = (), watcher: Watcher | None = None
-) -> list[Fate]:
+    setup: Setup, faults: Sequence[Fault], answer: Answer, named: Sequence[str] = (), watcher: Watcher | None = None,
+    counting: Counting = lambda what: nullcontext(lambda done, total: None),
+) -> list[Fate]:  # fmt: skip
     """Repairs a lake as far as that can be done; see above.
 
     Args:
@@ -85,30 +92,35 @@ def repair(
 
     Raises:
         UnknownName, MissingFolder, …: a recipe that is named cannot be read; nothing was touched.
-        UnfinishedPurge, NotOnAStore.
+        UnfinishedPurge. StoreAtWork, BeingTaken, StoreFails: on a store.
     """
     refuse_unfinished(setup.lake)
     for name in named:
         read_recipe(recipe_path(name))
     warehouse = Warehouse(setup.lake)
-    refuse_store(warehouse.store, "a repair")
-    if faults:
-        renew_id(setup.lake)
-    fates = list(put_back(warehouse, faults))
-    for fault in verify(warehouse) if fates else faults:
-        fates += set_aside(warehouse, fault)
+    if warehouse.store is not None:
+        with counting("looking at this host's copy") as progress:
+            fates = mend_store(warehouse, warehouse.store, faults, progress)
+    else:
+        if faults:
+            renew_id(setup.lake)
+        fates = list(put_back(warehouse, faults))
+        for fault in verify(warehouse) if fates else faults:
+            fates += set_aside(warehouse, fault)
     warehouse = Warehouse(setup.lake)  # which remembers nothing of before
     damaged = list(damaged_in(warehouse))
     names = names_aside(warehouse)
     lost = lost_in(warehouse, damaged)
     reasons = _Reasons()
     if damaged or lost or names:
-        for one in damaged:
-            _first_canary(warehouse, one)
-        reports = [one.artifact for one in damaged if one.artifact and one.kind == "report"]
-        mender = _Mender(warehouse, _wants(damaged, lost), answer, reasons, watcher or Silent())
-        _make_again(warehouse, setup, remembered(warehouse, named, reports), mender)
-        _do_jobs(damaged, mender)
+        with warehouse.scratch("repair", is_announced=True):
+            for one in damaged:
+                _first_canary(warehouse, one)
+            reports = [one.artifact for one in damaged if one.artifact and one.kind == "report"]
+            mender = _Mender(warehouse, _wants(damaged, lost), answer, reasons, watcher or Silent())
+            _make_again(warehouse, setup, remembered(warehouse, named, reports), mender)
+            _merge_again(warehouse, damaged, reasons)
+            _do_jobs(damaged, mender)
     return [*fates, *_settled(Warehouse(setup.lake), damaged, lost, names, reasons)]
 
 
@@ -147,8 +159,9 @@ def _wants(damaged: Sequence[Damaged], lost: set[str]) -> Callable[[Request], bo
     )  # fmt: skip
 
 
-def _maker(request: Request) -> tuple[str, str, int, str]:
-    return request.kind, request.step, request.version, short_digest(request.params["plugin"])
+def _maker(request: Request) -> tuple[str, str]:
+    """Whose rows are asked for: the same of what was merged as of what it was merged from."""
+    return request.kind, short_digest(request.params["plugin"])
 
 
 class _Mender(Planner):
@@ -211,6 +224,21 @@ def _make_again(warehouse: Warehouse, setup: Setup, recipes: Sequence[Remembered
                     reasons.of_corpus[arguments[0]] = str(error)
 
 
+def _merge_again(warehouse: Warehouse, damaged: Sequence[Damaged], reasons: _Reasons) -> None:
+    """Merges what was made again of damaged merged artifacts, if it came out with the bytes that it had then."""
+    for one in damaged:
+        told = entries(one.artifact) if one.artifact else ()
+        if one.artifact is None or not told:
+            continue
+        digests = {piece["key"]: piece["digest"] for piece in told}
+        there = [a for a in warehouse.artifacts(one.kind) if digests.get(a.key) == a.digest]
+        if len(there) == len(told):
+            merge(warehouse, Merge(one.artifact.request, sorted(there, key=lambda a: a.key)))
+        else:
+            short = f"of the {len(told)} artifacts that it was merged from {len(there)} were made again"
+            reasons.of_key.setdefault(one.key, f"{short}, with the bytes they had")
+
+
 def _do_jobs(damaged: Sequence[Damaged], mender: _Mender) -> None:
     """Jobs need no recipe, only their request: they can be done again though what comes before their inputs cannot."""
     with suppress(Waits):
@@ -252,6 +280,7 @@ def _settled(
     artifacts = warehouse.artifacts()
     cited = {digest for a in artifacts for digests in a.request.inputs.values() for digest in digests}
     by_key, by_digest = {(a.request.kind, a.key): a for a in artifacts}, {a.digest: a for a in artifacts}
+    in_merged = {piece["digest"]: a for a in artifacts for piece in entries(a)}
     aside = [one.artifact for one in damaged if one.artifact]
     for one in damaged:
         now = by_key.get((one.kind, one.key))
@@ -260,6 +289,8 @@ def _settled(
             told = "made again, with the bytes it had" if one.digests else "made again"
         elif twin:
             told = f"its bytes are in the lake, as {twin.key[:12]}"
+        elif holder := next((in_merged[digest] for digest in sorted(one.digests) if digest in in_merged), None):
+            told = f"its rows lie in {holder.key[:12]}"
         else:
             as_it_was = {(a.request.kind, a.key): a for a in (*artifacts, *aside) if a is not now}
             taints = sorted(closure_down(list(as_it_was.values()), [one.key]) - {one.key})

@@ -1,4 +1,4 @@
-"""A small sandbox and a way to read it, for all tests of corpora."""
+"""A way to read the small sandbox, for all tests of corpora."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from features import sandbox
 from features.plugin import Corpus, Rows
 from tests.features.surveying import files_of, surveyed
 from warehouse.schema import FAILURES, LABELS, UTTERANCES
 from warehouse.tables import table_of
 
 ReadAll = Callable[..., Rows]
-
-
-@pytest.fixture(scope="session")
-def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Corpus name -> root of its tree; read only."""
-    return sandbox.write(tmp_path_factory.mktemp("sandbox") / "raw", seed=0, scale=0.1)
 
 
 @pytest.fixture(scope="session")

@@ -168,9 +168,7 @@ def _write(path: Path, lines: Mapping[str, str]) -> None:
     path.write_text("".join(f"{name}\t{value}\n" for name, value in lines.items()))
 
 
-def read_in(
-    warehouse: Warehouse, root: Path, reader: Lines | None = None
-) -> tuple[list[Artifact], list[Artifact]]:
+def read_in(warehouse: Warehouse, root: Path, reader: Lines | None = None) -> tuple[list[Artifact], list[Artifact]]:
     """Ingests the tree and returns its utterances and labels artifacts."""
     made = ingest(warehouse, "lines", "corpora.lines", reader or Lines(), root)
     return [a for a in made if a.request.kind == "utterances"], [a for a in made if a.request.kind == "labels"]

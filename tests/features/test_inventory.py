@@ -11,9 +11,11 @@ import pyarrow as pa
 import pytest
 
 from features import inventory
+from features.retry import Retry, retry
 from features.rows import failure_row
 from warehouse import Artifact, Request, Warehouse
 from warehouse.catalog import identity
+from warehouse.compaction import merge, merge_of, merges
 from warehouse.schema import FAILURES, SELECTION, UTTERANCES, audio_id, pair_id, text_id
 from warehouse.tables import write_rows
 
@@ -61,13 +63,6 @@ def test_what_failed_counts_as_treated(lake: Warehouse) -> None:
     assert {row["utterance_id"] for row in inventory.failed(made)} == {"uc", "ud"}
 
 
-def test_artifacts_without_a_wanted_row_are_left_out(lake: Warehouse) -> None:
-    one, two = rows(lake, ["a"], ["b"]), rows(lake, ["c"])
-    assert inventory.holding(lake, "features", STEP, Made(), {"b"}) == [one]
-    assert inventory.holding(lake, "features", STEP, Made(), {"c", "x"}) == [two]
-    assert inventory.holding(lake, "features", STEP, Made(), set()) == []
-
-
 def test_the_order_does_not_depend_on_who_was_faster(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e"]
     orders = []
@@ -83,6 +78,62 @@ def test_an_artifact_without_failures_has_none(lake: Warehouse) -> None:
     schema = pa.schema([("input_id", pa.string())])
     bare = lake.materialize(Request("made", "made", 1), lambda f: write_rows(f / "rows.parquet", [], schema))
     assert inventory.failed([bare]) == []
+
+
+def test_requests_meet_what_was_merged_as_it_was(lake: Warehouse) -> None:
+    made = [rows(lake, ["a", "b"], ["c"]), rows(lake, ["d"], ["e"]), rows(lake, ["f"])]
+    before = inventory.made_by(lake, "features", STEP, Made())
+    lake.set_ref(f"{inventory.RETRIES}/{made[0].key}", {"input_ids": ["c"]})
+    treated, tries = (ask(lake, "features", STEP, Made()) for ask in (inventory.treated, inventory.tries))
+    (one,) = merges(lake)
+    whole = merge(lake, one)
+    assert inventory.holding(lake, "features", STEP, Made()) == [whole]
+    found = inventory.made_by(lake, "features", STEP, Made())
+    assert [(a.key, a.digest) for a in found] == [(a.key, a.digest) for a in before]
+    answered = {a.key: ids for a, ids in inventory.ids_by(found, inventory.row_ids)}
+    assert answered == {a.key: ids for a, ids in zip(made, ({"a", "b"}, {"d"}, {"f"}), strict=True)}
+    assert inventory.treated(lake, "features", STEP, Made()) == treated == set("abdef")
+    assert inventory.tries(lake, "features", STEP, Made()) == tries == {"c": 1}
+    failed = {a.key: row["input_id"] for a, row in inventory.failures_of(found)}
+    assert failed == {made[0].key: "c", made[1].key: "e"}
+    assert retry(lake, "odd") == Retry({STEP: 2})
+    assert lake.refs(inventory.RETRIES) == {made[n].key: {"input_ids": [one]} for n, one in enumerate("ce")}
+    assert inventory.treated(lake, "features", STEP, Made()) == set("abdf")
+    assert inventory.tries(lake, "features", STEP, Made()) == {"c": 1, "e": 1}
+    rows(lake, ["g"])
+    (again,) = merges(lake)
+    assert whole in again.sources and merge(lake, again)
+    assert inventory.treated(lake, "features", STEP, Made()) == set("abdfg"), "merged again it is not forgotten"
+    assert inventory.tries(lake, "features", STEP, Made()) == {"c": 1, "e": 1}
+
+
+def test_what_lies_in_two_merged_artifacts_failed_once(lake: Warehouse) -> None:
+    one, two, three = rows(lake, ["a"], ["b"]), rows(lake, ["c"]), rows(lake, ["d"])
+    for own in ([one, two], [one, three]):
+        merge(lake, merge_of(own))
+    assert retry(lake, "odd", dry_run=True) == retry(lake, "odd") == Retry({STEP: 1})
+    assert lake.refs(inventory.RETRIES) == {one.key: {"input_ids": ["b"]}}
+    assert inventory.tries(lake, "features", STEP, Made()) == {"b": 1}
+    assert inventory.treated(lake, "features", STEP, Made()) == set("acd")
+
+
+def test_failures_of_pieces_are_read_once_and_stay_in_the_order_of_the_file(
+    lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [rows(lake, [f"r{n}"], [f"f{n}-{i}" for i in (2, 0, 1)]) for n in range(4)]
+    before = {a.key: [row for one, row in inventory.failures_of(made) if one is a] for a in made}
+    (whole,) = [merge(lake, one) for one in merges(lake)]
+    read: list[Path] = []
+    real = inventory.read_table
+
+    def reading(path: Path, columns: pa.Schema) -> pa.Table:
+        read.append(path)
+        return real(path, columns)
+
+    monkeypatch.setattr(inventory, "read_table", reading)
+    found = inventory.failures_of(inventory.made_by(lake, "features", STEP, Made()))
+    assert {a.key: [row for one, row in found if one is a] for a, _ in found} == before
+    assert read == [whole.path("failures.parquet")]
 
 
 def test_wanted_ids_are_those_of_sound_of_words_or_of_both(lake: Warehouse) -> None:

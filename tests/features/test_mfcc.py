@@ -50,9 +50,7 @@ def test_another_implementation_gives_the_same(wave: np.ndarray, fields: tuple[i
 @pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")
 def test_another_implementation_gives_the_same_for_a_recording(real: Path) -> None:
     wave, _ = soundfile.read(real / "speech" / "speechbrain" / "spk1_snt1.wav", dtype="float32")
-    np.testing.assert_allclose(
-        frames_of(wave), by_transformers(wave, 80, 400, 160, 128), rtol=1e-5, atol=1e-3
-    )
+    np.testing.assert_allclose(frames_of(wave), by_transformers(wave, 80, 400, 160, 128), rtol=1e-5, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=30)

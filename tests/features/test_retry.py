@@ -155,9 +155,7 @@ def test_what_a_reader_could_not_read_is_counted_apart_and_not_tried_again(lake:
     assert lake.refs("retries") == {}
 
 
-def test_killed_in_between_and_asked_again_it_takes_the_rest(
-    lake: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_in_between_and_asked_again_it_takes_the_rest(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [lake.perform(work).key for work in _two_batches(lake)]
     assert len(keys) == 2 and len(failures(lake)) == 4
     real, done = lake.set_ref, []

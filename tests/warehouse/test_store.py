@@ -184,7 +184,7 @@ def test_a_killed_process_leaves_no_artifact_and_its_scratch_is_swept(lake: Ware
 
 def test_scratch_of_other_hosts_is_left_to_them(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "gpu")
-    monkeypatch.setattr(in_progress, "_is_running", lambda pid: pid == os.getpid())
+    monkeypatch.setattr(in_progress, "is_running", lambda pid: pid == os.getpid())
     names = [f"{process}-0123456789ab" for process in ("gpu-77", f"gpu-{os.getpid()}", "gpu-77-77", "gpu-node-77")]
     for name in names:
         (lake.root / ".scratch" / name).mkdir(parents=True)

@@ -21,6 +21,7 @@ from warehouse.tables import (
     array_of,
     check_table,
     read_table,
+    rows_about,
     rows_of,
     table_of,
     vector_columns,
@@ -222,3 +223,13 @@ def test_the_rows_of_many_tables_are_those_of_each_and_checked_before_any_is_rea
     paths[1].unlink()
     with pytest.raises(SchemaMismatch, match="there is no such file"):
         rows_of(paths, SCHEMA)
+
+
+def test_rows_about_some_ids_are_all_of_theirs_whatever_group_they_lie_in(tmp_path: Path) -> None:
+    ids = [f"i{n % 50}" for n in range(200)]
+    table = pa.table({"input_id": ids, "n": list(range(200)), "left": ids})
+    for size in (200, 7):
+        pq.write_table(table, tmp_path / "rows.parquet", row_group_size=size)
+        found = list(rows_about(tmp_path / "rows.parquet", {"i3", "i49", "absent"}, ["input_id", "n"]))
+        assert found == [{"input_id": one, "n": n} for n, one in enumerate(ids) if one in ("i3", "i49")]
+        assert list(rows_about(tmp_path / "rows.parquet", [], ["input_id"])) == []

@@ -51,7 +51,7 @@ def test_every_view_named_in_the_module_exists_in_an_empty_lake(lake: Warehouse)
     named = set(re.findall(r"\w+", (views.__doc__ or "").partition("\n\n")[2])) - {"features_", "means_"}
     there = set(column(lake, "SELECT name FROM (SHOW TABLES)"))
     more = {"artifacts", "inputs", "plugins", "judges", "features", "aligners", "side_by_side", "disagreement"}
-    more |= {"extractors", "reports", "works"} | summaries.VIEWS.keys()
+    more |= {"extractors", "reports", "works", "merged"} | summaries.VIEWS.keys()
     assert there == EMPTY_TOO.keys() | more and there <= named
 
 

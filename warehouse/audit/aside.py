@@ -21,12 +21,15 @@ from warehouse.artifact import MANIFEST, Artifact, Request, content_digest, read
 from warehouse.audit.tombstones import purged_digests
 from warehouse.audit.verify import Fault, unlisted
 from warehouse.errors import EmolakeError
+from warehouse.merged import entries
 from warehouse.refs import DIGESTS, read_ref
 from warehouse.store import Warehouse
 
 ASIDE = ".damaged"
-_EXTRA, _REFS = "extra", "refs"
-_REMEMBERED = ("aligners", "features", "reports", "weights")
+EXTRA, REFS = "extra", "refs"
+"""Folders of it that hold no artifact."""
+REMEMBERED = ("aligners", "features", "reports", "weights")
+"""Groups of names that a recipe's line writes again."""
 
 Outcome = Literal["repaired", "moved aside", "not repaired"]
 
@@ -78,10 +81,10 @@ def set_aside(warehouse: Warehouse, fault: Fault) -> Iterator[Fate]:
         within = Path(fault.folder).relative_to("artifacts")
         names = unlisted(read_artifact(folder)) if (folder / MANIFEST).is_file() else [""]
         for name in names:  # of a folder before what is in it, which goes with it
-            if _move(warehouse, folder / name, aside / _EXTRA / within / name):
-                told = f"'{within / name}' is now below {ASIDE}/{_EXTRA}"
+            if _move(warehouse, folder / name, aside / EXTRA / within / name):
+                told = f"'{within / name}' is now below {ASIDE}/{EXTRA}"
                 yield Fate(fault.key, within.parts[0], "moved aside", told)
-    elif fault.what == "name" and fault.key.startswith(tuple(f"refs/{group}/" for group in _REMEMBERED)):
+    elif fault.what == "name" and fault.key.startswith(tuple(f"refs/{group}/" for group in REMEMBERED)):
         path = warehouse.root / f"{fault.key}.json"
         try:
             read_ref(path)
@@ -108,13 +111,13 @@ def remove(warehouse: Warehouse, path: Path) -> None:
 
 def names_aside(warehouse: Warehouse) -> list[Path]:
     """The names that lie aside, as paths relative to the lake's own."""
-    return [path.relative_to(warehouse.root / ASIDE) for path in sorted((warehouse.root / ASIDE / _REFS).glob("*/*"))]
+    return [path.relative_to(warehouse.root / ASIDE) for path in sorted((warehouse.root / ASIDE / REFS).glob("*/*"))]
 
 
 def tidy(warehouse: Warehouse) -> None:
     """Takes away the folders that hold nothing aside any more."""
     aside = warehouse.root / ASIDE
-    for folder in [*aside.glob(f"{_REFS}/*"), *aside.glob("*"), aside]:
+    for folder in [*aside.glob(f"{REFS}/*"), *aside.glob("*"), aside]:
         with suppress(OSError):  # those that are not empty stay
             folder.rmdir()
 
@@ -123,7 +126,7 @@ def damaged_in(warehouse: Warehouse) -> Iterator[Damaged]:
     """All that lies aside, of this repair and of earlier ones."""
     for folder in sorted((warehouse.root / ASIDE).glob("*/*")):
         kind, key = folder.parent.name, folder.name
-        if kind in (_EXTRA, _REFS):
+        if kind in (EXTRA, REFS):
             continue
         artifact, digests = None, frozenset[str]()
         with suppress(EmolakeError):
@@ -146,5 +149,7 @@ def lost_in(warehouse: Warehouse, damaged: Sequence[Damaged]) -> set[str]:
                 cited |= {ref[name] for name in ("digest", "artifact", "metrics") if name in ref}
     there = {name for a in artifacts for name in (a.digest, a.key)}
     aside = {name for one in damaged for name in (*one.digests, one.key)}
+    merged = [*artifacts, *(one.artifact for one in damaged if one.artifact)]
+    there |= {piece["digest"] for a in merged for piece in entries(a)}
     missing = cited - there - aside - purged_digests(warehouse.root)
     return missing if len(missing) > sum(not one.digests for one in damaged) else set()

@@ -29,6 +29,7 @@ from warehouse.audit.lineage import closure_up
 from warehouse.audit.past import Past, moment_of
 from warehouse.errors import ArtifactNotFound, QueryFailed
 from warehouse.hashing import short_digest
+from warehouse.merged import live
 from warehouse.questions import closed_connection
 from warehouse.store import Warehouse
 
@@ -127,7 +128,8 @@ def side_of(warehouse: Warehouse, reference: str) -> Side:
     ref = warehouse.ref(reference) if group in _ROOMS else None
     if ref is not None:
         kind = _ROOMS[group]
-        own = [a for a in warehouse.artifacts(kind) if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
+        made = live(warehouse.artifacts(kind))
+        own = [a for a in made if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
         own.sort(key=lambda artifact: artifact.key)
         tables = {table: tuple(a.path(f"{table}.parquet") for a in own) for table in (kind, "failures")}
         return Side(reference, tables if own else {}, is_namespace=True)

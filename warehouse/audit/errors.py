@@ -149,6 +149,15 @@ class DamagedBefore(EmolakeError):
         )
 
 
+class DamagedSource(EmolakeError):
+    def __init__(self, places: Sequence[str]) -> None:
+        more = f" and {len(places) - 5} more" if len(places) > 5 else ""
+        super().__init__(
+            f"nothing is merged while {', '.join(places[:5])}{more} is damaged or gone, for what a merge writes would "
+            "pass for sound: `emolake verify --repair` first, then merge again"
+        )
+
+
 class UnreadableReceipt(EmolakeError):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} is no receipt of a purge ({why}): name a file of the lake's folder receipts/")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import closure_up
+from warehouse.merged import is_merged, with_pieces
 from warehouse.store import environment
 
 
@@ -49,7 +50,7 @@ class Grounds:
 def grounds(artifacts: Sequence[Artifact], keys: Collection[str]) -> Grounds:
     """What the artifacts with these keys rest on, among `artifacts`."""
     above = closure_up(artifacts, keys)
-    own = [a for a in artifacts if a.key in above]
+    own = [a for a in with_pieces(artifacts) if a.key in above and not is_merged(a)]
     return Grounds(_files(own), _protocols(own), _steps(own))
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from warehouse.artifact import Artifact
 from warehouse.audit.errors import NotATime, NotYetMade
 from warehouse.errors import ArtifactNotFound
+from warehouse.merged import is_merged, pieces
 from warehouse.store import Warehouse
 
 
@@ -25,8 +26,12 @@ class Past(Warehouse):
         self.until = until
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
-        """Those made until then, oldest first."""
-        return [a for a in super().artifacts(kind) if self._was_there(a)]
+        """Those made until then, oldest first; of what was merged since, what it was merged from."""
+        found = super().artifacts(kind)
+        then = {a.key: a for a in found if self._was_there(a)}
+        later = (p for a in found if a.key not in then and is_merged(a) for p in pieces(a))
+        then |= {p.key: p for p in later if p.key not in then and self._was_there(p)}
+        return sorted(then.values(), key=lambda a: (a.created_at, a.key))
 
     def with_digest(self, digest: str) -> list[Artifact]:
         """As that of a lake."""

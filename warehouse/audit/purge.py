@@ -18,11 +18,8 @@ keys and digests. Raw trees, exported models, bundles and backups are not touche
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -36,15 +33,16 @@ from warehouse.audit import receipts
 from warehouse.audit.aside import ASIDE, remove
 from warehouse.audit.at_work import refuse_work, unserved
 from warehouse.audit.errors import DamagedBefore, NothingNamed, StillThere
-from warehouse.audit.rewriting import Change, change_of, is_reading, names_any, renewed, write_rest
+from warehouse.audit.forgetting import forget
+from warehouse.audit.rewriting import Change, change_of, is_reading, renewed, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
-from warehouse.hashing import file_digest
 from warehouse.in_progress import write_atomically
 from warehouse.marker import renew_id
+from warehouse.merged import live, pieces_lost, superseding
+from warehouse.operating_errors import NotOnAStore
 from warehouse.refs import corpus_root
-from warehouse.remote import refuse_store
 from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
@@ -57,9 +55,6 @@ OUTSIDE = (
     "a Prefect server of your own and its database, such as PostgreSQL: they keep states, logs and artifacts of runs",
 )
 """What no purge reaches."""
-
-_REMEMBERED = (".resume", ".logs", ".cache", ".prefect")
-"""Folders beside the artifacts that may be deleted."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,8 @@ def plan_purge(warehouse: Warehouse, asked: Asked) -> Plan:
     Raises:
         NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder, NotOnAStore.
     """
-    refuse_store(warehouse.store, "a purge")
+    if warehouse.store is not None:
+        raise NotOnAStore("a purge", warehouse.store.url)
     if not any((asked.speakers, asked.recordings, asked.utterances, asked.where)):
         raise NothingNamed()
     withdrawal = withdrawal_of(warehouse, asked)
@@ -118,10 +114,12 @@ def purge(
     Raises:
         LakeAtWork: something is being made in the lake. LakeServed: `emolake serve` runs for it.
         StillThere: what is withdrawn stands where no step writes.
-        DamagedBefore: what would be rewritten has other bytes than when it was made, which a rewriting would hide.
+        DamagedBefore: what would be rewritten has other bytes than when it was made, which a rewriting would hide; or
+            something merged has, whose rows lie elsewhere too and would go there.
     """
     _refuse_others(warehouse.root)
-    _refuse_damage(warehouse, [change.artifact for change in plan.changes])
+    held = [a for found in superseding(warehouse.artifacts()).values() for a in found]
+    _refuse_damage(warehouse, [*(change.artifact for change in plan.changes), *held])
     content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
     write_atomically(warehouse.root / JOURNALS / f"{plan.id}.json", content)
     return complete(warehouse, plan.id, key, progress)
@@ -161,10 +159,23 @@ def complete(
     boundary("journal")
     warehouse.set_ref(f"{TOMBSTONES}/{purge_id}", withdrawal.tombstone.as_json())
     boundary("tombstone")
-    if "artifacts" not in content:
-        taints = [asdict(one) for one in taints_of(warehouse, withdrawal)]
-        rewritten = list(_rewrite(warehouse, purge_id, withdrawal, progress, boundary))
-        content |= {"taints": taints, "artifacts": rewritten}
+    copies = _copies_that_go(warehouse, withdrawal)
+    if copies:
+        told = [{"kind": a.request.kind, "step": a.request.step, "key": a.key, "digest": a.digest} for a in copies]
+        known = content.get("copies", [])
+        content["copies"] = [*known, *(one for one in told if one not in known)]
+        write_atomically(journal, content)
+        for artifact in copies:
+            remove(warehouse, artifact.folder)
+            boundary("copy")
+    changes = list(_changes(warehouse, withdrawal))
+    if "artifacts" in content:  # what has been made since from what goes
+        done = {one["key"] for one in content["artifacts"]}
+        changes = [one for one in changes if one[0].how != "renewed" and one[0].artifact.key not in done]
+    if changes or "artifacts" not in content:
+        taints = content.get("taints") or [asdict(one) for one in taints_of(warehouse, withdrawal)]
+        rewritten = list(_rewrite(warehouse, purge_id, withdrawal, changes, progress, boundary))
+        content |= {"taints": taints, "artifacts": [*content.get("artifacts", []), *rewritten]}
         write_atomically(journal, content)
     boundary("rewritten")
     for one in content["taints"]:
@@ -177,7 +188,7 @@ def complete(
         if folder.exists():
             remove(warehouse, folder)
         boundary("removed")
-    _forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
+    forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
     boundary("forgotten")
     places = _still_there(warehouse, withdrawal, progress)
     if places:
@@ -192,6 +203,22 @@ def complete(
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
+def _copies_that_go(warehouse: Warehouse, withdrawal: Withdrawal) -> list[Artifact]:
+    """Those whose rows lie in a merged artifact: there they are rewritten. While that one is damaged, as it may be
+    since a purge began, they are all that is left of their rows and stay, unless some of these must go.
+
+    Raises:
+        DamagedBefore.
+    """
+    artifacts = warehouse.artifacts()
+    read = superseding(artifacts)
+    damaged = {a.key for a in {a.key: a for found in read.values() for a in found}.values() if a.damaged()}
+    unsure = [a for a in artifacts if any(one.key in damaged for one in read.get(a.key, ()))]
+    if any(change_of(a, withdrawal, (), False) for a in unsure):
+        raise DamagedBefore([f"{a.request.kind}/{a.key[:12]}" for a in artifacts if a.key in damaged])
+    return [a for a in artifacts if a.key in read.keys() - {a.key for a in unsure}]
+
+
 def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Change, bool]]:
     """What becomes of each artifact, and whether the tombstone concerns it; what is made from others after these."""
     tombstone, changed = withdrawal.tombstone, set[str]()
@@ -201,7 +228,7 @@ def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Cha
         request, concerned = artifact.request, False
         if request.kind in ("utterances", "labels") and is_reading(request):
             raw = [records[digest] for digest in request.inputs.get("raw", ()) if digest in records]
-            files = [one for a in raw for one in _column(a.path("files.parquet"), "sha256")]
+            files = [one for a in raw for one in pq.read_table(a.path("files.parquet"))["sha256"].to_pylist()]
             concerned = tombstone.concerns(request.params.get("corpus", ""), files)
             concerned = concerned and tombstone.id not in request.params.get("withdrawn", ())
         change = change_of(artifact, withdrawal, changed, concerned)
@@ -211,14 +238,9 @@ def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Cha
             yield change, concerned
 
 
-def _column(path: Path, name: str) -> list[str]:
-    values: list[str] = pq.read_table(path, columns=[name]).column(0).to_pylist()
-    return values
-
-
 def _in_order(warehouse: Warehouse) -> list[Artifact]:
     """All artifacts, each after what it was made from, what stands in place of that included."""
-    artifacts, now = warehouse.artifacts(), successors(warehouse.root)
+    artifacts, now = live(warehouse.artifacts()), successors(warehouse.root)
     keys: dict[str, list[str]] = {}
     for artifact in artifacts:
         keys.setdefault(artifact.digest, []).append(artifact.key)
@@ -232,11 +254,10 @@ def _in_order(warehouse: Warehouse) -> list[Artifact]:
 
 
 def _rewrite(
-    warehouse: Warehouse, purge_id: str, withdrawal: Withdrawal, progress: Callable[[int, int], None],
-    boundary: Callable[[str], None],
+    warehouse: Warehouse, purge_id: str, withdrawal: Withdrawal, changes: Sequence[tuple[Change, bool]],
+    progress: Callable[[int, int], None], boundary: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Makes what stands in the place of each artifact; the entries of the receipt."""
-    changes = list(_changes(warehouse, withdrawal))
     now, moved = successors(warehouse.root), dict[str, str]()
     for number, (change, concerned) in enumerate(changes, start=1):
         old = change.artifact
@@ -267,11 +288,13 @@ def _point_anew(
     boundary: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Names point at what stands in the place of what goes; a name of what has no successor goes."""
-    digests = {one["digest"]: one["digest_after"] for one in entries if one["digest"] != one["digest_after"]}
+    lost = pieces_lost(warehouse, {one["key"] for one in entries if not one["digest_after"]})
+    digests = {digest: "" for _, digest in lost}
+    digests |= {one["digest"]: one["digest_after"] for one in entries if one["digest"] != one["digest_after"]}
     known = (warehouse.ref(f"{PURGED}/{purge_id}") or {}).get("digests", {})  # where a backup brought it all back
     warehouse.set_ref(f"{PURGED}/{purge_id}", {"digests": known | digests})
     boundary("purged")
-    places = digests | {one["key"]: one["key_after"] for one in entries}
+    places = digests | {key: "" for key, _ in lost} | {one["key"]: one["key_after"] for one in entries}
     for path in sorted((warehouse.root / "refs").rglob("[!.]*.json")):
         name = path.relative_to(warehouse.root / "refs").with_suffix("").as_posix()
         group, _, own = name.partition("/")
@@ -298,37 +321,6 @@ def _placed(value: Any, places: Mapping[str, str], withdrawal: Withdrawal) -> An
         told = (_placed(inner, places, withdrawal) for inner in value if not (isinstance(inner, str) and inner in gone))
         return [inner for inner in told if inner != ""]
     return places.get(value, value) if isinstance(value, str) else value
-
-
-def _forget(lake: Path, withdrawal: Withdrawal, tainted: list[str]) -> None:
-    """Removes what is remembered beside artifacts and is, or may be, of what goes. A state of a fit says not whose
-    utterances it saw, so all go: those fits begin again."""
-    shutil.rmtree(lake / ".resume", ignore_errors=True)
-    for key in tainted:
-        shutil.rmtree(lake / ".logs" / key, ignore_errors=True)
-    for path in [*lake.glob("*.duckdb"), *(lake / ".cache" / "voice").glob("*")]:
-        if path.suffix == ".duckdb" or path.name.partition("-")[0] in withdrawal.recordings:
-            path.unlink(missing_ok=True)
-    _forget_digests(lake / ".cache" / "raw.sqlite", withdrawal)
-    for folder in _REMEMBERED:
-        paths = [path for path in (lake / folder).rglob("*") if path.is_file() and "raw.sqlite" not in path.name]
-        named = [path for path in paths if names_any(path, withdrawal)]
-        if named and folder == ".prefect":  # one database in several files
-            with unserved(lake):
-                shutil.rmtree(lake / folder, ignore_errors=True)
-        for path in named:
-            path.unlink(missing_ok=True)
-
-
-def _forget_digests(path: Path, withdrawal: Withdrawal) -> None:
-    """Takes the paths of recordings of which nothing stays out of the database of raw files, and off its pages."""
-    if not path.exists() or not withdrawal.recordings:
-        return
-    with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as database:
-        database.execute("PRAGMA secure_delete = ON")
-        database.executemany("DELETE FROM raw WHERE sha256 = ?", [(one,) for one in sorted(withdrawal.recordings)])
-        database.execute("VACUUM")
-        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _still_there(warehouse: Warehouse, withdrawal: Withdrawal, progress: Callable[[int, int], None]) -> list[str]:
@@ -368,6 +360,7 @@ def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> 
         "hours": withdrawal.hours,
         "rows": dict(sorted(rows.items())),
         "artifacts": content["artifacts"],
+        "copies": content.get("copies", []),
         "tainted": content["taints"],
         "raw_files_to_remove": content["files"],
         "outside": list(OUTSIDE),
@@ -385,10 +378,8 @@ def _refuse_others(lake: Path) -> None:
 
 def _refuse_damage(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> None:
     """Raises DamagedBefore where what a purge would rewrite is not as it was made, or where things lie aside."""
-    damaged = [
-        f"{a.request.kind}/{a.key[:12]}" for a in artifacts
-        if any(not a.path(n).is_file() or file_digest(a.path(n)) != e["sha256"] for n, e in a.files.items())
-    ]  # fmt: skip
+    places = {a.key: f"{a.request.kind}/{a.key[:12]}" for a in artifacts}
+    damaged = [places[a.key] for a in {a.key: a for a in artifacts}.values() if a.damaged()]
     aside = [path.name for path in (warehouse.root / ASIDE).glob("*")]
     if damaged or aside:
         raise DamagedBefore([*damaged, *(f"{ASIDE}/{name}" for name in aside)])

@@ -21,6 +21,7 @@ from warehouse.artifact import Artifact
 from warehouse.audit.lineage import closure_down, closure_up
 from warehouse.audit.tombstones import PURGED, TAINTED, TOMBSTONES
 from warehouse.hashing import short_digest
+from warehouse.merged import entries, superseded
 from warehouse.refs import read_ref
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
@@ -42,12 +43,16 @@ def reached(
     Raises:
         UnreadableRef: a name is damaged: what it points at cannot be known.
     """
+    copies = superseded(artifacts) - set(also)
+    artifacts = [a for a in artifacts if a.key not in copies]  # what lies in a merged one is kept there
     named = _pointed_at(warehouse, artifacts) | _tainted(warehouse, artifacts)
     canaries = {a.key for a in artifacts if a.request.kind in CANARIES}
-    found = closure_up(artifacts, named | canaries | set(also))
+    found = closure_up(artifacts, named | canaries | set(also), whole=True)
     makers = {ref["plugin_key"] for group in ("features", "aligners") for ref in warehouse.refs(group).values()}
     rows = [a for a in artifacts if a.key not in found and _maker(a) in makers | set(plugin_keys)]
-    return closure_up(artifacts, found | set(_current(warehouse, artifacts, rows))) if rows else found
+    if rows:
+        found = closure_up(artifacts, found | set(_current(warehouse, artifacts, rows)), whole=True)
+    return found - copies
 
 
 def _pointed_at(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]:
@@ -57,7 +62,8 @@ def _pointed_at(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]
         group = path.parent.name
         if group not in (TOMBSTONES, PURGED, TAINTED):  # which tell of artifacts, and hold none
             words |= {*_words(read_ref(path)), *([path.stem] if group == "retries" else [])}
-    return {a.key for a in artifacts if a.key in words or a.digest in words}
+    held = {a.key for a in artifacts for one in entries(a) if one["key"] in words or one["digest"] in words}
+    return held | {a.key for a in artifacts if a.key in words or a.digest in words}
 
 
 def _tainted(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> set[str]:

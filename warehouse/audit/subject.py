@@ -29,6 +29,7 @@ from warehouse.audit.holders import clips_where, holders, input_ids_of, one_of, 
 from warehouse.audit.trace import place_of
 from warehouse.errors import ArtifactNotFound
 from warehouse.hashing import short_digest
+from warehouse.merged import live
 from warehouse.refs import corpus_root
 from warehouse.store import Warehouse
 
@@ -132,7 +133,7 @@ def _row_of(warehouse: Warehouse, reference: str, named: str, row: str) -> Subje
     if ref is None:
         raise ArtifactNotFound(named)
     if ref and named.startswith("features/"):
-        known = warehouse.artifacts("features")
+        known = live(warehouse.artifacts("features"))
         own = [a for a in known if short_digest(a.request.params["plugin"]) == ref["plugin_key"]]
     else:
         own = [warehouse.resolve(named)]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from warehouse.artifact import Artifact
 from warehouse.audit.holders import input_ids_of
 from warehouse.errors import ArtifactNotFound
+from warehouse.merged import own_ids
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
 from warehouse.truths import label_of, truth_of
@@ -79,7 +80,7 @@ def _trace_row(
     digests = list(shard.request.inputs.get("utterances", ()))
     for features in sources:
         table = pq.read_table(features.part("features.parquet"), columns=["input_id"])
-        if input_id in table.column(0).to_pylist():
+        if input_id in own_ids(features, table.column(0).to_pylist()):
             hops.append(Hop("feature row", features.key, f"{features.request.step}, input {input_id}"))
             digests += features.request.inputs["utterances"]
     digests += [digest for intervals in aligned for digest in intervals.request.inputs["utterances"]]
@@ -92,7 +93,7 @@ def _trace_row(
             continue
         pair = pair_id(row["audio_id"], row["text_id"])
         for intervals in aligned:
-            if _row_where(intervals.path("intervals.parquet"), "input_id", pair):
+            if own_ids(intervals, [pair]) and _row_where(intervals.path("intervals.parquet"), "input_id", pair):
                 hops.append(Hop("intervals", intervals.key, f"{intervals.request.step}, input {pair}"))
         hops += _trace_utterance(warehouse, reading, row, roots)
         break
@@ -121,8 +122,9 @@ def _trace_utterance(
     ids = input_ids_of(told)
     for digest in inputs.get("features", ()):
         features = _one(warehouse, digest)
-        for one in pq.read_table(features.part("features.parquet"), columns=["input_id"]).column(0).to_pylist():
-            if one in ids:
+        own = pq.read_table(features.part("features.parquet"), columns=["input_id"]).column(0).to_pylist()
+        for one in own:
+            if one in ids and own_ids(features, [one]):
                 hops.append(Hop("feature row", features.key, f"{features.request.step}, input {one}"))
     return hops + _trace_utterance(warehouse, source, told, roots)
 

@@ -26,9 +26,12 @@ from typing import Any, Literal, NamedTuple, Protocol
 from warehouse.artifact import MANIFEST, SEAL, Artifact, content_digest, read_artifact
 from warehouse.audit.lineage import edges
 from warehouse.audit.on_store import Shadow
+from warehouse.audit.sound import FIELDS, REQUEST, sound
 from warehouse.audit.tombstones import purged_digests
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest
+from warehouse.manifest_index import uncollected
+from warehouse.merged import entries
 from warehouse.refs import ref_faults
 from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
@@ -36,8 +39,6 @@ from warehouse.store import Warehouse
 Progress = Callable[[int, int], None]
 What = Literal["bytes", "manifest", "place", "remains", "extra", "input", "name"]
 
-_FIELDS = {"request", "files", "digest", "environment", "created_at"}
-_REQUEST = {"kind", "step", "version", "params", "inputs"}
 _GROUP_FILES, _GROUP_BYTES = 64, 2**23  # what a thread is given at once: one file that is large, or some small ones
 
 
@@ -50,6 +51,7 @@ class Fault:
         what: 'bytes' (of its files), 'manifest', 'place' (where its folder lies), 'remains' (a folder without a
             manifest), 'extra' (what is in a folder and should not be), 'input', 'name'.
         folder: where it lies, relative to the lake.
+        file: the one of its files, where it is that.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Fault:
     taints: Sequence[str]
     what: What = "bytes"
     folder: str = ""
+    file: str = ""
 
 
 class _Found(NamedTuple):
@@ -65,6 +68,7 @@ class _Found(NamedTuple):
     folder: Path
     what: What
     problem: str
+    file: str = ""
 
 
 class _Place(Protocol):
@@ -119,7 +123,8 @@ def verify(warehouse: Warehouse, progress: Progress = lambda done, total: None, 
         deep: hash every file again.
     """
     if warehouse.store is None:
-        return _verify(_Folder(warehouse.root), progress, deep)
+        with uncollected():
+            return _verify(_Folder(warehouse.root), progress, deep)
     with warehouse.scratch("verify") as shadow:
         faults = _verify(Shadow(warehouse.store, shadow), progress, deep)
     return [replace(one, problem=one.problem.replace(str(shadow), warehouse.name)) for one in faults]
@@ -136,12 +141,13 @@ def _verify(at: _Place, progress: Progress, deep: bool) -> list[Fault]:
         at.look()
         later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun])
         missed, names = _missed(at.root, look.readable, later.readable)
-    place = {artifact.folder: number for number, artifact in enumerate(look.readable)}
-    found = sorted([*look.faults, *missed], key=lambda one: (place.get(one.folder, -1), one.folder))
+    wrong = [*look.faults, *missed]
+    place = {artifact.folder: number for number, artifact in enumerate(look.readable if wrong else ())}
+    found = sorted(wrong, key=lambda one: (place.get(one.folder, -1), one.folder))
     taints = _taints(look.readable, {one.folder.name for one in found})
     faults = [
         Fault(one.folder.name, one.problem, taints.get(one.folder.name, []), one.what,
-              one.folder.relative_to(at.root).as_posix())
+              one.folder.relative_to(at.root).as_posix(), one.file)
         for one in found
     ]  # fmt: skip
     return faults + [Fault(name, problem, [], "name") for name, problem in [*_marker(at.root), *names]]
@@ -151,7 +157,7 @@ def _folders(root: Path) -> Iterator[Path]:
     """Everything two levels below, which are the artifacts; of what is no folder, what is there."""
     for kind in sorted(os.scandir(root), key=lambda entry: entry.name) if root.is_dir() else ():
         if kind.is_dir():
-            yield from (root / kind.name / name for name in sorted(os.listdir(kind.path)))
+            yield from (Path(kind.path, name) for name in sorted(os.listdir(kind.path)))
         else:
             yield root / kind.name
 
@@ -172,6 +178,8 @@ def _look(at: _Place, folders: Sequence[Path], progress: Progress = lambda done,
 def _read(folder: Path, faults: list[_Found]) -> Artifact | None:
     """The artifact of a folder, from the disk, whatever this process remembers; what is wrong with its manifest or its
     place is added to `faults`."""
+    if (artifact := sound(folder)) is not None:
+        return artifact
     if not os.path.lexists(folder):
         return None  # taken away since it was listed
     if not folder.is_dir():
@@ -215,7 +223,7 @@ def is_as_written(manifest: bytes) -> bool:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # half a surrogate pair has no bytes
         return False
-    if value.keys() != _FIELDS or value["request"].keys() != _REQUEST:
+    if value.keys() != FIELDS or value["request"].keys() != REQUEST:
         return False
     if seal is None:
         return text == manifest
@@ -234,17 +242,21 @@ def _misplaced(folder: Path) -> bool:
 def _list_files(at: _Place, artifact: Artifact, look: _Look) -> None:
     """What a listing can tell of the files of an artifact."""
     sizes, others = at.listing(artifact)
-    problems = []
+    made = {name: entry["n_bytes"] for name, entry in artifact.files.items()}
+    if not others and {name: n for name, n in sizes.items() if name != MANIFEST} == made:
+        look.whole.extend((artifact, name) for name in made)
+        return
+    problems = {}
     for name, entry in artifact.files.items():
         if name in others:
-            problems.append(f"file '{name}' is {others[name]} now")
+            problems[name] = f"file '{name}' is {others[name]} now"
         elif name not in sizes:
-            problems.append(f"file '{name}' is missing")
+            problems[name] = f"file '{name}' is missing"
         elif sizes[name] != entry["n_bytes"]:
-            problems.append(f"file '{name}' has {sizes[name]} bytes, but had {entry['n_bytes']} when it was made")
+            problems[name] = f"file '{name}' has {sizes[name]} bytes, but had {entry['n_bytes']} when it was made"
         else:
             look.whole.append((artifact, name))
-    look.faults.extend(_Found(artifact.folder, "bytes", problem) for problem in problems)
+    look.faults.extend(_Found(artifact.folder, "bytes", problem, name) for name, problem in problems.items())
     for name in _more(artifact, sizes.keys() | others.keys()):
         problem = f"{others.get(name, 'file')} '{name}' is in its folder but not in its manifest"
         look.faults.append(_Found(artifact.folder, "extra", problem))
@@ -268,8 +280,8 @@ def _listing(artifact: Artifact) -> tuple[dict[str, int], dict[str, str]]:
     waiting = [""]
     while waiting:
         prefix = waiting.pop()
-        with os.scandir(artifact.folder / prefix) as entries:
-            for entry in entries:
+        with os.scandir(f"{artifact.folder}/{prefix}") as found:
+            for entry in found:
                 name = f"{prefix}{entry.name}"
                 if entry.is_file(follow_symlinks=False):
                     sizes[name] = entry.stat(follow_symlinks=False).st_size
@@ -314,7 +326,7 @@ def _hashed(at: _Place, group: Sequence[tuple[Artifact, str]]) -> list[_Found]:
         except OSError as error:
             is_same, problem = False, f"cannot be read ({error.strerror})"
         if not is_same:
-            found.append(_Found(artifact.folder, "bytes", f"file '{name}' {problem}"))
+            found.append(_Found(artifact.folder, "bytes", f"file '{name}' {problem}", name))
     return found
 
 
@@ -323,14 +335,16 @@ def _missed(
 ) -> tuple[list[_Found], list[tuple[str, str]]]:
     """The inputs, and the names, that point at nothing."""
     digests = {artifact.digest for artifact in (*readable, *later)} | purged_digests(root)
+    digests |= {one["digest"] for artifact in (*readable, *later) for one in entries(artifact)}
     inputs = [
         _Found(artifact.folder, "input", f"its input '{role}' {digest[:12]} is not in the lake")
         for artifact in readable
         for role, cited in artifact.request.inputs.items()
+        if not digests.issuperset(cited)
         for digest in dict.fromkeys(cited)
         if digest not in digests
     ]
-    keys = {artifact.key for artifact in (*readable, *later)}
+    keys = {name for a in (*readable, *later) for name in (a.key, *(one["key"] for one in entries(a)))}
     return inputs, list(ref_faults(root, digests, keys))
 
 
@@ -341,8 +355,11 @@ def _taints(artifacts: Sequence[Artifact], keys: Collection[str]) -> Mapping[str
     users: dict[str, set[str]] = {}
     for artifact, _, source in edges(artifacts):
         users.setdefault(source.key, set()).add(artifact.key)
+    for artifact in (a for a in artifacts if a.key in keys):
+        for one in entries(artifact):  # what was made from rows that lie in it
+            users.setdefault(artifact.key, set()).update(users.get(one["key"], ()))
     order = {artifact.key: number for number, artifact in enumerate(artifacts)}
-    return {key: sorted(_below(key, users), key=order.__getitem__) for key in keys}
+    return {key: sorted(_below(key, users) & order.keys(), key=order.__getitem__) for key in keys}
 
 
 def _below(key: str, users: Mapping[str, Iterable[str]]) -> set[str]:
@@ -363,5 +380,7 @@ def _marker(root: Path) -> Iterator[tuple[str, str]]:
         found = f"{type(error).__name__}: {error}"
     if isinstance(found, dict) and isinstance(found.get("id"), str):
         del found["id"]
+    if isinstance(found, dict) and isinstance(taking := found.pop("taking", None), dict):
+        yield "lake.json", f"{taking.get('who')} takes something away, or was killed at it: `emolake gc` ends that"
     if found != {"format": FORMAT}:
         yield "lake.json", f'it must hold {{"format": {FORMAT}}}, but it does not ({found})'

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from types import NoneType
 from typing import Any
 
 from warehouse.artifact import Artifact, Request
 from warehouse.hashing import canonical_json
+from warehouse.merged import with_pieces
 from warehouse.store import Warehouse
 
 ABSENT = "(absent)"
@@ -37,26 +40,48 @@ def differences(asked: Mapping[str, Any] | Request, there: Mapping[str, Any] | R
     """Every field, version or input in which two requests differ: none exactly when their keys are the same."""
     first = asked.as_json() if isinstance(asked, Request) else asked
     second = there.as_json() if isinstance(there, Request) else there
-    found: list[Difference] = []
+    return list(_apart(first, second))
 
-    def compare(a: Any, b: Any, where: str) -> None:
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            for name in sorted(a.keys() | b.keys()):
-                compare(a.get(name, ABSENT), b.get(name, ABSENT), f"{where}.{name}" if where else name)
-        elif type(a) is type(b) is str and a == b:
-            pass  # most are: their JSON need not be written
-        elif a is ABSENT or b is ABSENT or canonical_json(a) != canonical_json(b):
-            found.append(Difference(where, a, b))
 
-    compare(first, second, "")
-    return found
+def _apart(a: Any, b: Any, where: str = "") -> Iterator[Difference]:
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for name in sorted(a.keys() | b.keys()):
+            yield from _apart(a.get(name, ABSENT), b.get(name, ABSENT), f"{where}.{name}" if where else name)
+    elif a is ABSENT or b is ABSENT or not _is_same(a, b):
+        yield Difference(where, a, b)
+
+
+_PLAIN = {str, int, bool, NoneType}
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    """Whether two values have one canonical JSON, which of most need not be written for that."""
+    if type(a) in _PLAIN and type(b) in _PLAIN:
+        return type(a) is type(b) and a == b
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(_is_same, a, b))
+    return canonical_json(a) == canonical_json(b)
 
 
 def nearest(warehouse: Warehouse, request: Request) -> Artifact | None:
-    """The artifact of the same kind and step whose request differs in the fewest places; the newest of those."""
-    same = [a for a in warehouse.artifacts(request.kind) if a.request.step == request.step and a.key != request.key]
-    asked = request.as_json()
-    return min(reversed(same), key=lambda a: len(differences(asked, a.request)), default=None)
+    """The artifact of the same kind and step whose request differs in the fewest places; the newest of those.
+    What was merged is compared as it was."""
+    found, least = None, None
+    for a in reversed(with_pieces(warehouse.artifacts(request.kind))):
+        if a.request.step != request.step or a.key == request.key:
+            continue
+        n = sum(1 for _ in islice(_of_one_step(request, a.request), least))
+        if least is None or n < least:
+            found, least = a, n
+        if least == 1:
+            break  # one of another key differs
+    return found
+
+
+def _of_one_step(asked: Request, there: Request) -> Iterator[Difference]:
+    """Differences of two requests, the costly fields last: what is not asked for is not read."""
+    for name in ("version", "inputs", "params"):
+        yield from _apart(getattr(asked, name), getattr(there, name), name)
 
 
 def why(warehouse: Warehouse, request: Request) -> list[Difference]:

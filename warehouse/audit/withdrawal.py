@@ -197,15 +197,15 @@ def _withdrawal(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Withdraw
         query = f"SELECT DISTINCT {name} FROM gone WHERE {name} <> '' AND {name} NOT IN (SELECT {name} FROM staying)"
         return frozenset(column(query))
 
-    def pairs(name: str) -> dict[str, str]:
-        query = f"SELECT DISTINCT audio_id, text_id, min(utterance_id) FROM {name} WHERE audio_id <> '' GROUP BY ALL"
+    def pairs(rows: str) -> dict[str, str]:
+        query = f"SELECT audio_id, text_id, min(utterance_id) FROM {rows} WHERE audio_id <> '' GROUP BY ALL"
         return {pair_id(audio, text): one for audio, text, one in connection.execute(query).fetchall()}
 
     heirs: dict[str, str] = {}
     for name in ("audio_id", "text_id"):
         query = f"SELECT {name}, min(utterance_id) FROM staying WHERE {name} IN (SELECT {name} FROM gone) GROUP BY ALL"
         heirs |= dict(connection.execute(query).fetchall())
-    gone, staying = pairs("gone"), pairs("staying")
+    gone, staying = pairs("gone"), pairs("staying SEMI JOIN gone USING (audio_id, text_id)")
     heirs |= {pair: staying[pair] for pair in gone if pair in staying}
     recordings, texts = only_gone("recording_id"), only_gone("text_id")
     said = "SELECT DISTINCT unnest([text, verbatim]) FROM gone WHERE text_id NOT IN (SELECT text_id FROM staying)"

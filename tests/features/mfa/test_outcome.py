@@ -241,9 +241,7 @@ def test_what_is_accepted_says_the_words_in_order_within_the_clip(
 
 
 @pytest.mark.parametrize(("vowel", "expected"), [("IY1", ["HH_IY1"]), ("iː", [])])
-def test_syllables_are_those_of_arpabet_and_of_no_other_phones(
-    tmp_path: Path, vowel: str, expected: list[str]
-) -> None:
+def test_syllables_are_those_of_arpabet_and_of_no_other_phones(tmp_path: Path, vowel: str, expected: list[str]) -> None:
     raw = alignment([[0.1, 0.3, "he"]], [[0.1, 0.2, "HH"], [0.2, 0.3, vowel]])
     found = answer(tmp_path, raw, silent(1.0, "he"))
     assert [i.symbol for i in found if i.tier == "syllable"] == expected

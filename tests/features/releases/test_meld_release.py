@@ -116,7 +116,7 @@ def test_an_ellipsis_of_the_older_generation_is_no_empty_cell() -> None:
 
 
 def test_a_quote_that_is_never_closed_stops_nothing() -> None:
-    raw = f"{','.join(COLUMNS)}\r\n1,\"{'never closed, ' * 20_000}".encode()
+    raw = f'{",".join(COLUMNS)}\r\n1,"{"never closed, " * 20_000}'.encode()
     table = read_table("t.csv", raw)
     assert not table.is_one
     problem = "it cannot be read past line 1 (field larger than field limit (131072)): a quote may be open"

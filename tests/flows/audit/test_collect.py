@@ -16,11 +16,12 @@ from flows.audit.collect import Garbage, collect, garbage
 from flows.line import Line
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
-from tests.flows.audit.little import Little, flip, little_copy, write_little
+from tests.flows.audit.little import Little, flip, little_copy, rewritten, write_little
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.errors import LakeAtWork, ReachUnknown
 from warehouse.audit.verify import verify
+from warehouse.compaction import merge, merge_of
 from warehouse.errors import UnreadableManifest, UnreadableRef
 from warehouse.marker import MARKER, id_of
 
@@ -160,6 +161,30 @@ def test_killed_at_any_moment_it_leaves_a_sound_lake(
         collect(copy.warehouse, found(copy))
         assert has_nothing_to_do(copy)
         shutil.rmtree(copy.warehouse.root)
+
+
+def test_small_ones_stay_while_what_holds_their_rows_is_young(little: Little) -> None:
+    small = little.warehouse.artifacts("features")[0]
+    made = merge(little.warehouse, merge_of([small]))
+    moment = datetime.fromisoformat(made.created_at)
+    for later in (timedelta(hours=24) - timedelta(milliseconds=1), timedelta(hours=24)):
+        goes = keys(found(little, hours=24, now=moment + later))
+        assert goes == (set() if later < timedelta(hours=24) else {small.key}), later
+
+
+def test_small_ones_stay_while_what_holds_their_rows_is_damaged(little: Little) -> None:
+    small = little.warehouse.artifacts("features")[0]
+    made = merge(little.warehouse, merge_of([small]))
+    rubbish = found(little)
+    assert keys(rubbish) == {small.key} and rubbish.remarks == []
+    sound = made.path("features.parquet").read_bytes()
+    flip(made.path("features.parquet"))
+    assert verify(Warehouse(little.warehouse.root), deep=False) == [], "at a glance it is as it was"
+    with pytest.raises(ReachUnknown, match=f"small ones that merged features/{made.key} was made of are kept, for it"):
+        collect(little.warehouse, rubbish)
+    assert small.folder.exists()
+    rewritten(made.path("features.parquet"), sound)
+    assert collect(little.warehouse, rubbish) == 1 and has_nothing_to_do(little)
 
 
 def test_leftovers_of_fits_that_nobody_goes_on_with_go(little: Little, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.audit.contamination import contamination
 from flows.audit.declarations import (
     CLEAN,
     DEFERS,
@@ -17,7 +19,12 @@ from flows.audit.declarations import (
     placed,
     verdict,
 )
+from flows.audit.licence import licences
+from flows.card import card_of
+from flows.trained import trained
 from tests.flows.audit.lent import lent_lake
+from warehouse import Warehouse
+from warehouse.compaction import merge, merge_of
 
 
 def said_of(lake: Path, folder: str, **said: Any) -> Declared:
@@ -129,3 +136,20 @@ def test_what_is_missing_may_be_a_checkpoint_unless_it_is_of_utterances(tmp_path
     found = lost(lent.lake, lent.lake.artifacts())
     assert found == {states.key: [Declared("w2v", weights)]}
     assert verdict(lent.lake.root, found[states.key][0], {"iemocap": "iemocap"}) == UNKNOWN
+
+
+def test_what_was_merged_is_not_missing(tmp_path: Path) -> None:
+    """Licences, contamination and cards say the same before and after, when the small ones are gone."""
+    lent = lent_lake(tmp_path / "lake")
+
+    def told() -> tuple[object, ...]:
+        lake = Warehouse(lent.lake.root)
+        found = contamination(lake, "mine:best")
+        card = card_of(lake, trained(lake, "mine:best")[0])
+        return licences(lake, "mine:best"), found.as_json(), found.measured_rows(), found.declared_rows(), card
+
+    before = told()
+    for made in lent.lake.artifacts("features"):
+        merge(lent.lake, merge_of([made]))
+        shutil.rmtree(made.folder)
+    assert list(absent(lent.lake, lent.lake.artifacts())) == [] and told() == before

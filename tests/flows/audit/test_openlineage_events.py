@@ -24,6 +24,9 @@ from flows.audit.openlineage_events import run_events, run_id, write_events
 from tests.warehouse.small_lake import SmallLake, small_lake
 from warehouse import Warehouse
 from warehouse.audit.errors import EventsRefused
+from warehouse.audit.lineage import closure_up, graph_among
+from warehouse.compaction import merge, merges
+from warehouse.merged import copies_of
 
 
 @pytest.fixture
@@ -142,6 +145,20 @@ def test_they_say_what_the_manifests_say(small: SmallLake, tmp_path: Path) -> No
     assert facets["emolake_step"] | metrics.request.as_json() | {"inputs": 0} == facets["emolake_step"] | {
         "inputs": 0, "key": metrics.key,
     }  # fmt: skip
+
+
+def test_what_was_merged_since_is_told_as_it_was_made(small: SmallLake) -> None:
+    def told() -> list[str]:
+        artifacts = small.lake.artifacts()
+        graph = graph_among(artifacts, closure_up(artifacts, [small.named["metrics"].key]))
+        return [Serde.to_json(event) for event in run_events(small.lake, graph.artifacts)]
+
+    before = told()
+    (made,) = (merge(small.lake, one) for one in merges(small.lake))
+    assert told() == before and len(copies_of(small.lake)) == 2
+    for a in copies_of(small.lake):
+        shutil.rmtree(a.folder)
+    assert told() == before and made.key not in "".join(before), "sizes and files too"
 
 
 def test_raw_files_are_inputs_by_corpus_and_unit(small: SmallLake, tmp_path: Path) -> None:

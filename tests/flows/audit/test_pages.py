@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from flows.audit.pages import audit_of
+from flows.audit.pages import _anew, _Subject, audit_of
 from flows.line import Line
 from flows.recipe import read_recipe
 from flows.sections import Section
 from tests.flows.swept import swept_line
 from tests.flows.wholly import Wholly
+from tests.warehouse.small_lake import small_lake
 from warehouse import Warehouse
 from warehouse.audit.errors import NoReport
+from warehouse.audit.lineage import closure_up
+from warehouse.compaction import merge, merge_of
+from warehouse.tables import array_cells, array_columns
 
 TITLES = (
     "Where do these numbers come from?", "One number, to its bytes", "Protocols", "Code and environments",
@@ -90,3 +96,29 @@ def test_what_is_no_report_is_refused(line: Line) -> None:
     split = line.warehouse.artifacts("split")[0]
     with pytest.raises(NoReport, match=f"'{split.key}' is of kind 'split', and a page of audit is about a report"):
         audit_of(line.warehouse, split.key)
+
+
+def test_what_was_merged_is_compared_as_it_was(tmp_path: Path) -> None:
+    small = small_lake(tmp_path / "lake")
+    made, reports = [], []
+    for name in ("early", "late"):
+        rows = [{"input_id": name} | array_cells("x", np.ones((1, 1), np.float32))]
+        made.append(small.features(name, "extractors.merged", small.utterances, rows, array_columns("x")))
+
+        def write(folder: Path, name: str = name) -> None:
+            (folder / "report.json").write_text(name)
+
+        reports.append(
+            small.make(f"report {name}", "report", "flows.report", write, {"features": made[-1:]}, recipe='name = "x"')
+        )
+
+    def told() -> Sequence[tuple[object, ...]]:
+        artifacts = Warehouse(small.lake.root).artifacts()
+        return _anew(_Subject(small.lake, reports[1], artifacts, closure_up(artifacts, [reports[1].key]))).rows
+
+    before = told()
+    assert ("extractors.merged", made[1].key[:12], made[0].key[:12]) in {row[:3] for row in before}
+    merge(small.lake, merge_of(made))
+    for one in made:
+        shutil.rmtree(one.folder)
+    assert sorted(told()) == sorted(before)

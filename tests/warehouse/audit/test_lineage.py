@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.warehouse.small_lake import SmallLake, small_lake
 from warehouse import Artifact, Request, Warehouse
@@ -119,6 +121,71 @@ def test_lines_may_be_longer_than_functions_may_call_themselves() -> None:
     assert [node.artifact.digest for node in below.walk()] == [a.digest for a in line]
     assert len(closure_up(line, [line[-1].key])) == len(closure_down(line, [line[0].key])) == len(line)
     assert len(graph_among(line, closure_up(line, [line[-1].key])).as_json()["edges"]) == len(line) - 1
+
+
+DIGESTS = st.sampled_from("abcdef")
+MADE = st.lists(
+    st.tuples(
+        DIGESTS, st.lists(DIGESTS, max_size=3), st.lists(DIGESTS, max_size=2), st.sampled_from([None, 0, 1]),
+        st.sampled_from("xy"), st.integers(0, 9),
+    ),
+    max_size=8,
+)  # fmt: skip
+
+
+def meant_slowly(known: list[Artifact], digest: str, user: Artifact) -> list[Artifact]:
+    """By the rule, one after the other: those with the digest, of the unit that asks, else of any; the earlier ones."""
+    found = [a for a in known if a.digest == digest]
+    own = user.request.params
+    if "unit" in own:
+        units = [a for a in found if a.request.params.get("unit") == own["unit"]]
+        found = [a for a in units if a.request.params["corpus"] == own["corpus"]] or units or found
+    return [a for a in found if a.created_at <= user.created_at] or found
+
+
+def edges_slowly(known: list[Artifact]) -> list[tuple[Artifact, str, Artifact]]:
+    return [
+        (user, role, source)
+        for user in known
+        for role, digests in sorted(user.request.inputs.items())
+        for digest in dict.fromkeys(digests)
+        for source in meant_slowly(known, digest, user)
+    ]
+
+
+def tree_slowly(
+    one: Artifact, role: str, found: list[tuple[Artifact, str, Artifact]], is_down: bool, seen: set[str]
+) -> Any:
+    if one.key in seen:
+        return one.key, role, True, []
+    seen.add(one.key)
+    if is_down:
+        nexts = [(r, user) for user, r, source in found if source.key == one.key]
+    else:
+        nexts = [(r, source) for user, r, source in found if user.key == one.key]
+    return one.key, role, False, [tree_slowly(other, r, found, is_down, seen) for r, other in nexts]
+
+
+def told(node: Node) -> Any:
+    return node.artifact.key, node.role, node.repeated, [told(branch) for branch in node.branches]
+
+
+@given(MADE)
+def test_trees_are_those_of_the_rule_word_by_word(made: list[Any]) -> None:
+    """Also where digests are shared, cited twice, missing, or of what was made later, and where lines go in circles."""
+    known = []
+    for number, (digest, first, second, unit, corpus, minute) in enumerate(made):
+        params = {"n": number} | ({} if unit is None else {"unit": unit, "corpus": corpus})
+        request = Request("raw", "s", 1, params, {"b": tuple(first), "a": tuple(second)})
+        made_at = f"2026-01-01T00:0{minute}:00.000+00:00"
+        known.append(Artifact(request, {}, digest, {}, made_at, Path("/no/artifacts/raw/key")))
+    known.sort(key=lambda a: (a.created_at, a.key))
+    found = edges_slowly(known)
+    assert [(u.key, role, s.key) for u, role, s in edges(known)] == [(u.key, role, s.key) for u, role, s in found]
+    for is_down in (False, True):
+        seen: set[str] = set()
+        slow = [tree_slowly(one, "", found, is_down, seen) for one in known]
+        assert [told(tree) for tree in forest(known, known, downwards=is_down)] == slow
 
 
 def test_walks_are_linear() -> None:

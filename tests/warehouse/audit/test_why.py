@@ -14,6 +14,7 @@ from tests.warehouse.small_lake import SmallLake, small_lake
 from tests.warehouse.test_artifact import REQUESTS
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.why import ABSENT, differences, environment_differences, nearest, why
+from warehouse.hashing import canonical_json
 
 
 @pytest.fixture
@@ -60,6 +61,18 @@ def test_differences_are_named_by_their_place(asked: Request, sentences: list[st
 
 
 @given(REQUESTS, REQUESTS)
+def test_places_that_differ_have_other_canonical_json(one: Request, other: Request) -> None:
+    def apart(a: Any, b: Any, where: str) -> list[str]:
+        if isinstance(a, dict) and isinstance(b, dict):
+            names = sorted(a.keys() | b.keys())
+            inner = [apart(a.get(n, ABSENT), b.get(n, ABSENT), f"{where}.{n}" if where else n) for n in names]
+            return [place for each in inner for place in each]
+        return [] if a is not ABSENT and b is not ABSENT and canonical_json(a) == canonical_json(b) else [where]
+
+    assert [d.where for d in differences(one, other)] == apart(one.as_json(), other.as_json(), "")
+
+
+@given(REQUESTS, REQUESTS)
 def test_there_is_a_difference_exactly_when_the_keys_differ(one: Request, other: Request) -> None:
     assert bool(differences(one, other)) == (one.key != other.key)
     assert differences(one, one.as_json()) == []
@@ -79,6 +92,19 @@ def test_the_nearest_differs_least_and_is_the_newest_of_those(lake: Warehouse) -
     assert [d.where for d in why(lake, BASE)] == ["params.plugin.fields.n_mels"]
     keep(BASE)
     assert nearest(lake, BASE) in close, "an order is not its own neighbour"
+
+
+def test_the_nearest_is_that_of_whole_differences(lake: Warehouse) -> None:
+    """Numbers of another type, places that are absent and lists that begin alike: each difference counts once."""
+    fields: list[Any] = [1, 1.0, True, None, "1", [1, 2], [1, 2.0], [], {"x": 1}, {"x": 1.0, "y": [1]}, 0.0, -0.0]
+    for n, one in enumerate(fields):
+        request = Request("raw", "s", n % 3, {"a": one, f"b{n % 2}": one}, {"in": (str(n % 4),)})
+        lake.materialize(request, partial(write_text, text=request.key))
+    artifacts = lake.artifacts("raw")
+    for n, one in enumerate(fields):
+        asked = Request("raw", "s", n % 2, {"a": one, "b0": one}, {"in": ("1",), "other": ()})
+        others = [a for a in reversed(artifacts) if a.key != asked.key]
+        assert nearest(lake, asked) == min(others, key=lambda a: len(differences(asked, a.request)))
 
 
 def test_environments_differ_in_what_is_recorded_of_interpreter_machine_and_libraries(small: SmallLake) -> None:

@@ -1,0 +1,57 @@
+"""Manifests that are as `warehouse.artifact.commit` wrote them, told at a glance: nobody need ask what is wrong there.
+
+In canonical JSON the request stands in the manifest as it stands in the key's digest, so that one writing of what was
+read proves the form, the seal and the key at once. Whatever this does not know for sound is looked at again by
+`warehouse.audit.verify`, which says what is wrong with it, if anything is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+from warehouse.artifact import MANIFEST, SEAL, Artifact, Request, artifact_of
+from warehouse.hashing import ID_LENGTH
+
+FIELDS = {"request", "files", "digest", "environment", "created_at"}
+"""Of a manifest, but for the seal."""
+
+REQUEST = {"kind", "step", "version", "params", "inputs"}
+"""Fields of its request."""
+
+_write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def sound(folder: Path) -> Artifact | None:
+    """The artifact of a folder whose manifest is sealed, as it was written, and where it should be; None of any other.
+    Its files are not looked at."""
+    try:
+        if not stat.S_ISDIR(os.lstat(folder).st_mode):
+            return None
+        with open(os.open(f"{folder}/{MANIFEST}", os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0) as stream:
+            text = stream.read()
+        value = json.loads(text)
+        seal, asked = value.pop(SEAL), value.pop("request")
+        written = _write(asked)
+        unsealed = f'{_write(value)[:-1]},"request":{written}}}'.encode()
+        key = hashlib.sha256(written.encode()).hexdigest()[:ID_LENGTH]
+        is_as_written = (
+            {*value, "request"} == FIELDS
+            and asked.keys() == REQUEST
+            and all(type(digests) is list for digests in asked["inputs"].values())
+            and hashlib.sha256(unsealed).hexdigest() == seal
+            and text == unsealed[:-1] + f',"{SEAL}":"{seal}"}}'.encode()
+        )
+        if not is_as_written or (asked["kind"], key) != (folder.parent.name, folder.name):
+            return None
+        contents = _write({name: [entry["sha256"], entry["n_bytes"]] for name, entry in value["files"].items()})
+        if hashlib.sha256(contents.encode()).hexdigest() != value["digest"]:
+            return None
+        request = Request.from_json(asked)
+        vars(request)["key"] = key
+        return artifact_of(value | {"request": asked}, request, folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
