@@ -1,14 +1,19 @@
 """The door of `emolake` and of `python -m flows`: light, so that Ctrl-C is one sentence from the first moment.
 
-What a command needs takes a second or two to import. A KeyboardInterrupt inside an import is a page of traceback, and
+What a command needs takes up to a second to import. A KeyboardInterrupt inside an import is a page of traceback, and
 some libraries turn it into an ImportError; nothing has begun then, so the process may simply end.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from types import FrameType
+from typing import Any
+
+_before: list[Any] = []
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -16,14 +21,24 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
-def main() -> None:
-    """Imports the commands, then runs the one that is asked for."""
-    before = signal.signal(signal.SIGINT, _leave)
-    from flows import cli
+def hear_ctrl_c() -> None:
+    """A command begins, and answers Ctrl-C itself from now on; who did not come in by this door did so before."""
+    if _before:
+        signal.signal(signal.SIGINT, _before.pop())
 
-    signal.signal(signal.SIGINT, before)
+
+def main() -> None:
+    """Imports the command that is asked for, then runs it."""
+    _before.append(signal.signal(signal.SIGINT, _leave))
+    gc.disable()  # what is imported stays: looking through it for what may go takes a tenth of the time
+    from flows import cli, commands
+
+    commands.load(sys.argv[1:2])
+    gc.enable()
     cli.main()
 
 
 if __name__ == "__main__":
-    main()
+    from flows.__main__ import main as enter  # the module by its name, which is the one that `flows.app` knows
+
+    enter()

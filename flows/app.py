@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
 
-from flows import run as runs
 from flows import show
-from infra.runtime import read_runtime
+from flows.__main__ import hear_ctrl_c
+from flows.commands import app
+from infra.launch import JobError  # with the module, not where a mistake is told: Ctrl-C may come while one is
+from infra.runtime import BadSetting, read_runtime
 from warehouse import Warehouse
-from warehouse.errors import UnknownName
+from warehouse.errors import EmolakeError, UnknownName
 from warehouse.remote import folder_of
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-    help="Feature store and experiment line for speech-and-text emotion recognition.",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from flows.run import Setup
 
 INTERRUPTED = 130
 
@@ -64,6 +65,7 @@ def command(example: str) -> Callable[[F], F]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
+                hear_ctrl_c()
                 return function(*args, **kwargs)
             except KeyboardInterrupt:
                 complain("interrupted: what was finished is kept, and the same command continues there")
@@ -78,12 +80,22 @@ def command(example: str) -> Callable[[F], F]:
 
 def complain(sentence: str) -> None:
     """One sentence on stderr."""
-    Console(stderr=True, highlight=False, markup=False).print(f"emolake: {sentence}", soft_wrap=True)
+    Console(stderr=True, highlight=False, markup=False, emoji=False).print(f"emolake: {sentence}", soft_wrap=True)
+
+
+def sentence_of(error: Exception) -> str:
+    """What is said of a mistake. A fault of our own is said with its place."""
+    if isinstance(error, (EmolakeError, JobError, BadSetting)):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno}): a fault of Emolake's own"
 
 
 def console_for(as_json: bool) -> Console:
     """What people read: stdout, or stderr where stdout is JSON. In a pipe or a file no line is wrapped."""
-    console = Console(stderr=as_json, highlight=False, markup=False)
+    console = Console(stderr=as_json, highlight=False, markup=False, emoji=False)  # a model may be called ':sound:'
     if not console.is_terminal:
         console.width = 10_000
     return console
@@ -112,7 +124,7 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], as_json: bool, no
 def setup_of(
     corpora: Collection[str], lake: Path | None, roots: list[str] | None, device: str | None = None,
     workers: int | None = None, trust_raw: bool = False,
-) -> runs.Setup:  # fmt: skip
+) -> Setup:  # fmt: skip
     """Where and how fast, from options and, where these are silent, from the environment.
 
     Args:
@@ -122,6 +134,8 @@ def setup_of(
     Raises:
         BadParameter: a root is not NAME=FOLDER. UnknownName: it is of another corpus.
     """
+    from flows.run import Setup  # knows the whole line
+
     runtime = read_runtime()
     given = dict(runtime.roots)
     for root in roots or []:
@@ -132,4 +146,4 @@ def setup_of(
             raise UnknownName("corpus", name, corpora)
         given[name] = Path(folder)
     how = device or runtime.device, workers or runtime.workers
-    return runs.Setup(lake or runtime.lake, given, *how, runtime.weights, trust_raw)
+    return Setup(lake or runtime.lake, given, *how, runtime.weights, trust_raw)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -27,12 +27,13 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from flows.doer import Step
-from warehouse.artifact import Work
-from warehouse.audit.lineage import Node
-from warehouse.audit.trace import Hop
-from warehouse.audit.verify import Fault
-from warehouse.audit.why import Difference
+if TYPE_CHECKING:
+    from flows.doer import Step
+    from warehouse.artifact import Work
+    from warehouse.audit.lineage import Node
+    from warehouse.audit.trace import Hop
+    from warehouse.audit.verify import Fault
+    from warehouse.audit.why import Difference
 
 Noter = Callable[[int, int, str], None]
 """Told how far a batch of works is: done, of how many, and a word on it."""

@@ -16,32 +16,55 @@ class Presser:
         if name == {name!r}:
             signal.raise_signal(signal.SIGINT)
 sys.meta_path.insert(0, Presser())
-sys.argv = ["emolake", "ls", "--help"]
+sys.argv = ["emolake", {command!r}, "--help"]
 from flows.__main__ import main
 main()
 """
 
 
-def run(code: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-c", code], cwd=HOUSE, capture_output=True, text=True)
+PROBE = """
+import signal, sys
+from flows import app, commands
+from flows.__main__ import main
+def probe() -> None:
+    "Probes."
+    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+app.command("emolake probe")(probe)
+commands.load = lambda names: None
+sys.argv = ["emolake", "probe"]
+main()
+"""
+
+
+def run(code: str, first: str = "true") -> tuple[int, str, str]:
+    command = ["sh", "-c", f'{first}; exec "$0" -c "$1"', sys.executable, code]
+    done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("name", ["typer", "numpy", "duckdb", "flows.run", "flows.cli_corpora"])
-def test_ctrl_c_while_importing(name: str) -> None:
-    code = PRESSED_WHILE_IMPORTING.format(name=name)
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("ls", "typer"),
+        ("ls", "numpy"),
+        ("ls", "pydantic"),
+        ("ls", "infra.launch"),
+        ("lss", "duckdb"),
+        ("sql", "duckdb"),
+        ("plan", "flows.run"),
+        ("check", "flows.cli_corpora"),
+    ],
+)
+def test_ctrl_c_while_importing(command: str, name: str) -> None:
+    code = PRESSED_WHILE_IMPORTING.format(command=command, name=name)
     assert run(code) == (130, "", "emolake: interrupted: nothing had begun\n")
 
 
 def test_afterwards_the_command_answers_ctrl_c_itself() -> None:
-    said = run(
-        "import signal\n"
-        "from flows import cli\n"
-        "cli.main = lambda: print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
-        "from flows.__main__ import main\n"
-        "main()\n"
-    )
+    said = run(PROBE)
     assert said == (0, "True\n", "")
+    ignored = run(PROBE.replace("default_int_handler", "SIG_IGN"), "trap '' INT")
+    assert ignored == (0, "True\n", ""), "as in a script that runs it in the background"
 
 
 def test_the_door_itself_is_light() -> None:

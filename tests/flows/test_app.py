@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from flows import app as parts
-from flows.app import INTERRUPTED, command, console_for, print_rows, warehouse_of
+from flows.app import INTERRUPTED, command, complain, console_for, print_rows, warehouse_of
 from warehouse import Warehouse
 
 
@@ -27,6 +27,12 @@ def test_a_command_gets_its_example_and_ctrl_c_its_exit_code(monkeypatch: pytest
     stopped = runner.invoke(app, ["wait"])
     assert stopped.exit_code == INTERRUPTED
     assert "interrupted: what was finished is kept, and the same command continues there" in stopped.output
+
+
+def test_the_name_of_a_model_is_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    console_for(False).print("sweep:sound: mean of 5 fits")
+    complain("no model 'sweep:sound:'")
+    assert capsys.readouterr() == ("sweep:sound: mean of 5 fits\n", "emolake: no model 'sweep:sound:'\n")
 
 
 def test_rows_are_json_or_a_table_or_the_word_for_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,6 @@ import pytest
 
 from flows import cli
 from flows import run as runs
-from tests.flows.partly import contents
 from tests.flows.saying import Said, Say
 from tests.flows.small import Small, emolake
 from warehouse import Warehouse
@@ -26,12 +25,12 @@ from warehouse import Warehouse
 COMMANDS = (
     "demo", "ingest", "align", "extract", "pack", "run", "plan", "ls", "show",
     "check", "protocols", "split", "leakage", "features", "canary", "failures", "transcripts", "retry",
+    "compact",
     "serve", "status",
     "table", "compare", "cost", "predict", "card", "export", "top", "logs",
     "share", "rebuild", "sql", "catalog", "contamination", "diff", "gc", "licence", "lineage", "audit", "purge",
     "verify", "why",
 )  # fmt: skip
-VERBS = ("ingest", "align", "extract", "pack", "run")
 
 
 # -- help ------------------------------------------------------------------------------------------------------------
@@ -52,66 +51,6 @@ def test_the_help_of_a_command_ends_with_an_example_and_offers_json(say: Say, co
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_verb_that_finds_all_there_says_so(say: Say, small: Small, verb: str) -> None:
-    outcome = say(verb, "small.toml", "--json").json
-    assert outcome["new"] == 0 and outcome["rows"] > 0 and outcome["recipe"] == "small"
-    assert bool(outcome["report"]) == bool(outcome["trace"]) == bool(outcome["metrics"]) == (verb == "run")
-    told = say(verb, "small.toml")
-    assert f"0 of {outcome['rows']} rows new" in told.out
-    assert f"lake:   {small.lake}" in told.out.splitlines() and told.err == ""
-    assert ("report: " in told.out) == (verb == "run")
-
-
-def test_the_demo_ends_with_its_numbers_and_the_way_of_one_to_its_bytes(
-    say: Say, small: Small, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def quick(folder: Path, n_workers: int, console: Any) -> runs.Outcome:
-        return runs.run(small.recipe, runs.Setup(small.lake, small.roots, "cpu", n_workers), "run", console)
-
-    monkeypatch.setattr(runs, "demo", quick)
-    told = say("demo").out
-    assert told.index("rows new") < told.index("scores on the test part") < told.index("one number, traced: wf1")
-    assert say("demo", "--json").json["trace"][-1]["what"] == "raw file"
-
-
-def test_a_plan_is_a_table_or_json_and_changes_nothing(say: Say, small: Small, tmp_path: Path) -> None:
-    before = contents(small.lake)
-    steps = say("plan", "small.toml", "--json").json
-    assert {step["new"] for step in steps} == {0}
-    assert {step["step"] for step in steps} > {"align pocketsphinx", "report"}
-    lines = say("plan", "small.toml").out.splitlines()
-    assert lines[0].split() == ["step", "rows", "new", "why"]
-    assert len(lines) == len(steps) + 2 and lines[-1] == f"0 of {sum(s['rows'] for s in steps)} rows new"
-    longer = tmp_path / "longer.toml"
-    longer.write_text(small.recipe.read_text().replace("epochs = 2", "epochs = 3", 1))
-    missing = {step["step"]: step["why"] for step in say("plan", str(longer), "--json").json if step["new"]}
-    assert missing == {"fit language": ["params.fit.epochs: 3 instead of 2"]}
-    assert re.search(r"fit teacher +\? +\? +waits for: fit language", say("plan", str(longer)).out)
-    assert contents(small.lake) == before
-
-
-def test_ls(say: Say, small: Small) -> None:
-    artifacts = small.warehouse.artifacts()
-    assert [row["key"] for row in say("ls", "--json").json] == [a.key for a in artifacts]
-    lines = say("ls").out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [a.key[:12] for a in artifacts]
-    assert {row["kind"] for row in say("ls", "checkpoint", "--json").json} == {"checkpoint"}
-    assert say("ls", "nothing").out == "no rows\n" and say("ls", "nothing", "--json").json == []
-
-
-def test_show(say: Say, small: Small) -> None:
-    artifact = small.warehouse.resolve("reports/small")
-    for reference in ("reports/small", artifact.key, artifact.key[:12], artifact.digest):
-        assert say("show", reference, "--json").json["digest"] == artifact.digest
-    shown = say("show", "reports/small").json
-    assert shown["request"] == artifact.request.as_json() and set(shown["files"]) == {"report.html", "report.json"}
-    assert shown["environment"]["packages"]["pyarrow"] and "log" not in shown
-    fitted = [artifact for artifact in small.warehouse.artifacts("checkpoint") if "history.csv" in artifact.files]
-    log = Path(say("show", fitted[0].key, "--json").json["log"])
-    assert log == small.warehouse.root / ".logs" / fitted[0].key and len(list(log.glob("events.*"))) == 1
 
 
 def test_lines_of_a_pipe_are_not_wrapped(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
