@@ -17,7 +17,7 @@ from flows.significance import Difference, Said, Word, mcnemar, paired_bootstrap
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.errors import InvalidField, UnknownName, VersionDiffers
-from warehouse.schema import PREDICTIONS
+from warehouse.schema import PREDICTIONS, UTTERANCES
 from warehouse.tables import read_table
 
 
@@ -33,6 +33,7 @@ class Side:
     n_seeds: int
     classes: frozenset[str]
     said: Said
+    speakers: Mapping[str, str]  # of utterances whose speaker is known
 
     def as_json(self) -> dict[str, Any]:
         names = ("name", "protocol", "selected_on", "n_folds", "n_seeds")
@@ -76,11 +77,13 @@ def compare(warehouse: Warehouse, first: str, second: str, force: bool = False) 
     """Compares two models, or the models of two recipes that have the same names.
 
     The first metric of the protocol is judged by a paired bootstrap over utterances, accuracy by McNemar's exact test;
-    its interval too is the bootstrap's. Both rules for folds and seeds are those of `flows.significance`: folds are
-    pooled, seeds averaged, so the figures are the 'pooled' ones of the reports. Models of different protocols, or
-    judged on other utterances or other labels of them, are refused: a difference would not be one of the models. With
-    `force` the utterances that both were tested on are compared, each model by its own labels, and the comparison is
-    stamped; it is also stamped where a model was selected on the test part.
+    its interval too is the bootstrap's. Where the speakers of all utterances are known, and are several, both metrics
+    are judged by a paired bootstrap over speakers as well. The rules for folds and seeds are those of
+    `flows.significance`: folds are pooled, seeds averaged, so the figures are the 'pooled' ones of the reports.
+
+    Models of different protocols, or judged on other utterances or other labels of them, are refused: a difference
+    would not be one of the models. With `force` the utterances that both were tested on are compared, each model by its
+    own labels, and the comparison is stamped; it is also stamped where a model was selected on the test part.
 
     Args:
         first, second: 'recipe:model', or a recipe. A recipe alone stands for its model of the other's name, or for its
@@ -137,11 +140,25 @@ def _models(warehouse: Warehouse, recipe: str) -> dict[str, Side]:
     by_model: dict[str, list[tuple[Mapping[str, Any], Artifact, Artifact]]] = defaultdict(list)
     for run, predictions, truth in zip(report.request.params["runs"], *inputs, strict=True):
         by_model[run["model"]].append((run, predictions, truth))
-    sides = {model: _side(f"{recipe}:{model}", runs) for model, runs in by_model.items()}
+    speakers = _speakers(warehouse, report)
+    sides = {model: _side(f"{recipe}:{model}", runs, speakers) for model, runs in by_model.items()}
     return {model: side for model, side in sides.items() if side.said}
 
 
-def _side(name: str, runs: Sequence[tuple[Mapping[str, Any], Artifact, Artifact]]) -> Side:
+def _speakers(warehouse: Warehouse, report: Artifact) -> dict[str, str]:
+    """Utterance -> who speaks it, of the readings that a report cites. Two corpora may call two people the same."""
+    readings, found = warehouse.by_digest("utterances"), {}
+    for digest in report.request.inputs.get("utterances", ()):
+        if digest not in readings:
+            continue
+        rows = read_table(readings[digest].path("utterances.parquet"), UTTERANCES)
+        for row in rows.select(["utterance_id", "corpus", "speaker_id"]).to_pylist():
+            if row["speaker_id"]:
+                found[row["utterance_id"]] = f"{row['corpus']}/{row['speaker_id']}"
+    return found
+
+
+def _side(name: str, runs: Sequence[tuple[Mapping[str, Any], Artifact, Artifact]], speakers: Mapping[str, str]) -> Side:
     said: dict[str, list[Word]] = defaultdict(list)
     classes: set[str] = set()
     for run, predictions, truth in sorted(runs, key=lambda one: (one[0]["seed"], one[0]["fold"])):
@@ -153,7 +170,7 @@ def _side(name: str, runs: Sequence[tuple[Mapping[str, Any], Artifact, Artifact]
     n_folds, n_seeds = (len({run[of] for run, _, _ in runs}) for of in ("fold", "seed"))
     return Side(
         name, first["protocol"], first["metrics"] or METRICS, first["selected_on"], n_folds, n_seeds,
-        frozenset(classes), {utterance_id: tuple(words) for utterance_id, words in said.items()},
+        frozenset(classes), {utterance_id: tuple(words) for utterance_id, words in said.items()}, speakers,
     )  # fmt: skip
 
 
@@ -198,9 +215,15 @@ def _compared(first: Side, second: Side, force: bool) -> Comparison:
     of_accuracy = found if lead == "accuracy" else paired_bootstrap(own, others, "accuracy", classes)
     n_first, n_second, p = mcnemar(own, others)
     tests = [
-        Verdict(lead, "paired bootstrap", found, found.p),
+        Verdict(lead, "paired bootstrap over utterances", found, found.p),
         Verdict("accuracy", f"McNemar, exact: A alone right on {n_first}, B on {n_second}", of_accuracy, p),
     ]
+    known = [first.speakers.get(utterance_id) for utterance_id in shared]
+    groups = {utterance_id: speaker for utterance_id, speaker in zip(shared, known, strict=True) if speaker}
+    if len(groups) == len(shared) and (n_speakers := len(set(known))) > 1:
+        for metric in dict.fromkeys((lead, "accuracy")):
+            found = paired_bootstrap(own, others, metric, classes, groups=groups)
+            tests.append(Verdict(metric, f"paired bootstrap over {n_speakers} speakers", found, found.p))
     return Comparison(first, second, len(shared), stamps, tests)
 
 

@@ -88,7 +88,11 @@ def readable(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `cost_list` with the units beside the numbers."""
     told = dict(row) | {name: None if row[name] is None else round(row[name], 1) for name in ("seconds", "per_fit")}
     told |= {name: None if row[name] is None else f"{row[name] / 2**20:.0f} MiB" for name in ("memory", "on_device")}
-    return told | {"speed": None if row["speed"] is None else f"{row['speed']:.3g} {row['unit']}"}
+    return told | {"speed": None if row["speed"] is None else f"{_three_digits(row['speed'])} {row['unit']}"}
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 999.5 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def _row(fits: list[Artifact], means_s: list[float]) -> dict[str, Any]:

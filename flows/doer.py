@@ -81,6 +81,13 @@ class Doer(Protocol):
             Waits: one of them does not exist and will not be made.
         """
 
+    def ahead(self, name: str, works: Callable[[], Sequence[Work]]) -> None:
+        """Offered the works of several steps to come, under a name for them all: a run may do them at once, each once.
+
+        Args:
+            works: makes what they need, so a plan does not ask for them.
+        """
+
     def waits(self, name: str, step: str) -> None:
         """Told of a product that waits for a step."""
 

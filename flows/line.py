@@ -20,9 +20,10 @@ from features.placed import Placed
 from features.plugin import FeatureSpec
 from features.whole import holding_wanted, of_utterances, remembered
 from flows import canaries, protocol
-from flows.checkpoints import beginning, only_checkpoint, record_placed
+from flows.checkpoints import only_checkpoint, record_placed
 from flows.choice import Choice, choice_of
 from flows.doer import Doer, Waits
+from flows.fitting import Orders, fit_all, fits_of
 from flows.pack import Told, pack_text_works, pack_works
 from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
 from flows.predicting import predictions_of
@@ -33,9 +34,6 @@ from flows.retelling import read_for, refuse_voices_of_other_parts, retold_readi
 from flows.score import Fitted
 from flows.select import selection_work
 from flows.sources import TEXT, aligner_of, read_source, told_source
-from flows.teaching import lessons_of
-from flows.votes import votes_of
-from models.orders import fit_request
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.copies import fetched
@@ -84,6 +82,7 @@ class Line:
         self.roots = {**roots, **retold_roots(recipe, roots, warehouse.root)}
         self.failures: dict[tuple[str, str], dict[str, Any]] = {}
         self.split_works: dict[str, Work] = {}  # by the key of the split
+        self.orders: dict[str, Orders] = {}  # by model
         self.unfitted: dict[str, list[tuple[str, int]]] = {}  # model -> (fold, seed) of the fits that could not be made
         self._made: dict[str, Any] = dict(known or {})
 
@@ -107,7 +106,7 @@ class Line:
         self.ingest()
         self.align()
         self.extract()
-        _each(self.model, self.recipe.models)
+        fit_all(self)
         if self.recipe.report:
             with suppress(Waits):
                 self.report()
@@ -264,35 +263,9 @@ class Line:
         return made
 
     def model(self, name: str) -> list[Fitted]:
-        return self._once(f"fit {name}", lambda: self._model(name))
+        return self._once(f"fit {name}", lambda: fits_of(self, name))
 
-    def _model(self, name: str) -> list[Fitted]:
-        entry = self.recipe.models[name]
-        shards = {role: [a.digest for a in own] for role, own in self.shards(name).items()}
-        splits = self._splits(name)
-        init, placed = beginning(self, entry.init)
-        encoders = {slot: self.weights(one) for slot, one in entry.encoders.items()}
-        places = [(fold, seed) for fold in splits for seed in entry.seeds]
-        lessons, votes = lessons_of(self, name, splits), votes_of(self, name, splits)
-        requests = [
-            fit_request(
-                entry.student, entry.fields, fit=entry.fit, objective=entry.objective, classes=self._classes(name),
-                seed=seed, shards=shards | lessons.get((fold, seed), {}), split=splits[fold].digest, init=init,
-                encoders={slot: one.digest for slot, one in encoders.items()}, votes=votes.get(fold),
-            )
-            for fold, seed in places
-        ]  # fmt: skip
-        weights = {"weights": placed | {one.digest: one.folder for one in encoders.values()}}
-        made = self.doer.step(f"fit {name}", [Work(request, arguments=weights) for request in requests])
-        by_key = {checkpoint.key: checkpoint for checkpoint in made}
-        asked = list(zip(places, requests, strict=True))
-        self.unfitted[name] = [place for place, request in asked if request.key not in by_key]
-        return [
-            Fitted(name, fold, seed, splits[fold], by_key[request.key])
-            for (fold, seed), request in asked if request.key in by_key
-        ]  # fmt: skip
-
-    def _splits(self, model: str) -> dict[str, Artifact]:
+    def splits(self, model: str) -> dict[str, Artifact]:
         """Fold -> its split."""
         entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
@@ -304,6 +277,19 @@ class Line:
         works = [protocol.split_work(rules, fold, folds, read.utterances, read.labels, *how) for fold in folds]
         self.split_works |= {work.request.key: work for work in works}
         return dict(zip(folds, self.doer.step(f"split for {model}", works), strict=True))
+
+    def classes(self, model: str) -> list[str]:
+        """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""
+        entry = self.recipe.models[model]
+        own = self.recipe.protocol(model).classes
+        if own or entry.selection is None:
+            return own
+        logits = self.recipe.selections[entry.selection].logits
+        teacher = str(self.recipe.features[logits.split(".")[0]].checkpoint)
+        if teacher in self.recipe.models:
+            return self.classes(teacher)
+        feature, output = self.source(logits)
+        return [name.removeprefix("logit_") for name in feature.outputs[output].names]
 
     def predictions(self, name: str, parts: Sequence[str] = ()) -> list[tuple[Fitted, Artifact]]:
         return self._once(" ".join(("predict", name, *parts)), lambda: predictions_of(self, name, parts))
@@ -347,19 +333,6 @@ class Line:
         kind = "features" if isinstance(rows, Feature) else "intervals"
         kept = {a.key for a in of_utterances(self.warehouse, kind, rows.step, rows.plugin, corpus.utterances)}
         return [a for a in rows.artifacts if a.key in kept]
-
-    def _classes(self, model: str) -> list[str]:
-        """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""
-        entry = self.recipe.models[model]
-        own = self.recipe.protocol(model).classes
-        if own or entry.selection is None:
-            return own
-        logits = self.recipe.selections[entry.selection].logits
-        teacher = str(self.recipe.features[logits.split(".")[0]].checkpoint)
-        if teacher in self.recipe.models:
-            return self._classes(teacher)
-        feature, output = self.source(logits)
-        return [name.removeprefix("logit_") for name in feature.outputs[output].names]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:
         """Utterances for which some role of a model, or of its teacher, has no row: what a split must leave out."""

@@ -45,12 +45,28 @@ class Runner:
     ) -> None:
         self.warehouse, self.pool, self.watcher, self.elsewhere = warehouse, pool, watcher, elsewhere
         self.steps: list[Step] = []
+        self._ahead: set[str] = set()
+        self._unmade: dict[str, Unmade] = {}  # of what was done ahead: its own step says so
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
+        return self._done(name, works, n_rows)
+
+    def ahead(self, name: str, works: Callable[[], Sequence[Work]]) -> None:
+        """Where only one job can be under way nothing is begun: each point is a job of its own then, which says at once
+        how it went."""
+        if name not in self._ahead and self.pool.n_jobs_at_once > 1:
+            self._ahead.add(name)  # first: what these works need may offer them again
+            self._done(name, works(), None, are_ahead=True)
+
+    def _done(self, name: str, works: Sequence[Work], n_rows: int | None, are_ahead: bool = False) -> list[Artifact]:
         began = time.monotonic()
         there = self.warehouse.find_all([work.request for work in works])
         found = {work.request.key: artifact for work, artifact in zip(works, there, strict=True)}
-        missing = {work.request.key: work for work in works if found[work.request.key] is None}
+        unmade = [self._unmade[key] for key in found if key in self._unmade]
+        missing = {
+            work.request.key: work
+            for work in works if found[work.request.key] is None and work.request.key not in self._unmade
+        }  # fmt: skip
         step = new_step(name, works, list(missing.values()), n_rows)
         self.steps.append(step)
         run_log.step_began(step, works, found)
@@ -59,9 +75,13 @@ class Runner:
                 answers = self._answer(missing, progress)
             found |= (made := {one.key: one for one in answers if isinstance(one, Artifact)})
             self.warehouse.adopt(made.values())
-            step.unmade = [one for one in answers if isinstance(one, Unmade)]
-            if step.unmade:
-                self._bear(step, works, found)
+            unmade += [one for one in answers if isinstance(one, Unmade)]
+        if are_ahead:
+            step.n_rows = 0  # the steps of the points count them
+            self._unmade |= {one.key: one for one in unmade}
+        elif unmade:
+            step.unmade = unmade
+            self._bear(step, works, found)
         # Without their rows: Prefect walks through all that a flow returns, for seconds where utterances are many.
         step.works = [replace(work, arguments={}) for work in step.works]
         step.seconds = time.monotonic() - began

@@ -34,6 +34,9 @@ class Planner:
             raise Waits(name)
         return [artifact for artifact in found if artifact is not None]
 
+    def ahead(self, name: str, works: Callable[[], Sequence[Work]]) -> None:
+        """Each step says itself what is missing."""
+
     def waits(self, name: str, step: str) -> None:
         self.steps.append(Step(name, waits_for=step))
 

@@ -150,7 +150,7 @@ class ModelEntry(_Section):
     encoders: dict[str, str] = {}
     selection: str | None = None
     select_on: SelectOn = "dev"
-    seeds: list[int] = [0]
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = [0]
     fields: dict[str, Any] = {}
 
     @property

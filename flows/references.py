@@ -11,9 +11,11 @@ from flows.operate.schedule_entry import unscheduled
 from flows.reported_references import misreported, unchosen
 from flows.retold_references import mistold, untold
 from flows.sources import TEXT, TIERS, Source, aligner_of, read_source, told_source
-from flows.taught_references import mistaught, misvoted
+from flows.taught_references import mistaught, misvoted, roles_taught
+from models.orders import fit_request
 from models.plugin import encoder_slots
 from warehouse.catalog import build, plugin_class
+from warehouse.errors import EmolakeError
 
 if TYPE_CHECKING:
     from flows.recipe import Recipe
@@ -88,6 +90,8 @@ def complaints(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _uncounted(recipe)
     yield from _named_alike(recipe)
     yield from _cycles(recipe)
+    for name in recipe.models:
+        yield from _unfittable(recipe, name)
     yield from unscheduled(recipe)
 
 
@@ -213,6 +217,28 @@ def _unfilled(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
     for slot in slots:
         if slot not in model.encoders:
             yield place, f"must say which checkpoint of the recipe is the student's '{slot}'"
+
+
+def _unfittable(recipe: Recipe, name: str) -> Iterator[tuple[str, str]]:
+    """What no fit of a model could be ordered with: missing roles, weights of terms and settings of the training that
+    its student does not have. A fit would say so when the features are extracted, hours later."""
+    model = recipe.models[name]
+    roles = [*model.inputs, *(roles_taught(recipe, name) if model.teacher else ())]
+    try:
+        fit_request(
+            model.student,
+            model.fields,
+            fit=model.fit,
+            objective=model.objective,
+            classes=(),
+            seed=0,
+            split="",
+            shards=dict.fromkeys(roles, ("",)),
+            encoders=dict.fromkeys(model.encoders, ""),
+            votes="",
+        ).as_json()  # which knows no `nan` and no `inf`
+    except EmolakeError as error:
+        yield f"models.{name}", f"cannot be fitted: {error}"
 
 
 _SECTION = {"feature": "features", "selection": "selections", "retold": "retold", "aligner": "align", "model": "models"}

@@ -1,7 +1,8 @@
 """Whether two models differ by more than chance: paired tests on the utterances that both were tested on.
 
-What makes chance here is which utterances were tested, nothing else: not the choice of the speakers, not that the
-utterances of a dialogue are alike.
+What makes chance is which utterances were tested, or which groups of them: utterances of one speaker are alike, and who
+asks whether a difference would be found with other speakers draws speakers. Nothing else does: no other training, no
+other labels.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Difference:
 
 
 def paired_bootstrap(
-    first: Said, second: Said, metric: str, classes: Sequence[str], n: int = N_DRAWS, seed: int = 0
-) -> Difference:
+    first: Said, second: Said, metric: str, classes: Sequence[str], n: int = N_DRAWS, seed: int = 0,
+    groups: Mapping[str, str] | None = None,
+) -> Difference:  # fmt: skip
     """A metric of two models, and what their difference becomes on utterances drawn with replacement.
 
     An utterance is drawn with everything that both models said of it. A model's figure is, as in a report, the mean
@@ -54,10 +56,15 @@ def paired_bootstrap(
     leaves 0 out. Drawing utterances is drawing how often each pattern of labels and predictions occurs from a
     multinomial, which is what is done.
 
+    Groups are drawn whole, with all their utterances, where they are given. Few of them agree by chance more often than
+    their draws show: p is never below what so many fair coins that all fall alike would have, 2 to the power of 1 less
+    the number of groups.
+
     Args:
         first, second: of the same utterances.
         metric: a name of `models.metrics.scores`.
         classes: all that are labels or predictions.
+        groups: utterance -> its group, such as its speaker.
 
     Raises:
         UnknownName: no such metric.
@@ -67,22 +74,30 @@ def paired_bootstrap(
         >>> paired_bootstrap(right, wrong, "accuracy", ["a", "b"]).value
         1.0
 
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15; groups: Davison & Hinkley,
+    Bootstrap Methods and their Application, 1997, section 3.8 (its first strategy).
     """
-    patterns = Counter((first[utterance_id], second[utterance_id]) for utterance_id in sorted(first))
-    counts = np.array(list(patterns.values()))
-    cells = [_cells([pattern[side] for pattern in patterns], classes) for side in (0, 1)]
+    pairs = [(first[utterance_id], second[utterance_id]) for utterance_id in sorted(first)]
+    if groups is None:
+        patterns = Counter(pairs)
+        pairs, units, counts = list(patterns), list(range(len(patterns))), np.array(list(patterns.values()))
+    else:
+        number = {name: place for place, name in enumerate(sorted({groups[utterance_id] for utterance_id in first}))}
+        units, counts = [number[groups[utterance_id]] for utterance_id in sorted(first)], np.ones(len(number), np.int64)
+    cells = [_cells([pair[side] for pair in pairs], units, classes) for side in (0, 1)]
+    n_units = int(counts.sum())
     figure, other = (float(_values(counts[None], own, metric, classes)[0]) for own in cells)
     chance = np.random.default_rng(seed)
     drawn = []
     for begin in range(0, n, _BLOCK):
-        draws = chance.multinomial(len(first), counts / len(first), size=min(_BLOCK, n - begin))
+        draws = chance.multinomial(n_units, counts / n_units, size=min(_BLOCK, n - begin))
         values = [_values(draws, own, metric, classes) for own in cells]
         drawn.append(values[0] - values[1])
     differences = np.round(np.concatenate(drawn), 12)  # a tie is one, whatever the last bits of two sums are
     low, high = np.percentile(differences, [2.5, 97.5])
     rarer = min((differences <= 0).sum(), (differences >= 0).sum())
-    return Difference(figure, other, float(low), float(high), min(1.0, float(2 * (rarer + 1) / (n + 1))))
+    least = 0.0 if groups is None else 2.0 ** (1 - n_units)
+    return Difference(figure, other, float(low), float(high), min(1.0, max(least, float(2 * (rarer + 1) / (n + 1)))))
 
 
 def mcnemar(first: Said, second: Said) -> tuple[int, int, float]:
@@ -121,14 +136,14 @@ def _is_right(word: Word) -> bool:
     return word[1] == word[2]
 
 
-def _cells(said: Sequence[tuple[Word, ...]], classes: Sequence[str]) -> NDArray[np.float64]:
-    """[pattern, seed, class, class]: what each pattern adds to the confusion matrix of each seed."""
+def _cells(said: Sequence[tuple[Word, ...]], units: Sequence[int], classes: Sequence[str]) -> NDArray[np.float64]:
+    """[unit, seed, class, class]: what each unit, a pattern or a group, adds to the confusion matrix of each seed."""
     seeds = {seed: number for number, seed in enumerate(sorted({seed for words in said for seed, _, _ in words}))}
     position = {name: number for number, name in enumerate(classes)}
-    cells = np.zeros((len(said), len(seeds), len(classes), len(classes)))
-    for number, words in enumerate(said):
+    cells = np.zeros((max(units) + 1, len(seeds), len(classes), len(classes)))
+    for unit, words in zip(units, said, strict=True):
         for seed, label, predicted in words:
-            cells[number, seeds[seed], position[label], position[predicted]] += 1
+            cells[unit, seeds[seed], position[label], position[predicted]] += 1
     return cells
 
 

@@ -130,6 +130,9 @@ def _by_digest(warehouse: Warehouse, kind: str) -> dict[str, list[Artifact]]:
 
 
 def _by_reference(warehouse: Warehouse, reference: str) -> Trained:
+    if (ref := warehouse.refs("reports").get(reference)) is not None:
+        models = dict.fromkeys(f"{reference}:{fit.model}" for fit in _reported(warehouse, reference, ref))
+        raise InvalidField(f"'{reference}'", "model", f"must be given, for this is a recipe: {', '.join(models)}")
     artifact = warehouse.resolve(reference)
     if artifact.request.kind != "checkpoint":
         problem = f"is '{artifact.request.kind}', but a checkpoint is wanted: RECIPE:MODEL, or a checkpoint's key"

@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any, get_type_hints
 
@@ -56,14 +57,13 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
     Raises:
         UnknownField, InvalidField.
     """
-    hints = get_type_hints(cls)
-    known = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    known = _readers(cls)
     typed = {}
     for key, value in fields.items():
         if key not in known:
             raise UnknownField(where, key, known)
         try:
-            typed[key] = TypeAdapter(known[key], config=ConfigDict(strict=False)).validate_python(value)
+            typed[key] = known[key].validate_python(value)
         except ValidationError as error:
             raise InvalidField(where, key, f"is {value!r}: {error.errors()[0]['msg'].lower()}") from error
     missing = [
@@ -74,6 +74,15 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
     if missing:
         raise InvalidField(where, missing[0], "must be given")
     return cls(**typed)
+
+
+@cache
+def _readers(cls: type) -> dict[str, TypeAdapter[Any]]:
+    """What checks the value of each field. Making one takes longer than a hundred checks, and the points of a grid are
+    many."""
+    hints = get_type_hints(cls)
+    lax = ConfigDict(strict=False)
+    return {field.name: TypeAdapter(hints[field.name], config=lax) for field in dataclasses.fields(cls)}
 
 
 def identity(step: str, plugin: Any) -> dict[str, Any]:

@@ -13,9 +13,10 @@ def test_two_reported_models_as_a_table_and_as_json(say: Say, small: Small) -> N
     assert (done.code, done.err) == (0, "")
     lines = done.out.splitlines()
     assert lines[0].strip() == "A = small:distilled, B = small:distilled"
-    assert [line.split()[0] for line in lines[2:]] == ["metric", "wf1", "accuracy"]
+    assert [line.split()[0] for line in lines[2:]] == ["metric", *["wf1", "accuracy"] * 2]
+    assert ["over utterances" in lines[3], "speakers" in lines[5], "speakers" in lines[6]] == [True] * 3
     (found,) = say("compare", "small", "small", "--json").json
-    assert [test["p"] for test in found["tests"]] == [1.0, 1.0]
+    assert [test["p"] for test in found["tests"]] == [1.0] * 4
     scores = json.loads((small.warehouse.resolve("reports/small").path("report.json")).read_text())["scores"]
     pooled = {row["metric"]: row["pooled"] for row in scores}
     assert all(test["first"] == pooled.get(test["metric"], test["first"]) for test in found["tests"])

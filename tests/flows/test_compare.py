@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from flows.compare import compare, comparison_table
 from flows.score import VERSION
+from tests.flows.made import utterance, utterances
 from warehouse import Artifact, Request, Warehouse
 from warehouse.errors import InvalidField, UnknownName, VersionDiffers
 from warehouse.schema import PREDICTIONS, TRUTH
@@ -34,7 +35,9 @@ def written(lake: Warehouse, kind: str, file: str, rows: Sequence[Mapping[str, A
     return lake.materialize(request, lambda folder: write_rows(folder / file, rows, schema))
 
 
-def report(lake: Warehouse, recipe: str, version: int = VERSION, **models: Model) -> None:
+def report(
+    lake: Warehouse, recipe: str, version: int = VERSION, speech: Artifact | None = None, **models: Model
+) -> None:
     """A report on made-up predictions. A model: `accuracy`, and what else differs from LABELS in two folds."""
     runs, inputs = [], {"predictions": [], "truths": []}  # type: ignore[var-annotated]
     for name, told in models.items():
@@ -59,6 +62,7 @@ def report(lake: Warehouse, recipe: str, version: int = VERSION, **models: Model
                     "metrics": ["uar", "accuracy"], "selected_on": told.get("selected_on", "dev"),
                 })  # fmt: skip
     digests = {role: tuple(a.digest for a in own) for role, own in inputs.items()}
+    digests |= {"utterances": (speech.digest,)} if speech else {}
     request = Request("report", "flows.report", version, {"runs": runs, "recipe": recipe}, digests)
     made = lake.materialize(request, partial(_page, recipe))
     lake.set_ref(f"reports/{recipe}", {"artifact": made.key, "metrics": made.key})
@@ -97,6 +101,30 @@ def test_a_planted_difference_is_found_the_same_every_time_and_shown(lake: Wareh
     figures = f"{first.first:.3f}  {first.second:.3f}  {first.value:+.3f}  [{first.low:+.3f}, {first.high:+.3f}]"
     assert figures in shown[3]
     assert "< 0.001" in shown[3] and shown[4].startswith("accuracy") and "McNemar" in shown[4]
+
+
+def spoken_by(lake: Warehouse, speaker_of: Callable[[int], str]) -> Artifact:
+    return utterances(lake, [utterance(f"u{n}", speaker_id=speaker_of(n)) for n in range(len(LABELS))])
+
+
+def test_where_all_speakers_are_known_they_are_drawn_too(lake: Warehouse) -> None:
+    own = {"accuracy": 0.8}, {"accuracy": 0.7}
+    report(lake, "one", speech=spoken_by(lake, lambda n: f"s{n % 8}"), good=own[0], poor=own[1])
+    (found,) = compare(lake, "one:good", "one:poor")
+    assert [(test.metric, test.test.partition(":")[0]) for test in found.tests] == [
+        ("uar", "paired bootstrap over utterances"), ("accuracy", "McNemar, exact"),
+        ("uar", "paired bootstrap over 8 speakers"), ("accuracy", "paired bootstrap over 8 speakers"),
+    ]  # fmt: skip
+    plain, _, grouped, _ = (test.difference for test in found.tests)
+    assert (plain.first, plain.second) == (grouped.first, grouped.second) and plain.low != grouped.low
+    assert "over 8 speakers" in printed(found)
+
+
+@pytest.mark.parametrize("speaker_of", [lambda n: "s", lambda n: "s1" if n else "", lambda n: ""])
+def test_one_speaker_or_an_unknown_one_is_no_group(lake: Warehouse, speaker_of: Callable[[int], str]) -> None:
+    report(lake, "one", speech=spoken_by(lake, speaker_of), m={"accuracy": 0.8})
+    (found,) = compare(lake, "one:m", "one:m")
+    assert len(found.tests) == 2 and not any("speakers" in test.test for test in found.tests)
 
 
 def test_models_of_two_recipes_meet_by_name(lake: Warehouse) -> None:

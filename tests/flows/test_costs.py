@@ -94,6 +94,7 @@ def test_without_sound_speed_is_in_steps(lake: Warehouse) -> None:
     (row,) = cost_list(lake, "made")
     assert (row["speed"], row["unit"]) == (300.0, "steps of 'text' per s")
     assert readable(row)["speed"] == "300 steps of 'text' per s"
+    assert readable(row | {"speed": 18_912.3})["speed"] == "18,900 steps of 'text' per s"
     assert cost_table([row]).title == "cost of the fits" and cost_table([row]).row_count == 1
 
 

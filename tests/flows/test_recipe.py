@@ -84,6 +84,10 @@ def test_a_good_recipe(tmp_path: Path) -> None:
          "field 'features.wave.checkpoint' must name a model"),
         ('reader = "table"', "reader = 3", InvalidField, r"\[corpora.clips\]: field 'reader' must be text"),
         ('inputs = {', "seeds = []\ninputs = {", InvalidField, "field 'models.linear.seeds' must name at least one"),
+        ('inputs = {', "seeds = [-1]\ninputs = {", InvalidField,
+         "field 'seeds.0' is wrong: input should be greater than or equal to 0"),
+        ('{ vector = "vector" }', '{ vectr = "vector" }', InvalidField,
+         "'models.linear' cannot be fitted: 'students.linear' needs shards of 'vector' to predict, but it is given 'v"),
         ('inputs = {', "seeds = [1, 2, 1]\ninputs = {", InvalidField, "'models.linear.seeds' names 1 2 times"),
         ('models = ["linear"]', "models = []", InvalidField, "field 'report.models' must name at least one"),
         ('models = ["linear"]', 'models = ["linear", "linear"]', InvalidField,
@@ -135,7 +139,9 @@ def test_a_protocol_may_lie_beside_the_recipe(tmp_path: Path) -> None:
     assert "folder" not in recipe.text, "where a recipe lies is no part of it"
 
 
-FILMS = GOOD.replace("[report]", """[corpora.films]
+FILMS = GOOD.replace(
+    "[report]",
+    """[corpora.films]
 reader = "films"
 
 [models.other]
@@ -144,6 +150,8 @@ task = "mlm"
 corpus = "films"
 protocol = "films-unlabelled"
 inputs = { text = "text" }
+objective = { mlm = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 9 }
 
 [features.teacher]
 extractor = "encoder"
@@ -163,8 +171,11 @@ corpus = "films"
 selection = "salient"
 protocol = "films-unlabelled"
 inputs = { text = "text" }
+objective = { mlm = 1.0 }
+fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 9 }
 
-[report]""")
+[report]""",
+)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +206,9 @@ def test_corpora_that_do_not_fit_are_refused_before_anything_is_done(
         read_recipe(write(tmp_path, FILMS.replace(old, new, 1)))
 
 
-ALIGNED = GOOD.replace("[features.wave]", """[align.one]
+ALIGNED = GOOD.replace(
+    "[features.wave]",
+    """[align.one]
 aligner = "pocketsphinx"
 corpora = ["clips"]
 
@@ -204,7 +217,8 @@ aligner = "pocketsphinx"
 beam = 1e-200
 corpora = ["clips"]
 
-[features.wave]""").replace("{ vector", '{ means = "wave@wide.phone", times = "@one.word", vector')
+[features.wave]""",
+).replace("{ vector", '{ means = "wave@wide.phone", times = "@one.word", vector')
 
 
 @pytest.mark.parametrize(
@@ -252,6 +266,29 @@ def test_segments_need_an_alignment(tmp_path: Path) -> None:
     text = GOOD.replace('{ vector = "vector" }', '{ vector = "vector", means = "wave@word" }')
     with pytest.raises(InvalidField, match=r"needs 'clips' aligned: give the recipe a table \[align.NAME\]"):
         read_recipe(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("epochs = 1,", "epochs = 0,", "fit: field 'epochs' is 0, but must be at least 1"),
+        ("1e-3", "nan", "learning_rate holds float nan, which has no canonical JSON"),
+        ("label = 1.0", "label = inf", "label holds float inf, which has no canonical JSON"),
+        ("epochs = 1,", "epoch = 1,", "fit: no field 'epoch'; did you mean 'epochs'"),
+        ("{ label = 1.0 }", "{ lable = 1.0 }", "the objective of 'students.pooled': no field 'lable'"),
+        ("{ label = 1.0 }", "{ logits = 1.0 }", "needs shards of 'teacher_logits' for the term 'logits'"),
+        ("{ label = 1.0 }", "{}", "the objective of 'students.pooled': field .* or another must have a weight"),
+    ],
+)  # fmt: skip
+def test_a_fit_that_no_lake_could_make_is_refused_before_anything_is_extracted(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    text = GOOD.replace('student = "linear"', 'student = "pooled"\nmodalities = "audio"\nobjective = { label = 1.0 }\n'
+                        'fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 99 }')  # fmt: skip
+    text = text.replace("vector =", "audio_states =", 1)
+    assert old in text and read_recipe(write(tmp_path, text)).models["linear"].student == "pooled"
+    with pytest.raises(InvalidField, match=f"recipe 'small': field 'models.linear' cannot be fitted: .*{sentence}"):
+        read_recipe(write(tmp_path, text.replace(old, new)))
 
 
 def test_recipe_path(tmp_path: Path) -> None:

@@ -91,6 +91,53 @@ def test_the_same_draws_every_time_whatever_the_order() -> None:
     assert paired_bootstrap(one, other, "uar", CLASSES) != paired_bootstrap(one, other, "uar", CLASSES, seed=1)
 
 
+def test_a_group_of_each_utterance_is_drawing_utterances() -> None:
+    own, other = said(1, 200, 0.7, n_seeds=2), said(2, 200, 0.6)
+    alone = paired_bootstrap(own, other, "uar", CLASSES, groups={utterance_id: utterance_id for utterance_id in own})
+    plain = paired_bootstrap(own, other, "uar", CLASSES)
+    assert (alone.first, alone.second) == (plain.first, plain.second)
+    assert (alone.low, alone.high, alone.p) == pytest.approx((plain.low, plain.high, plain.p), abs=0.01)
+
+
+def test_the_interval_over_groups_is_that_of_drawing_whole_groups() -> None:
+    own, other = said(1, 90, 0.7), said(2, 90, 0.6)
+    group = {utterance_id: f"s{int(utterance_id[1:]) ** 2 % 11}" for utterance_id in own}  # of unequal sizes
+    found = paired_bootstrap(own, other, "accuracy", CLASSES, groups=group)
+    leads = {name: [] for name in group.values()}  # type: ignore[var-annotated]
+    for one, name in group.items():
+        leads[name].append((own[one][0][1] == own[one][0][2]) - (other[one][0][1] == other[one][0][2]))
+    rng, drawn = np.random.default_rng(9), []
+    for _ in range(10_000):
+        some = [leads[name] for name in rng.choice(sorted(leads), size=len(leads))]
+        drawn.append(sum(map(sum, some)) / sum(map(len, some)))
+    assert (found.low, found.high) == pytest.approx(np.percentile(drawn, [2.5, 97.5]).tolist(), abs=0.015)
+
+
+def test_speakers_of_whom_each_model_knows_some_better_are_no_reason_to_prefer_one() -> None:
+    """Equal models: who draws utterances is sure of a difference where only other speakers would tell."""
+    n_speakers, n_each, sure = 20, 30, {"utterances": 0, "speakers": 0}
+    for case in range(60):
+        rng = np.random.default_rng(case)
+        sides: list[dict[str, tuple[tuple[int, str, str], ...]]] = [{}, {}]
+        for speaker in range(n_speakers):
+            for side, accuracy in zip(sides, rng.uniform(0.3, 0.9, size=2), strict=True):
+                for number in range(n_each):
+                    label = "sad" if number % 2 else "calm"
+                    said_of = label if rng.random() < accuracy else "angry"
+                    side[f"{speaker}-{number}"] = ((0, label, said_of),)
+        speakers = {utterance_id: utterance_id.partition("-")[0] for utterance_id in sides[0]}
+        for unit, groups in (("utterances", None), ("speakers", speakers)):
+            sure[unit] += paired_bootstrap(*sides, "accuracy", CLASSES, n=500, groups=groups).p < 0.05
+    assert sure["utterances"] > 20 and sure["speakers"] <= 7, sure
+
+
+def test_few_groups_that_agree_say_no_more_than_as_many_coins() -> None:
+    right, wrong = (said(1, 60, accuracy) for accuracy in (1.0, 0.0))
+    for n in (1, 2, 5):
+        groups = {utterance_id: str(int(utterance_id[1:]) % n) for utterance_id in right}
+        assert paired_bootstrap(right, wrong, "accuracy", CLASSES, n=500, groups=groups).p == 2 / 2**n
+
+
 def discordant(n_first: int, n_second: int, n_same: int) -> tuple[Said, Said]:
     places = ["first"] * n_first + ["second"] * n_second + ["both"] * n_same
     right, wrong = ((0, "sad", "sad"),), ((0, "sad", "calm"),)

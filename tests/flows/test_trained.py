@@ -35,6 +35,8 @@ def test_what_is_not_there_is_named(spoken: Spoken) -> None:
         trained(lake, "spoken:crossed", seed=7)
     with pytest.raises(InvalidField, match="is 'report', but a checkpoint is wanted: RECIPE:MODEL"):
         trained(lake, "reports/spoken")
+    with pytest.raises(InvalidField, match=r"'spoken': field 'model' must be given, for this is a recipe: .*spoken:r"):
+        trained(lake, "spoken")
     with pytest.raises(ArtifactNotFound):
         trained(lake, "nothing")
 
