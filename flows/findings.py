@@ -41,7 +41,7 @@ def report_content(
     histories: Mapping[str, Mapping[str, str]] | None = None,
     leakages: Mapping[str, Sequence[Leakage]] | None = None,
     selections: Iterable[Mapping[str, Any]] = (),
-    sizes: Mapping[str, Mapping[str, int]] | None = None,
+    sizes: Mapping[str, Mapping[str, Any]] | None = None,
     points: Iterable[Mapping[str, Any]] = (),
     papers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -60,7 +60,8 @@ def report_content(
         histories: model -> run -> the text of its history.csv.
         leakages: model -> what the parts of each of its folds share.
         selections: as `flows.select.selection_table` gives them.
-        sizes: model -> how many `parameters` its network has and how many are `trained_parameters`, where known.
+        sizes: model -> how many `parameters` its network has and how many are `trained_parameters`, where known; with
+            what `flows.papers.sizes_beside` adds.
         papers: as `flows.papers.printed_for` gives them.
     """
     leaks = leakages or {}

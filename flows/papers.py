@@ -68,20 +68,38 @@ class Part(_Strict):
     caveats: list[str] = []
 
 
+class Size(_Strict):
+    """How many parameters a paper says that a network has.
+
+    Args:
+        printed: as the paper writes it: '≈ 228 M'.
+        recipes, models: whose network it is; each of the recipes has all of the models.
+        remark: what is counted otherwise here, a sentence.
+    """
+
+    printed: str
+    recipes: list[str]
+    models: list[str]
+    remark: str = ""
+
+
 class PaperTable(_Strict):
-    """A table. `name` is what the command calls it, such as 'cmd-3'; `caveats` are the whole paper's too."""
+    """A table. `name` is what the command calls it, such as 'cmd-3'; `caveats` are the whole paper's too, and `sizes`
+    are."""
 
     title: str
     parts: list[Part]
     caveats: list[str] = []
     name: str = ""
     citation: str = ""
+    sizes: list[Size] = []
 
 
 class _Paper(_Strict):
     name: str
     citation: str
     caveats: list[str] = []
+    sizes: list[Size] = []
     tables: dict[str, PaperTable]
 
 
@@ -105,7 +123,7 @@ def read_paper(path: Path) -> list[PaperTable]:
         table.model_copy(
             update={
                 "name": f"{paper.name}-{number}", "citation": paper.citation,
-                "caveats": [*table.caveats, *paper.caveats],
+                "caveats": [*table.caveats, *paper.caveats], "sizes": paper.sizes,
                 "parts": [_filled(part, f"{where}, table {number}") for part in table.parts],
             }
         )
@@ -179,6 +197,16 @@ def with_ours(printed: Mapping[str, Any] | None, scores: Sequence[Mapping[str, A
     given = printed or {"rows": [], "caveats": []}
     pairs = [(row, known.get((row["model"], row["metric"]), (None, None))) for row in given["rows"]]
     return {"rows": [row | {"ours": mean, "ours_sd": sd} for row, (mean, sd) in pairs], "caveats": given["caveats"]}
+
+
+def sizes_beside(recipe: str, sizes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is told of the sizes of a recipe's models, with the paper's own where one is printed: `printed`, `citation`
+    and `remark`."""
+    known = {
+        model: {"printed": size.printed, "citation": table.citation, "remark": size.remark}
+        for table in paper_tables().values() for size in table.sizes if recipe in size.recipes for model in size.models
+    }  # fmt: skip
+    return {model: {**own, **known.get(model, {})} for model, own in sizes.items()}
 
 
 def figures_of(row: Row) -> list[tuple[float | None, float | None]]:

@@ -36,7 +36,8 @@ def html_report(content: Mapping[str, Any]) -> str:
     figures = {name: [Markup(svg) for svg in drawn] for name, drawn in _figures(content).items()}
     scored = {name: list(rows) for name, rows in groupby(content["scores"], key=lambda row: row["variant"])}
     page = environment.get_template("report.html.j2")
-    return page.render(content, figures=figures, scored=scored, f1_tables=_f1_tables(content["classes"]))
+    tables = {"scored": scored, "f1_tables": _f1_tables(content["classes"])}
+    return page.render(content, figures=figures, size_remarks=_remarks(content), **tables)
 
 
 def terminal_tables(report: Path) -> list[Table]:
@@ -61,7 +62,7 @@ def terminal_tables(report: Path) -> list[Table]:
             before = row["variant"]
         tables.append(table)
     tables += [_points_table(swept, content) for swept in content["points"]]
-    tables.append(_papers_table(content))
+    tables += [_papers_table(content), _sizes_table(content)]
     calibration = _table("calibration on the test part", ("model",), ("Brier score", "ECE"))
     for row in content["calibration"]:
         cells = _stamped(row["variant"], content), _number(row["brier"]), _number(row["ece"])
@@ -74,7 +75,7 @@ def terminal_tables(report: Path) -> list[Table]:
     warnings = _table(None, ("keep in mind",))
     for sentence in content["warnings"]:
         warnings.add_row(Text(sentence, style="yellow"))
-    for sentence in content["papers"]["caveats"]:
+    for sentence in (*content["papers"]["caveats"], *_remarks(content)):
         warnings.add_row(Text(f"Papers: {sentence}", style="yellow"))
     return [table for table in (*tables, calibration, corpora, warnings) if table.row_count]
 
@@ -99,6 +100,20 @@ def _papers_table(content: Mapping[str, Any]) -> Table:
         pairs = (row["figure"], row["sd"]), (row["ours"], row["ours_sd"])
         table.add_row(*map(Text, (*cells, *(f"{_number(mean)} ± {_number(sd)}" for mean, sd in pairs))))
     return table
+
+
+def _sizes_table(content: Mapping[str, Any]) -> Table:
+    table = _table("the papers' own sizes", ("model", "paper"), ("printed", "ours", "of them trained"))
+    for row in content["sizes"]:
+        if "printed" in row:
+            ours = (f"{row[name]:,}" for name in ("parameters", "trained_parameters"))
+            table.add_row(*map(Text, (row["model"], row["citation"], row["printed"], *ours)))
+    return table
+
+
+def _remarks(content: Mapping[str, Any]) -> list[str]:
+    """What must be known of the sizes that the papers print."""
+    return list(dict.fromkeys(row["remark"] for row in content["sizes"] if row.get("remark")))
 
 
 def _stamped(variant: str, content: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +15,7 @@ from flows.costs import sizes_of
 from flows.explained import told_of
 from flows.firewall import SelectOn, judged_by
 from flows.leakage_work import differing_counts, read_leakage
-from flows.papers import printed_for
+from flows.papers import printed_for, sizes_beside
 from flows.protocol import Protocol, describe
 from flows.recipe import Recipe
 from flows.report import html_report, report_content
@@ -132,7 +131,7 @@ def report_work(
     params = {
         "title": recipe.title, "recipe": recipe.text, "protocols": described, "runs": runs, "caveats": remarks,
         "failures": digest(list(failures)), "selections": list(selections),
-        "sizes": sizes_of(fit for fit, _ in predicted),
+        "sizes": sizes_beside(recipe.name, sizes_of(fit for fit, _ in predicted)),
     }  # fmt: skip
     inputs = {
         "metrics": (metrics.digest,),
@@ -165,7 +164,7 @@ def write_report(
     runs: Sequence[Mapping[str, Any]], caveats: Sequence[str], failures: Sequence[Mapping[str, Any]],
     predictions: Sequence[Artifact], checkpoints: Sequence[Sequence[Artifact]], utterances: Sequence[Artifact],
     labels: Sequence[Artifact], leakages: Mapping[str, Sequence[Artifact]], truths: Sequence[Artifact],
-    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]], sizes: Mapping[str, Mapping[str, int]], lake: Path,
+    selections: Mapping[str, tuple[Artifact, Sequence[Artifact]]], sizes: Mapping[str, Mapping[str, Any]], lake: Path,
     points: Sequence[Mapping[str, Any]] = (), papers: Mapping[str, Any] | None = None,
     explained: Mapping[str, Sequence[Artifact]] | None = None,
 ) -> None:  # fmt: skip
@@ -249,6 +248,8 @@ def _together(
 
 def _classes(labels: Sequence[Artifact]) -> pa.Table:
     """utterance_id and the corpora's own emotion label, where there is one."""
+    import duckdb
+
     connection = duckdb.connect()
     connection.register("labels", pa.concat_tables(read_table(a.path("labels.parquet"), LABELS) for a in labels))
     query = "SELECT utterance_id, value FROM labels WHERE scheme = 'emotion' AND rater = 'summary' ORDER BY ALL"

@@ -16,6 +16,7 @@ from flows.papers import (
     paper_tables,
     printed_for,
     read_paper,
+    sizes_beside,
     with_ours,
 )
 from flows.recipe import Recipe, read_recipe, recipe_path
@@ -112,6 +113,15 @@ def test_no_two_rows_of_a_part_have_one_name() -> None:
             assert len({row.row for row in part.rows}) == len(part.rows), (table.name, part.name)
 
 
+def test_a_size_is_of_models_that_a_shipped_recipe_reports() -> None:
+    sizes = [size for table in paper_tables().values() for size in table.sizes]
+    for size in sizes:
+        for name in size.recipes:
+            report = recipe_of(name).report
+            assert report is not None and set(size.models) <= set(report.names), (name, size.printed)
+    assert {size.printed for size in sizes} == {"5 M + 24 M", "5 M", "24 M", "≈ 228 M"}
+
+
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,3 +198,13 @@ def test_ours_are_the_scores_of_the_same_model_and_metric() -> None:
     ]
     rows = with_ours(printed_for("mmer", ["mmer", "audio"]), scores)["rows"]
     assert [(row["model"], row["ours"], row["ours_sd"]) for row in rows] == [("mmer", 0.7, 0.1), ("audio", None, None)]
+
+
+def test_the_size_that_a_paper_prints_stands_beside_ours() -> None:
+    ours = {"parameters": 118_023_072, "trained_parameters": 113_822_624}
+    found = sizes_beside("mmer", {"mmer": ours, "audio": ours})
+    assert found["audio"] == ours, "nothing is printed"
+    remark = found["mmer"].pop("remark")
+    assert found["mmer"] == ours | {"printed": "≈ 228 M", "citation": "Ghosh et al. 2023"}
+    assert "124,055,040" in remark and "227,910,816" in remark
+    assert sizes_beside("demo", {"mmer": ours}) == {"mmer": ours}, "a model of the same name in another recipe"

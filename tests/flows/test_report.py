@@ -114,6 +114,25 @@ def test_the_page_tells_sizes_where_they_are_known() -> None:
     assert "<h2>Size</h2>" not in html_report(content_of())
 
 
+def test_the_size_that_a_paper_prints_stands_beside_ours(tmp_path: Path) -> None:
+    ours = {"parameters": 12_345_678, "trained_parameters": 4_000}
+    told = {"printed": "≈ 13 M", "citation": "Somebody 2020", "remark": "Theirs counts <more>."}
+    content = content_of(sizes={"plain": ours, "distilled": ours | told})
+    page = _Page(html_report(content)).words
+    words = re.sub(r"\s+", "", page)
+    assert "trainedthepaper'splain123456784000distilled123456784000≈13M(Somebody2020)" in words
+    assert page.count("Theirs counts <more>.") == 1
+    path = tmp_path / "report.json"
+    path.write_bytes(canonical_json(content))
+    *_, sizes, warnings = [one for one in terminal_tables(path) if one.title in (None, "the papers' own sizes")]
+    assert [str(cell) for column in sizes.columns for cell in column.cells] == [
+        "distilled", "Somebody 2020", "≈ 13 M", "12,345,678", "4,000",
+    ]  # fmt: skip
+    assert "Papers: Theirs counts <more>." in [str(cell) for cell in warnings.columns[0].cells]
+    path.write_bytes(canonical_json(content_of(sizes={"plain": ours})))
+    assert not [one for one in terminal_tables(path) if one.title == "the papers' own sizes"]
+
+
 def test_a_selection_is_shown_title_by_title() -> None:
     whole = {"n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"angry": 10, "sad": 20}}
     title = {"title": "Old <House>", "n_utterances": 40, "n_selected": 30, "hours": 0.5, "classes": {"sad": 30}}

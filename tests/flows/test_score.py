@@ -162,6 +162,18 @@ def reported(folder: Path, failures: Sequence[Mapping[str, Any]] = (), **selecte
     return lake.perform(work)
 
 
+def test_a_report_is_ordered_with_the_size_that_the_paper_prints(lake: Warehouse) -> None:
+    fit, told = predicted(lake, "mmer", "A", some("A"))
+    cost = {"parameters": 118_023_072, "trained_parameters": 113_822_624}
+    runs = [(replace(fit, checkpoint=replace(fit.checkpoint, environment={"cost": cost})), told)]
+    metrics, judged_by = lake.perform(metrics_work(runs, judgement(lake, runs))), judgement(lake, runs)
+    model = ModelEntry(student="mmer", corpus="c", protocol="made", inputs={})
+    recipe = Recipe(name="mmer", title="Mmer", corpora={}, text="", models={"mmer": model})
+    work = report_work(recipe, metrics, runs, judged_by, [], [], [], {}, {}, lake.root)
+    sizes = work.request.params["sizes"]["mmer"]
+    assert sizes.items() >= {**cost, "printed": "≈ 228 M", "citation": "Ghosh et al. 2023"}.items()
+
+
 def test_when_and_where_change_no_byte_of_a_report(tmp_path: Path) -> None:
     here, there = reported(tmp_path / "here"), reported(tmp_path / "far" / "there")
     assert here.key == there.key and here.digest == there.digest

@@ -21,6 +21,7 @@ from models.networks.pools import masked_max
 from models.networks.states import states_of
 from models.spelling import ctc_targets
 from models.students.mmer import Mmer
+from tests.models.parity import remember_frames
 from tests.models.tiny_lake import CLASSES, FIELDS, STATE_DIM, TinyLake, batch_of, fitted, order, tiny_lake
 from warehouse.errors import InvalidField, RoleMissing, ShapeDiffers
 
@@ -266,7 +267,7 @@ def _accuracy(lake: TinyLake, seed: int, **fields: Any) -> float:
     encoders = {"audio": lake.weights[lake.encoders["audio"]]}
     network: Any = student.module({"wave": (900, 1), "text_states": (3, 4)}, ("a", "b"), None, encoders)
     if student.encoders:
-        _remember_frames(network)
+        remember_frames(network)
     train, test = _either_or(32, seed), _either_or(64, seed + 100)
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=5e-3)
     for _ in range(40):
@@ -276,21 +277,6 @@ def _accuracy(lake: TinyLake, seed: int, **fields: Any) -> float:
     network.eval()
     with torch.inference_mode():
         return float((network(test).argmax(dim=-1) == test.labels).float().mean())
-
-
-def _remember_frames(network: Any) -> None:
-    """What the convolutions, which do not learn, make of a clip is computed once."""
-    front, known = network.audio_encoder.front, {}
-    convolved = front._convolved
-
-    def remembered(clip: Tensor) -> Tensor:
-        key = clip.numpy().tobytes()
-        if key not in known:
-            known[key] = convolved(clip).detach()
-        frames: Tensor = known[key]
-        return frames
-
-    front._convolved = remembered
 
 
 @pytest.mark.slow

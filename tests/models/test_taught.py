@@ -73,9 +73,7 @@ def test_who_is_the_teacher_already_has_nothing_to_learn(lake: TinyLake, name: s
 
 @pytest.mark.parametrize("name", STUDENTS)
 @pytest.mark.parametrize("terms", [["logits"], ["features"], ["logits", "features", "label"]])
-def test_the_terms_are_what_the_losses_say_and_reach_every_weight(
-    lake: TinyLake, name: str, terms: list[str]
-) -> None:
+def test_the_terms_are_what_the_losses_say_and_reach_every_weight(lake: TinyLake, name: str, terms: list[str]) -> None:
     """Several processes wait for the gradient of each weight."""
     batch = batch_of(lake, [*_student(name).inputs, LOGITS, POOLED], "dev")
     network, shapes = _built(lake, name, batch)

@@ -96,9 +96,7 @@ def test_mistakes_in_an_order_of_a_lesson(lake: TinyLake, tmp_path: Path) -> Non
 
 
 def test_who_knows_no_classes_teaches_none(lake: TinyLake) -> None:
-    ordered = order(
-        lake, "text_encoder", fields={"task": "mlm"}, objective={"mlm": 1.0}, classes=(), fit={"epochs": 1}
-    )
+    ordered = order(lake, "text_encoder", fields={"task": "mlm"}, objective={"mlm": 1.0}, classes=(), fit={"epochs": 1})
     asked = teach_request(
         "text_encoder", {"task": "classify"}, fitted(lake, ordered).digest, "teacher_logits", shards=lake.shards,
         split=lake.split,
