@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse import Request, Warehouse
-from warehouse.artifact import MANIFEST, content_digest
+from warehouse.artifact import MANIFEST, SEAL, content_digest, seal_of
 from warehouse.audit import lineage
 from warehouse.audit.verify import verify
 from warehouse.audit.why import why
@@ -110,7 +110,7 @@ def artifact(
         "environment": ENVIRONMENT | {"work_s": n / 7},
         "created_at": f"2026-01-{1 + n // 86_400:02}T{n // 3600 % 24:02}:{n // 60 % 60:02}:{n % 60:02}.000+00:00",
     }  # fmt: skip
-    (folder / MANIFEST).write_bytes(canonical_json(manifest))
+    (folder / MANIFEST).write_bytes(canonical_json(manifest | {SEAL: seal_of(manifest)}))
     return str(manifest["digest"])
 
 
@@ -136,7 +136,7 @@ def rows(lake: Warehouse, n: int) -> list[str]:
         tables = {"features.parquet": features, "failures.parquet": FAILURES.empty_table()}
         inputs = {"utterances": (readings[-1],)}
         made.append(artifact(lake, "features", {"plugin": PLUGIN, "part": part}, inputs, tables, part))
-    lake.set_ref("corpora/made", {"raw": [], "utterances": readings, "labels": [], "root": ""})
+    lake.set_ref("corpora/made", {"reader": "", "raw": [], "utterances": readings, "labels": [], "root": ""})
     lake.set_ref("features/made", {"plugin_key": short_digest(PLUGIN), "needs": "audio", "hops_s": {}})
     return [*readings, *made]
 
@@ -171,7 +171,9 @@ def manifests(lake: Warehouse) -> Iterator[tuple[str, float]]:
     yield "find the answer to a request", timed(lambda: Warehouse(root).find(last.request), 3)
     yield "show: resolve the beginning of a key", timed(lambda: Warehouse(root).resolve(last.key[:12]), 3)
     request = Request(last.request.kind, last.request.step, 2, last.request.params, last.request.inputs)
-    yield "why: the nearest of 20,000 of its step", timed(lambda: why(Warehouse(root), request))
+    yield "why: the nearest of 20,000 of its step, which is the newest", timed(lambda: why(Warehouse(root), request))
+    far = Request(last.request.kind, last.request.step, 2, {"n": -1, "more": 1}, {"features": ("a", "b")})
+    yield "why: the nearest of 20,000 of its step, all of them far", timed(lambda: why(Warehouse(root), far))
     yield "lineage up, all 100,000 artifacts", timed(lambda: lineage.up(Warehouse(root), last))
     near = known.artifacts()[60]
     yield "lineage up, 60 artifacts", timed(lambda: lineage.up(Warehouse(root), near), 3)

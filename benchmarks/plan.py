@@ -125,6 +125,9 @@ class Forger:
                 print(f"{name}: {number + 1} of {len(works)}", flush=True)
         return made
 
+    def ahead(self, name: str, works: Callable[[], Sequence[Work]]) -> None:
+        """Each step does its own."""
+
     def waits(self, name: str, step: str) -> None:
         """Nothing does."""
 

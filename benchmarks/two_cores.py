@@ -34,9 +34,7 @@ def main() -> None:
         print("plug-in                      one process   two   ratio   (× real time)")
         for room, name, fields in PLUGINS:
             plugin = build(f"features.{room}", name, fields, "the benchmark")
-            speeds = [
-                speed(Path(folder) / f"lake-{name}-{n}", root, f"{room}.{name}", plugin, n) for n in (1, 2)
-            ]
+            speeds = [speed(Path(folder) / f"lake-{name}-{n}", root, f"{room}.{name}", plugin, n) for n in (1, 2)]
             print(f"{name:28} {speeds[0]:11.0f} {speeds[1]:5.0f} {speeds[1] / speeds[0]:7.2f}")
 
 

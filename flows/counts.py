@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import duckdb
 
 from features.check import Count, counted
 from warehouse.errors import InvalidField, NoneInPart
 
 if TYPE_CHECKING:
+    import duckdb
+
     from flows.protocol import Protocol
 
 ALL = "all classes"
@@ -42,11 +43,24 @@ def compared(protocol: Protocol, connection: duckdb.DuckDBPyConnection) -> list[
             f"SELECT label || ', {column} ' || ({column})::VARCHAR AS what, count(*) "
             "FROM split JOIN utterances USING (utterance_id) GROUP BY ALL ORDER BY ALL"
         )
-        try:
+        with must_be_sql(protocol, "counts_by", "is no SQL"):
             found.update(dict(_all(connection, query)))
-        except duckdb.Error as error:
-            raise InvalidField(f"protocol '{protocol.id}'", "counts_by", f"is no SQL: {error}") from error
     return counted(found, expected | {what: 0 for what in found if what not in expected})
+
+
+@contextmanager
+def must_be_sql(protocol: Protocol, fields: str, problem: str = "is no SQL over utterances") -> Iterator[None]:
+    """Within it a protocol's own expressions are asked.
+
+    Raises:
+        InvalidField: DuckDB does not take them.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InvalidField(f"protocol '{protocol.id}'", fields, f"{problem}: {error}") from error
 
 
 def expected_counts(protocol: Protocol, present: Collection[str]) -> dict[str, int]:

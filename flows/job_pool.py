@@ -7,9 +7,8 @@ A worker of the pool runs the flow `job`, which is `infra.launch.run_job` over t
 What becomes of a job:
 
 * A run that crashed (its process or its host was lost, or it was pre-empted), or that gave no sign of life for
-  `LOST_S`, is submitted again, at most `TRIES` times in all, and goes on from the state that is in the lake. Of a lake
-  on a store that is in the copy that each worker has: unless they share it, only the same worker goes on, and another
-  begins anew. So is a run that somebody deleted before a worker had begun it; later it is lost.
+  `LOST_S`, is submitted again, at most `TRIES` times in all, and goes on from the state that is in the lake, on the
+  store where it is on one. So is a run that somebody deleted before a worker had begun it; later it is lost.
 * Whatever stops the call cancels the run that it submitted; who followed that one has lost it. `kill -9` cannot: the
   run goes on. Whoever asks for the same requests while a run is under way, or for some of them, follows it and submits
   none. A follower that is stopped leaves the run alone, unless its submitter was a process of this host that runs no

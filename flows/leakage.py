@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from flows.leaks import Leak, Leakage
@@ -20,6 +19,7 @@ from warehouse.schema import UTTERANCES
 from warehouse.tables import rows_of
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow.dataset as ds
 
 MOST_EXAMPLES = 5
@@ -117,6 +117,8 @@ def leakages(
 @contextmanager
 def _database(folder: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Bounded in memory. It draws no bar, as DuckDB does in a worker process of any terminal."""
+    import duckdb
+
     connection = duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder})
     try:
         connection.execute("SET enable_progress_bar = false")

@@ -7,22 +7,23 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
-from flows.counts import compared, counts_table, empty_parts
+from flows.counts import compared, counts_table, empty_parts, must_be_sql
 from flows.firewall import SelectOn, seen
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
-from warehouse.questions import closed_connection
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
 from warehouse.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    import duckdb
 
 PROTOCOLS = Path(__file__).parent / "protocols"
 VERSION = 2
@@ -201,10 +202,8 @@ def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
     if not protocol.folds:
         return [WHOLE]
     query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
-    try:
+    with must_be_sql(protocol, "folds"):
         return [row[0] for row in _connection(utterances).execute(query).fetchall()]
-    except duckdb.Error as error:
-        raise InvalidField(f"protocol '{protocol.id}'", "folds", f"is no SQL over utterances: {error}") from error
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:
@@ -302,7 +301,7 @@ def _split(
     values = {"fold": fold, "next": after, "seed": str(protocol.seed)}
     literals = {name: "'" + value.replace("'", "''") + "'" for name, value in values.items()}
     kept, test, dev, train = (_filled(getattr(protocol, name), literals) for name in ("filter", "test", "dev", "train"))
-    try:
+    with must_be_sql(protocol, "value, filter, dev, test or train"):
         connection.execute(f"""
             CREATE TEMP TABLE split AS
             WITH own AS ({_own(protocol, connection, selected=selection is not None)}),
@@ -318,9 +317,6 @@ def _split(
                    CASE WHEN is_test THEN 'test' WHEN is_dev THEN 'dev' WHEN ({train}) THEN 'train' END AS part
             FROM rest ORDER BY utterance_id
         """)
-    except duckdb.Error as error:
-        problem = f"is no SQL over utterances: {error}"
-        raise InvalidField(f"protocol '{protocol.id}'", "value, filter, dev, test or train", problem) from error
     query = "SELECT utterance_id, part, label FROM split WHERE part IS NOT NULL ORDER BY utterance_id"
     table = connection.sql(query).to_arrow_table()
     names = table.column("utterance_id").to_pylist()
@@ -370,6 +366,8 @@ def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
 def _connection(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
     """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
     what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file."""
+    from warehouse.questions import closed_connection
+
     connection = closed_connection()
     connection.execute("CREATE MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]

@@ -99,7 +99,8 @@ def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Te
     warehouse = Warehouse(setup.lake, create=True)
     terminal = terminal or show.Terminal(console)
     with ExitStack() as stack:
-        stack.enter_context(warehouse.scratch("run"))  # seen by a purge, which must not go on between two works
+        # Seen by a purge, which must not go on between two works.
+        stack.enter_context(warehouse.scratch("run", is_announced=True))
         refuse_unfinished(warehouse.root)
         roots = roots_of(recipe, warehouse, setup.roots, setup.weights)
         home, wait_until_ready = warehouse.root / ".prefect", None
@@ -112,10 +113,11 @@ def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Te
         if not is_done(steps):
             refuse_absent(read_runtime().runner)
             with terminal.status("starting Prefect"):  # some seconds; the first time in a lake, twice that
-                (wait_until_ready or stack.enter_context(prefect_server(home)))()
-            from flows.pipeline import WATCHER
-            from flows.pipeline import run as run_flow
+                wait_until_ready = wait_until_ready or stack.enter_context(prefect_server(home))
+                from flows.pipeline import WATCHER  # meanwhile
+                from flows.pipeline import run as run_flow
 
+                wait_until_ready()
             WATCHER.set(terminal)
             texts = {name: str(root) for name, root in roots.items()}
             how = setup.device, setup.n_workers, setup.trust_raw
@@ -150,7 +152,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print()
         console.print(show.steps_table(outcome.steps, planned=False))
     for step in outcome.steps:
-        if step.remark and (step.works or step.name.startswith("record ")):
+        if step.remark and (step.works or step.unmade or step.name.startswith("record ")):
             console.print(f"\n{step.name}: {step.remark}", soft_wrap=True)
     console.print(f"\n{n_new} of {n_rows} rows new, {outcome.seconds:.1f} s", style="bold")
     if outcome.report:

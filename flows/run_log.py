@@ -2,7 +2,7 @@
 
 Layout:
     .logs/runs/<time>-<recipe>-<4 characters>/flow.jsonl    what the flow tells: steps, and what became of each work
-    .logs/runs/<…>/<host>-<pid>.jsonl                       what a process of the pool began
+    .logs/runs/<…>/<host>-<pid>.jsonl                       what a process of a pool began, here or on another host
 
 Every line has `time` (UTC), `run`, `recipe`, `host`, `pid` and `event`; then what there is to say: `step` (as plans
 name it), `maker` (the file that makes it), `key` of the request, `digest` of the artifact, `rows`, `bytes`, `seconds`.
@@ -21,6 +21,9 @@ that was killed. No line holds a word of a corpus: of a mistake its class and pl
 may quote one (that is on the terminal, in Prefect's record and in `failures.parquet`). A line that would hold a
 password or a key is written without what it says.
 
+A host of a cluster writes into that folder where it sees it. Where it does not, as with a lake on a store, of which it
+has a copy of its own, its lines come back with the answer, and the flow writes them.
+
 Nothing here stops a run: what cannot be written, as on a full disk, is lost.
 """
 
@@ -38,6 +41,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -58,8 +62,26 @@ KEPT = 50
 PROGRESS_S = 2.0
 """Between two lines on how far one job is."""
 
-VARIABLE = "EMOLAKE_RUN_LOG"
-"""Of the environment: the folder of the run, for the processes that a flow starts. No setting."""
+
+class _Words:
+    """What one process says of a run, as lines."""
+
+    def __init__(self, run: str) -> None:
+        own = {"run": run, "recipe": recipe_of(run), "host": socket.gethostname(), "pid": os.getpid()}
+        self._own = json.dumps(own, ensure_ascii=False)[1:-1]
+        self._environ = dict(os.environ)
+
+    def of(self, events: Sequence[Mapping[str, Any]]) -> str:
+        text = self._text(events)
+        try:
+            refuse_secrets(text, "the log of the run", self._environ)
+        except SecretToldOn:
+            text = self._text([_without_words(event) for event in events])
+        return text
+
+    def _text(self, events: Sequence[Mapping[str, Any]]) -> str:
+        begin = f'{{"time": "{datetime.now(UTC).isoformat(timespec="milliseconds")}", {self._own}, '
+        return "".join(f"{begin}{json.dumps(event, ensure_ascii=False)[1:]}\n" for event in events)
 
 
 class _Lines:
@@ -67,11 +89,8 @@ class _Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        run = path.parent.name
-        own = {"run": run, "recipe": recipe_of(run), "host": socket.gethostname(), "pid": os.getpid()}
-        self._own = json.dumps(own, ensure_ascii=False)[1:-1]
+        self.words = _Words(path.parent.name)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._environ = dict(os.environ)
         self._is_cut = False
         self.step = ""
         self.told: set[str] = set()  # keys of this step of which it is known what became of them
@@ -80,21 +99,12 @@ class _Lines:
         with suppress(OSError):  # a disk without locks: its runs are never known to be under way
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def write(self, events: Sequence[Mapping[str, Any]]) -> None:
-        text = self._text(events)
-        try:
-            refuse_secrets(text, "the log of the run", self._environ)
-        except SecretToldOn:
-            text = self._text([_without_words(event) for event in events])
+    def write(self, text: str) -> None:
         content = (b"\n" if self._is_cut else b"") + text.encode("utf-8", "backslashreplace")
         n_written = 0
         with suppress(OSError):
             n_written = os.write(self._file, content)
         self._is_cut = self._is_cut if n_written == 0 else n_written < len(content)
-
-    def _text(self, events: Sequence[Mapping[str, Any]]) -> str:
-        begin = f'{{"time": "{datetime.now(UTC).isoformat(timespec="milliseconds")}", {self._own}, '
-        return "".join(f"{begin}{json.dumps(event, ensure_ascii=False)[1:]}\n" for event in events)
 
     def close(self) -> None:
         os.close(self._file)
@@ -102,6 +112,9 @@ class _Lines:
 
 _flows: list[_Lines] = []
 """Of the flow's process: the run under way. A process does one flow at a time, as its jobs and signals demand too."""
+
+_away: ContextVar[tuple[str, list[str]]] = ContextVar("_away", default=("", []))
+"""Of other processes: the folder of the run for which they work now, and the lines that could not be written there."""
 
 
 @contextmanager
@@ -121,8 +134,7 @@ def logged(lake: Path, recipe: str, **told: Any) -> Iterator[Path | None]:
         yield None
         return
     lines.lock()
-    began, before = time.monotonic(), os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = str(folder)
+    began = time.monotonic()
     _flows.append(lines)
     tell("run began", **told)
     try:
@@ -133,10 +145,37 @@ def logged(lake: Path, recipe: str, **told: Any) -> Iterator[Path | None]:
         tell("run ended", outcome=outcome, seconds=_since(began), **_mistake(error))
         _flows.remove(lines)
         lines.close()
-        if before is None:
-            os.environ.pop(VARIABLE, None)
-        else:
-            os.environ[VARIABLE] = before
+
+
+def log_told_to() -> str:
+    """The folder of the run that this process tells of; '' where it tells of none."""
+    return str(_flows[-1].path.parent) if _flows else _away.get()[0]
+
+
+@contextmanager
+def telling_to(folder: str) -> Iterator[list[str]]:
+    """Within it, what this thread tells goes to the log of a run of another process, on this host or another.
+
+    Args:
+        folder: of the run, as `log_told_to` says it there; '' for none.
+
+    Returns:
+        The lines that could not be written, for `take_in`.
+    """
+    lines: list[str] = []
+    token = _away.set((folder, lines))
+    try:
+        yield lines
+    finally:
+        _away.reset(token)
+
+
+def take_in(lines: Sequence[str]) -> None:
+    """Writes lines of another process into the log of the flow, or carries them on to it."""
+    if _flows and lines:
+        _flows[-1].write("".join(lines))
+    elif _away.get()[0]:
+        _away.get()[1].extend(lines)
 
 
 def tell(event: str, **fields: Any) -> None:
@@ -236,16 +275,20 @@ def noting(works: Sequence[Work], note: Callable[[int, int, str], None]) -> Call
 
 def _write(events: Sequence[Mapping[str, Any]]) -> None:
     if _flows:
-        _flows[-1].write(events)
+        _flows[-1].write(_flows[-1].words.of(events))
         return
-    folder = os.environ.get(VARIABLE)
+    folder, unwritten = _away.get()
     if folder:
-        with suppress(OSError):  # the folder is gone, or of another host
+        text = _Words(Path(folder).name).of(events)
+        try:
             lines = _Lines(Path(folder) / f"{socket.gethostname()}-{os.getpid()}.jsonl")
-            try:
-                lines.write(events)
-            finally:
-                lines.close()
+        except OSError:  # the folder is gone, or of another host
+            unwritten.append(text)
+            return
+        try:
+            lines.write(text)
+        finally:
+            lines.close()
 
 
 def _new_folder(lake: Path, recipe: str) -> Path:

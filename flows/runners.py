@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flows.doer import Unmade
-from flows.run_log import Answering, tell_again
+from flows.run_log import Answering, log_told_to, take_in, tell_again
 from flows.show import StepWatcher
 from flows.workers import deaf, live_with
 from warehouse.artifact import Artifact, Work
@@ -40,6 +40,14 @@ MOST_AT_ONCE = 1_000
 """Works that wait in a cluster: their rows lie in its scheduler's memory, some 50 KB each."""
 
 
+Lost = tuple[type[BaseException], ...]
+"""What a runner raises where the process that did a task was lost."""
+
+Asking = Callable[[], AbstractContextManager[Any]]
+"""Within what it gives, tasks that are submitted ask for a GPU, if the cluster has any: of one that has none, or does
+not say so, they would be waited for in vain."""
+
+
 def refuse_absent(runner: str) -> None:
     """Looks for the runner's package, so that nothing is started in vain.
 
@@ -49,6 +57,12 @@ def refuse_absent(runner: str) -> None:
     package = PACKAGES.get(runner)
     if package and importlib.util.find_spec(package) is None:
         raise MissingExtra(f"EMOLAKE_RUNNER '{runner}'", package, "cluster")
+
+
+def computes_on_gpu(work: Work) -> bool:
+    """Whether a work is one of a network, such as an encoder, that may compute on a GPU."""
+    may = work.arguments.get("device", "cpu") in ("cuda", "auto")
+    return may and "torch" in getattr(work.arguments.get("plugin"), "libraries", ())
 
 
 class Elsewhere:
@@ -69,6 +83,7 @@ class Elsewhere:
         self._stack = ExitStack()
         self._runner: Any = None
         self._lost: tuple[type[BaseException], ...] = ()
+        self._on_gpu: Asking = nullcontext
 
     def answer(self, lake: str, works: Sequence[Work], progress: StepWatcher) -> list[Artifact | Unmade]:
         """Does works that have a function, in any order, within a flow.
@@ -88,7 +103,9 @@ class Elsewhere:
             for work, future in self._done(lake, waiting):
                 try:
                     with Answering([work], self._lost) as told:
-                        found += told(future.result())
+                        answered = future.result()
+                        take_in(answered.lines)
+                        found += told(answered.answers)
                 except self._lost:
                     tell_again(work)
                     lost.append(work)
@@ -117,8 +134,8 @@ class Elsewhere:
             if self._runner is None:
                 self._begin()
             task = answer_elsewhere.with_options(name=work.request.step)
-            with deaf():
-                future = self._runner.submit(task, {"lake": lake, "parcel": Parcel(work)})
+            with deaf(), self._on_gpu() if computes_on_gpu(work) else nullcontext():
+                future = self._runner.submit(task, {"lake": lake, "parcel": Parcel(work, log_told_to())})
             futures[number] = future
             future.add_done_callback(lambda _, number=number: ready.put(number))
         while futures:
@@ -132,7 +149,7 @@ class Elsewhere:
             self._stack.callback(os.environ.pop, _CONSOLE, None)
         begin = {"processes": _processes, "dask": _dask, "ray": _ray}[self.name]
         with deaf():
-            self._runner, self._lost = begin(self._stack, self.cluster, self.n_workers)
+            self._runner, self._lost, self._on_gpu = begin(self._stack, self.cluster, self.n_workers)
 
     def close(self) -> None:
         """Ends what was started, the busy processes too; of a cluster that was there before, only what waits."""
@@ -140,7 +157,7 @@ class Elsewhere:
         self._stack.close()
 
 
-def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
     from concurrent.futures.process import BrokenProcessPool
 
     from prefect.task_runners import ProcessPoolTaskRunner
@@ -157,7 +174,7 @@ def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[A
             process.kill()
 
     stack.callback(kill)
-    return runner, (BrokenProcessPool,)
+    return runner, (BrokenProcessPool,), nullcontext
 
 
 def _without_exit(call: Callable[[], bytes]) -> bytes:
@@ -173,7 +190,8 @@ def _without_exit(call: Callable[[], bytes]) -> bytes:
         raise RuntimeError(str(error.__context__ or error)) from None
 
 
-def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
+    import dask
     from distributed import Client, LocalCluster
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
@@ -202,16 +220,21 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, t
 
     if cluster is not None:
         stack.callback(leave)
-    return runner, (KilledWorker, FutureCancelledError)
+    workers = runner.client.scheduler_info(n_workers=-1)["workers"].values()
+    has_gpu = any(worker["resources"].get("GPU", 0) >= 1 for worker in workers)
+    on_gpu: Asking = partial(dask.annotate, resources={"GPU": 1}) if has_gpu else nullcontext
+    return runner, (KilledWorker, FutureCancelledError), on_gpu
 
 
-def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tuple[type[BaseException], ...]]:
+def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a work sees the accelerators that threads see
     if cluster is None:
         # Ray's name for "listen on the loopback": anybody who reaches its ports may run code. Read at the import.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    import ray
     from prefect_ray import RayTaskRunner
+    from prefect_ray.context import remote_options
     from ray import exceptions
 
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
@@ -225,4 +248,5 @@ def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, tu
             raise
         raise ClusterNotReached("Ray", cluster, str(error)) from error
     lost = exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError
-    return runner, (*lost, exceptions.OutOfMemoryError, exceptions.ObjectLostError)
+    on_gpu: Asking = partial(remote_options, num_gpus=1) if ray.cluster_resources().get("GPU", 0) >= 1 else nullcontext
+    return runner, (*lost, exceptions.OutOfMemoryError, exceptions.ObjectLostError), on_gpu

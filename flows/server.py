@@ -4,14 +4,13 @@
 and ends when its stdin does. So one rule covers every end of ours, `kill -9` included. All its state is in `home`:
 `prefect.db`, `server.log` (the server's words) and `flows.log` (those of flows and tasks).
 
-Prefect is imported inside the functions only: asking what there is to do must not cost its start.
+Prefect, asyncio and HTTP are imported inside the functions only: asking what there is to do must not cost their start.
 """
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
-import http.client
+import gc
 import logging
 import os
 import shutil
@@ -23,6 +22,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 START_S = 120.0  # a new database may take some hundred migrations: about 9 s on two cores, and more on a busy machine
 HANDLE_S = 60.0  # for the server to write what it has received; as a rule it needs a tenth of a second
@@ -59,6 +62,14 @@ _LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurren
 
 _NO_PROXY = ("NO_PROXY", "no_proxy")
 
+_SETTING = {
+    "~/.prefect/profiles.toml": b"_URL",
+    "prefect.toml": b"",
+    "pyproject.toml": b"tool.prefect",
+    ".env": b"PREFECT_",
+}
+"""Files that Prefect reads, and what stands in each that may set a server."""
+
 
 @contextmanager
 def prefect_server(home: Path, port: int | None = None) -> Iterator[Callable[[], None]]:
@@ -85,22 +96,40 @@ def prefect_server(home: Path, port: int | None = None) -> Iterator[Callable[[],
     with ExitStack() as stack:
         stack.enter_context(_saying_disk_full(home))
         stack.enter_context(_environment(_QUIET))
+        own = stack.enter_context(ExitStack())
+        # Begun before Prefect is imported here, which takes long too; afterwards where only Prefect can tell.
+        begun = None if port is not None or _may_be_set() else own.enter_context(_server_begun(home))
         if "PREFECT_HOME" not in os.environ and not Path("~/.prefect").expanduser().exists():
             stack.enter_context(_environment({"PREFECT_HOME": str(home)}))  # else the import makes that folder
-        import prefect.main  # noqa: F401  (sets up the logging that is silenced next)
+        with _importing():
+            import prefect.main  # noqa: F401  (sets up the logging that is silenced next)
         from prefect.settings import get_current_settings, temporary_settings
 
         stack.enter_context(_logging_to(home / "flows.log"))
         settings, wait_until_ready = _QUIET, ready_already
-        if not get_current_settings().api.url:
-            url, wait_until_ready = stack.enter_context(_server_begun(home, port))
+        if get_current_settings().api.url:
+            own.close()
+            begun = None
+        else:
+            stack.push(own.pop_all())  # it goes after what is sent to it, and before the log of that
+            url, wait_until_ready = begun = begun or stack.enter_context(_server_begun(home, port))
             settings = _QUIET | {"PREFECT_HOME": str(home), "PREFECT_API_URL": url}
             proxies = {name: ",".join(filter(None, (os.environ.get(name), "127.0.0.1"))) for name in _NO_PROXY}
             stack.enter_context(_environment(settings | proxies))
-        prefect_settings = {name: value for name, value in settings.items() if name.startswith("PREFECT_")}
+        prefect_settings: dict[str, Any] = {name: settings[name] for name in settings if name.startswith("PREFECT_")}
+        if begun and port is None:  # nobody listens there, and a flow that ends waits for its next beat: up to 1 s
+            prefect_settings["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = None
         stack.enter_context(temporary_settings(prefect_settings))
         stack.callback(_deliver)
         yield wait_until_ready
+
+
+def _may_be_set() -> bool:
+    """Whether the user may have set a server, by what can be said before Prefect is imported: rather yes than no."""
+    if any(name.upper().startswith("PREFECT_") and name not in _QUIET for name in os.environ):
+        return True
+    files = ((Path(name).expanduser(), word) for name, word in _SETTING.items())
+    return any(file.is_file() and word in file.read_bytes() for file, word in files)
 
 
 def ready_already() -> None:
@@ -211,6 +240,8 @@ def _one_at_a_time(home: Path) -> Iterator[None]:
 
 
 def _wait_until_healthy(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    import http.client
+
     from warehouse.errors import ServerNotStarted  # here, because the server's process needs nothing of ours
 
     deadline = time.monotonic() + START_S
@@ -253,6 +284,17 @@ def _deliver() -> None:
 
 
 @contextmanager
+def _importing() -> Iterator[None]:
+    """What is imported within it stays: Python need not look through it, again and again, for what may go. That is a
+    quarter of the seconds that Prefect takes."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
@@ -272,9 +314,9 @@ def _logging_to(path: Path) -> Iterator[None]:
     lines = logging.FileHandler(path, delay=True, encoding="utf-8")
     lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.Logger.manager.loggerDict))]
-    before = {logger: list(logger.handlers) for logger in loggers if any(map(_prints, logger.handlers))}
+    before = {logger: list(logger.handlers) for logger in loggers if any(map(prints, logger.handlers))}
     for logger, outlets in before.items():
-        logger.handlers = [lines if _prints(outlet) else outlet for outlet in outlets]
+        logger.handlers = [lines if prints(outlet) else outlet for outlet in outlets]
     logging.captureWarnings(True)
     complains = logging.raiseExceptions
     logging.raiseExceptions = False  # a line that cannot be written, as on a full disk, would be a traceback on stderr
@@ -289,7 +331,8 @@ def _logging_to(path: Path) -> Iterator[None]:
             lines.close()
 
 
-def _prints(outlet: logging.Handler) -> bool:
+def prints(outlet: logging.Handler) -> bool:
+    """Whether a handler of Prefect writes to the terminal."""
     return isinstance(outlet, logging.StreamHandler) and type(outlet).__module__.startswith("prefect.")
 
 
@@ -300,10 +343,14 @@ def serve(listener: socket.socket) -> None:
     """Serves Prefect's API on a bound socket until stdin ends, and then until all it received is in the database."""
     serving, ended = threading.Event(), threading.Event()
     threading.Thread(target=_watch_stdin, args=(serving, ended), daemon=True).start()
-    import uvicorn
-    from prefect.server.api.server import create_app
+    import asyncio
 
-    config = uvicorn.Config(create_app(), log_config=None, log_level="warning", timeout_graceful_shutdown=10)
+    with _importing():
+        import uvicorn
+        from prefect.server.api.server import create_app
+
+        app = create_app()
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=10)
     server = uvicorn.Server(config)
 
     async def run() -> None:
@@ -331,6 +378,8 @@ def _watch_stdin(serving: threading.Event, ended: threading.Event) -> None:
 
 async def _until_all_is_handled(requests: set[asyncio.Task[None]]) -> None:
     """Waits until no request runs and each message was handled: Prefect's services forget what is in their queues."""
+    import asyncio
+
     from prefect.server.utilities.messaging.memory import METRICS
 
     deadline = time.monotonic() + HANDLE_S

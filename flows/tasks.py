@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,7 +11,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
 from flows.doer import Unmade
-from flows.run_log import Answering
+from flows.run_log import Answering, telling_to
 from flows.show import Noter
 from flows.workers import Workers, kept_workers
 from warehouse.artifact import Artifact, Work
@@ -26,26 +27,34 @@ def answer(workers: Workers, works: Sequence[Work], note: Noter) -> list[Artifac
 
 
 class Parcel:
-    """A work on its way to another process. Task runners walk through lists, mappings and dataclasses in search of
-    futures, for seconds where there are many rows; through this they do not."""
+    """A work on its way to another process, and the folder of the run's log. Task runners walk through lists, mappings
+    and dataclasses in search of futures, for seconds where there are many rows; through this they do not."""
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
+    def __init__(self, work: Work, log: str = "") -> None:
+        self.work, self.log = work, log
 
     def __dask_tokenize__(self) -> str:
         return self.work.request.key
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What comes back: the answers, and lines of the run's log that this host could not write."""
+
+    answers: list[Artifact | Unmade]
+    lines: list[str]
+
+
 @task(name="answer", cache_policy=NO_CACHE, persist_result=False)
-def answer_elsewhere(lake: str, parcel: Parcel) -> list[Artifact | Unmade]:
+def answer_elsewhere(lake: str, parcel: Parcel) -> Answered:
     """Answers one work with the `kept_workers` of whichever process this runs in, so that a clip that crashes a native
     library is the same everywhere: it takes a child of that process and not the worker of the cluster.
 
     Args:
         lake: folder or URL, as every host of the cluster knows it.
     """
-    with kept_workers(lake) as workers:
-        return workers.answer([parcel.work], _silent)
+    with telling_to(parcel.log) as lines, kept_workers(lake) as workers:
+        return Answered(workers.answer([parcel.work], _silent), lines)
 
 
 def hang_up() -> None:

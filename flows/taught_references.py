@@ -28,9 +28,12 @@ def mistaught(recipe: Recipe, model: str) -> Iterator[tuple[str, str]]:
         yield place, f"names the model '{entry.teacher}', which the recipe does not have"
         return
     if _learned_from(recipe, entry.teacher) != _learned_from(recipe, model):
-        yield place, (
-            f"names '{entry.teacher}', which must have the same corpus, protocol, selection and select_on: what it "
-            "learned from could be what its student is tested on"
+        yield (
+            place,
+            (
+                f"names '{entry.teacher}', which must have the same corpus, protocol, selection and select_on: what it "
+                "learned from could be what its student is tested on"
+            ),
         )
     if not recipe.protocol(model).labels and entry.selection is None:
         yield place, f"names '{entry.teacher}', whose protocol tells no classes"

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from flows.protocol import Protocol
@@ -54,6 +53,8 @@ def write_votes(folder: Path, protocol: Protocol, split: Artifact, labels: Seque
     Raises:
         InvalidField: nobody voted: soft labels would be the hard ones without a word.
     """
+    import duckdb
+
     connection = duckdb.connect()
     tables = [read_table(a.path("labels.parquet"), LABELS) for a in labels]
     connection.register("labels", pa.concat_tables(tables) if tables else LABELS.empty_table())

@@ -20,7 +20,7 @@ from typing import Any
 from features.guard import Apart, apart
 from flows.doer import Unmade
 from flows.launchers import launcher_of, n_jobs_at_once
-from flows.run_log import tell_again, tell_began
+from flows.run_log import log_told_to, take_in, tell_again, tell_began, telling_to
 from infra.launch import stop_jobs
 from infra.runtime import read_runtime
 from warehouse import Warehouse
@@ -37,6 +37,9 @@ _OF_CLIPS = ("features", "intervals")
 """Kinds of works that can record what became of each clip."""
 
 _LONGEST_PLACE = 256
+
+_Answered = tuple[Artifact, list[str]]
+"""What a process of the pool made, and lines of the run's log that it could not write."""
 
 IDLE_S = 60.0
 """How long processes that a worker of a cluster keeps wait for the next work: they hold what plug-ins have loaded."""
@@ -71,13 +74,18 @@ class Workers:
     def _processes(self, n_workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(n_workers, self._context, _prepare, (os.getpid(), self._place))
 
+    @property
+    def n_jobs_at_once(self) -> int:
+        """How many jobs may be under way."""
+        return n_jobs_at_once(read_runtime(), self.device, self.n_workers)
+
     def batches(self, works: Iterable[Work]) -> list[list[Work]]:
         """The works as they are answered: functions one by one; jobs dealt out to as many processes as there are
         workers, because a process that starts torch for one small fit costs more than the fit, and to a single one
         where there is one accelerator to share."""
         works = list(works)
         jobs = [work for work in works if work.function is None]
-        n_processes = min(n_jobs_at_once(read_runtime(), self.device, self.n_workers), len(jobs))
+        n_processes = min(self.n_jobs_at_once, len(jobs))
         dealt = [jobs[start::n_processes] for start in range(n_processes)]
         return [[work] for work in works if work.function is not None] + dealt
 
@@ -119,7 +127,7 @@ class Workers:
         try:
             with self._alone:
                 future = self._submit(self._pool, work)
-            return future.result()
+            return _received(future)
         except BrokenProcessPool:
             with self._alone:
                 tell_again(work)
@@ -159,14 +167,14 @@ class Workers:
         try:
             future = self._submit(pool, work, how)
             processes = _members(pool)  # none if they were stopped since
-            return future.result()
+            return _received(future)
         except BrokenProcessPool:
             pool.shutdown()  # when this returns, the process is gone and has an exit code
             return self._place.value.decode(), sum(process.exitcode or 0 for process in processes)
         finally:
             pool.shutdown()
 
-    def _submit(self, pool: ProcessPoolExecutor, work: Work, how: Apart | None = None) -> Future[Artifact]:
+    def _submit(self, pool: ProcessPoolExecutor, work: Work, how: Apart | None = None) -> Future[_Answered]:
         """Gives a work to a pool, which may start a process for it.
 
         Raises:
@@ -176,7 +184,7 @@ class Workers:
             if self._stopped.is_set():
                 raise WorkerDied(work.request.step)
             with deaf():
-                return pool.submit(_perform, self.lake, work, how)
+                return pool.submit(_perform, self.lake, work, how, log_told_to())
 
     def stop(self) -> None:
         """Ends the processes and jobs, the busy ones too: Ctrl-C reaches only the thread that waits for them. Where
@@ -207,9 +215,9 @@ def workers(lake: Path, n_workers: int, device: str) -> Iterator[Workers]:
         pool.stop()
 
 
-_kept: dict[str, Workers] = {}
-_leaving: dict[str, threading.Timer] = {}
-_n_busy = Counter[str]()
+_kept: dict[tuple[str, ...], Workers] = {}
+_leaving: dict[tuple[str, ...], threading.Timer] = {}
+_n_busy = Counter[tuple[str, ...]]()
 _keeping = threading.Lock()
 
 
@@ -222,28 +230,29 @@ def kept_workers(lake: str, idle_s: float = IDLE_S) -> Iterator[Workers]:
         lake: folder or URL.
     """
     multiprocessing.current_process().daemon = False  # as Dask's are, which then may start no process
+    own = lake, os.environ.get("CUDA_VISIBLE_DEVICES", "")  # Ray says to each task anew which GPU is its own
     with _keeping:
-        if lake not in _kept:
+        if own not in _kept:
             # A process is started only when all others are busy: one for each task that is done here at once.
-            _kept[lake] = Workers(Warehouse(lake).root, os.cpu_count() or 1, "cpu")
-        _n_busy[lake] += 1
-        if lake in _leaving:
-            _leaving.pop(lake).cancel()
+            _kept[own] = Workers(Warehouse(lake).root, os.cpu_count() or 1, "cpu")
+        _n_busy[own] += 1
+        if own in _leaving:
+            _leaving.pop(own).cancel()
     try:
-        yield _kept[lake]
+        yield _kept[own]
     finally:
         with _keeping:
-            _n_busy[lake] -= 1
-            if not _n_busy[lake]:
-                _leaving[lake] = timer = threading.Timer(idle_s, _leave, (lake,))
+            _n_busy[own] -= 1
+            if not _n_busy[own]:
+                _leaving[own] = timer = threading.Timer(idle_s, _leave, (own,))
                 timer.daemon = True
                 timer.start()
 
 
-def _leave(lake: str) -> None:
+def _leave(own: tuple[str, ...]) -> None:
     with _keeping:
-        if not _n_busy[lake] and lake in _kept:
-            _kept.pop(lake).stop()
+        if not _n_busy[own] and own in _kept:
+            _kept.pop(own).stop()
 
 
 @contextmanager
@@ -276,10 +285,16 @@ def _utterance_at(place: str, work: Work) -> str:
     return next((row["utterance_id"] for row in rows if place in (row["input_id"], row["recording_id"])), place)
 
 
-def _perform(lake: Path, work: Work, how: Apart | None) -> Artifact:
-    tell_began([work])
-    with apart(how):
-        return Warehouse(lake).perform(work)
+def _perform(lake: Path, work: Work, how: Apart | None, log: str) -> _Answered:
+    with telling_to(log) as lines, apart(how):
+        tell_began([work])
+        return Warehouse(lake).perform(work), lines
+
+
+def _received(future: Future[_Answered]) -> Artifact:
+    artifact, lines = future.result()
+    take_in(lines)
+    return artifact
 
 
 def _note(place: str) -> None:

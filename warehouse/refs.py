@@ -73,7 +73,7 @@ def ref_faults(root: Path, digests: Collection[str], keys: Collection[str]) -> I
 
     Args:
         root: of the lake.
-        digests, keys: of the artifacts it holds.
+        digests, keys: of the artifacts it holds, and of those that were merged.
     """
     for path in sorted((root / "refs").rglob("[!.]*.json")):
         name = path.relative_to(root).with_suffix("").as_posix()

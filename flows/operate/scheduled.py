@@ -19,6 +19,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import FailedRun
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed, State
 from prefect.task_engine import TaskRunTimeoutError
@@ -31,6 +32,7 @@ from flows.operate.canary_trial import trials
 from flows.operate.deployments import limit_of, resources
 from flows.operate.published import Published, publish
 from flows.operate.salient_hours import salience
+from flows.operate.terminal_log import say_sentences
 from flows.recipe import Recipe, read_recipe, recipe_path
 from infra.launch import JobError
 from infra.runtime import BadSetting, read_runtime
@@ -156,7 +158,7 @@ def _setup(
 @contextmanager
 def _unpurged(warehouse: Warehouse, what: str) -> Iterator[None]:
     """Within it no purge begins, and none is unfinished: what it withdraws would be read, or made again, meanwhile."""
-    with warehouse.scratch(what):
+    with warehouse.scratch(what, is_announced=True):
         refuse_unfinished(warehouse.root)
         yield
 
@@ -170,6 +172,7 @@ def _environ(lake: str | None, **given: Any) -> dict[str, str]:
 def _answered(work: Callable[[], State], timeout_h: float | None = None) -> State:
     """The state that a flow ends in: that of the work, or its mistake as one sentence."""
     _end_with(os.environ.get(SERVED_BY, ""))
+    say_sentences((*_MISTAKES, TaskRunTimeoutError, FailedRun))
     try:
         return work()
     except TaskRunTimeoutError:  # our own limit, and not a socket's

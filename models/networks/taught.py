@@ -74,9 +74,7 @@ class Taught(Network):
             found["label"] = self.network.label_loss(logits, batch)
         if "logits" in self.taught:
             teacher = batch.arrays[LOGITS]
-            found["logits"] = losses.response_distillation(
-                losses.at_least_float32(logits), teacher, self.temperature
-            )
+            found["logits"] = losses.response_distillation(losses.at_least_float32(logits), teacher, self.temperature)
         if "features" in self.taught:
             found["features"] = losses.vector_distillation(batch.arrays[POOLED], self.project(pooled))
             if not {"label", "logits"} & set(terms):

@@ -246,8 +246,9 @@ def test_other_tongues_are_aligned_or_said_to_be_unknown(align: Align, clips: li
     assert list(align(clips[0])) == before
 
 
-def test_ten_minutes_are_answered(align: Align, clips: list[Clip]) -> None:
-    wave = np.zeros(600 * RATE_HZ, np.float32)
+@pytest.mark.parametrize("length_s", [60, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_long_clip_is_answered(align: Align, clips: list[Clip], length_s: int) -> None:
+    wave = np.zeros(length_s * RATE_HZ, np.float32)
     spoken = np.concatenate([clip.wave for clip in clips if clip.wave is not None])
     wave[: len(spoken)] = spoken
     assert answered(align, Clip("l", wave, " ".join(SENTENCES))) == ""

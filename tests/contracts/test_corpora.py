@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from features import sandbox
 from features.plugin import RawFile, Rows
 from features.sandbox import emotionlines, mosei, opensubtitles, xed
 from warehouse.catalog import build, names, plugin_class
@@ -26,10 +25,10 @@ FIELDS: dict[str, dict[str, Any]] = {"table": {"file": "clips.csv"}}
 
 
 @pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def trees(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Reader -> a tree it reads; a new reader brings a sandbox writer, or an entry here."""
     folder = tmp_path_factory.mktemp("trees")
-    trees = sandbox.write(folder / "sandbox", scale=0.1)
+    trees = small_sandbox
     table = folder / "table"
     table.mkdir()
     clips = sorted(trees["iemocap"].glob("Session1/sentences/wav/*/Ses*.wav"))[:4]

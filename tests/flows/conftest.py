@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from features import sandbox
 from flows.server import _server_begun
 from tests.flows.saying import Say, saying
 from tests.flows.small import Small, emolake, small_recipe
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    folder = tmp_path_factory.mktemp("small")
-    roots = sandbox.write(folder / "sandbox", scale=0.1)
+def small(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Small:
+    folder, roots = tmp_path_factory.mktemp("small"), small_sandbox
     recipe = folder / "small.toml"
     recipe.write_text(small_recipe(), encoding="utf-8")
     given = [part for name, root in roots.items() for part in ("--root", f"{name}={root}")]

@@ -14,6 +14,10 @@ def write_pid(folder: Path) -> None:
     (folder / "pid").write_text(str(os.getpid()))
 
 
+def write_gpu(folder: Path, **arguments: object) -> None:
+    (folder / "gpu").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+
 def refuse(folder: Path, reason: str) -> None:
     (folder / "half").write_text("half")
     raise Untreatable(reason)

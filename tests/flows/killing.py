@@ -16,6 +16,9 @@ from pathlib import Path
 from warehouse import Warehouse
 
 HERE = Path(__file__).resolve().parents[2]
+INTERRUPTED = "emolake: interrupted: what was finished is kept, and the same command continues there\n"
+"""All that Ctrl-C has a command say."""
+
 ORPHANS_S = 60.0
 """How long what a killed process leaves may take to notice: the server first writes what it has received."""
 

@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from features import sandbox
 from flows import server_database
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
-from tests.flows.killing import HERE, Running, left_behind
+from tests.flows.killing import HERE, INTERRUPTED, Running, left_behind
 from tests.flows.small import emolake
 from warehouse import Warehouse
 from warehouse.audit.verify import verify
@@ -69,12 +68,6 @@ inputs = { text = "text" }
 objective = { mlm = 1.0 }
 fit = { epochs = 60, learning_rate = 1e-3, batch_frames = 32 }
 """
-INTERRUPTED = "emolake: interrupted: what was finished is kept, and the same command continues there\n"
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return sandbox.write(tmp_path_factory.mktemp("trees") / "sandbox", scale=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +140,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(database: Path, trees: dict[str, Path], api: str, tmp_path: Path) -> Bench:
-    return Bench(tmp_path, trees, database, api=api)
+def bench(database: Path, small_sandbox: dict[str, Path], api: str, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, small_sandbox, database, api=api)
 
 
 def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
@@ -160,10 +153,9 @@ def refused(printed: subprocess.CompletedProcess[str], sentence: str) -> None:
 # -- utterances that cannot be treated -------------------------------------------------------------------------------
 
 
-def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(
-    database: Path, trees: dict[str, Path], api: str, tmp_path: Path
-) -> None:
-    bench = Bench(tmp_path, trees, database, RECIPE + MORE, api)
+def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(bench: Bench) -> None:
+    """Where the session is missing, or the recipe allows no failure, one sentence comes first; each run goes on where
+    the one before it stopped."""
     corrupt, tags_only, short, strange, *others = bench.wavs
     corrupt.write_bytes(b"RIFF and nothing else")
     bench.say(tags_only, "[LAUGHTER] [BREATHING]")
@@ -173,8 +165,18 @@ def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(
     with open(bench.subtitles, "a", encoding="utf-8") as stream:
         stream.write("\n99\n01:00:00,000 --> 01:00:04,000\nNobody hears this any more.\n")
 
-    printed = bench.cli("run")
-    assert (printed.returncode, printed.stderr) == (0, "")
+    (bench.iemocap / "Session1").rename(bench.folder / "elsewhere")
+    refused(bench.cli("ingest"), f"Session1 of IEMOCAP is not at {bench.iemocap}/Session1: put the whole release there")
+    assert left_behind(bench.folder) == [] and Warehouse(bench.lake).artifacts() == []
+    (bench.folder / "elsewhere").rename(bench.iemocap / "Session1")
+    bench.recipe.write_text(RECIPE + MORE.replace("allowed = 9", "allowed = 0"), encoding="utf-8")
+    first = rf"first: iemocap-{corrupt.stem}: \S+/{corrupt.name} cannot be decoded as audio"
+    refused(
+        bench.cli("run"),
+        rf"step 'corpora.iemocap' could not treat 1 utterances, and the recipe allows 0 \({first}",
+    )
+    bench.recipe.write_text(RECIPE + MORE, encoding="utf-8")
+    bench.continues("run")
     rows = bench.sql("SELECT utterance_id, step, reason FROM failures")
     found = {(row["step"], row["utterance_id"]): row["reason"] for row in rows}
     assert len(found) == len(rows)
@@ -204,15 +206,6 @@ def test_bad_clips_are_rows_of_failures_and_the_others_are_treated(
 # -- what is wrong with the whole ------------------------------------------------------------------------------------
 
 
-def test_a_missing_session_is_named_and_a_run_with_it_continues(bench: Bench) -> None:
-    (bench.iemocap / "Session1").rename(bench.folder / "elsewhere")
-    sentence = f"Session1 of IEMOCAP is not at {bench.iemocap}/Session1: put the whole release there"
-    refused(bench.cli("ingest"), sentence)
-    assert left_behind(bench.folder) == [] and Warehouse(bench.lake).artifacts() == []
-    (bench.folder / "elsewhere").rename(bench.iemocap / "Session1")
-    bench.continues("ingest")
-
-
 def test_an_unknown_field_is_named_with_the_nearest_and_no_lake_is_made(bench: Bench) -> None:
     bench.recipe.write_text(RECIPE.replace("sessions =", "sesions ="), encoding="utf-8")
     refused(bench.cli("extract"), r"\[corpora.iemocap\]: no field 'sesions'; did you mean 'sessions'\?")
@@ -232,9 +225,9 @@ def test_a_lake_of_a_newer_format_is_left_alone(bench: Bench, verb: str) -> None
 
 @pytest.mark.slow
 def test_a_file_that_changes_while_a_run_reads_it_stops_the_run(
-    database: Path, trees: dict[str, Path], tmp_path: Path
+    database: Path, small_sandbox: dict[str, Path], tmp_path: Path
 ) -> None:
-    bench = Bench(tmp_path, trees, database, RECIPE + MORE).with_database()
+    bench = Bench(tmp_path, small_sandbox, database, RECIPE + MORE).with_database()
     wav = bench.wavs[-1]
     whole = wav.read_bytes()
     running = Running(*bench.arguments("run"), cwd=bench.folder)

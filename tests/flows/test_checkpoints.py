@@ -243,7 +243,9 @@ def test_means_over_words_are_those_of_all_layers(place: Place) -> None:
 
 
 def test_a_selection_by_a_placed_classifier_tells_its_classes(place: Place) -> None:
-    more = RECIPE + """
+    more = (
+        RECIPE
+        + """
 [selections.sure]
 corpus = "clips"
 logits = "words.logits"
@@ -256,11 +258,12 @@ protocol = "clips.toml"
 selection = "sure"
 inputs = { vector = "words.logits" }
 """
+    )
     (place.folder / "recipes").mkdir()
     (place.folder / "recipes" / "clips.toml").write_text(UNLABELLED, encoding="utf-8")
     recipe = place.recipe(RECIPE, more)
     line = Line(recipe, place.warehouse, place.roots(recipe), Partly(place.warehouse, ""))
-    assert line._classes("student") == ["angry", "happy", "sad"]
+    assert line.classes("student") == ["angry", "happy", "sad"]
     chosen = place.warehouse.find(line.selection("sure").request)
     assert chosen is not None
 

@@ -49,7 +49,9 @@ MODEL
 init = "chosen"
 [report]
 models = ["chosen", "plain", "follower"]
-""".replace("MODEL", """student = "mced"
+""".replace(
+    "MODEL",
+    """student = "mced"
 corpus = "clips"
 protocol = "calm.toml"
 inputs = { speech = "mfcc" }
@@ -63,7 +65,8 @@ feed_forward = 8
 dropout = 0.0
 teacher_layers = [1]
 student_layers = [1]
-layer_weights = [1.0]""")
+layer_weights = [1.0]""",
+)
 CALM = """
 id = "calm"
 reader = "table"

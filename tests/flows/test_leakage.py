@@ -94,7 +94,8 @@ PLANTED: dict[str, tuple[Columns, set[str]]] = {
     "film": ({"test0": heard(0.0, 2.0, "a"), "train1": heard(2.0, 4.0, "b")}, {"recording"}),
     "film at the same time": ({"test0": heard(0.0, 2.0, "a"), "train1": heard(1.9, 4.0, "b")}, {"recording", "time"}),
     "a clip twice": (
-        {"test0": heard(0.0, 2.0, "a"), "train1": heard(0.0, 2.0, "a")}, {"recording", "audio", "time"},
+        {"test0": heard(0.0, 2.0, "a"), "train1": heard(0.0, 2.0, "a")},
+        {"recording", "audio", "time"},
     ),
     "sound": ({"test0": {"audio_id": "a"}, "train1": {"audio_id": "a"}}, {"audio"}),
     "words": ({"test0": says("Oh no!"), "train1": says("oh, no")}, {"text"}),

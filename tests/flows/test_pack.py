@@ -11,6 +11,8 @@ from flows import pack
 from flows.pack import Told, pack_text_works, pack_works
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
 from warehouse import Artifact, Request, Warehouse
+from warehouse.compaction import merge, merge_of
+from warehouse.merged import pieces
 from warehouse.schema import UTTERANCES, text_id
 from warehouse.shards import ShardReader
 from warehouse.tables import read_table, write_rows
@@ -86,6 +88,17 @@ def test_a_row_that_failed_in_one_field_moves_no_utterance_to_another_shard(lake
     lacking = [features(lake, {text_id(name): (0, 0) for name in "bcd"}, name="lacking")]
     sides = [[set(ShardReader(a.folder)) for a in packed(lake, rows, made, "frames")] for made in (whole, lacking)]
     assert sides == [[{"a", "b"}, {"c", "d"}], [{"b"}, {"c", "d"}]]
+
+
+def test_rows_are_those_of_what_is_cited_also_where_others_lie_in_the_file(lake: Warehouse) -> None:
+    answers = features(lake, {text_id("a"): (1, 1)}), features(lake, {text_id("a"): (2, 2), "more": (0, 0)})
+    other, cited = sorted(answers, key=lambda a: a.key)
+    several = (features(lake, {text_id("b"): (0, 0), f"more {n}": (0, 0)}) for n in range(20))
+    beside = next(a for a in several if a.digest > cited.digest)  # so that the merged file would be read later
+    made = [cited, *pieces(merge(lake, merge_of([other, beside])))]
+    (shard,) = packed(lake, corpus(lake, ("a", "b")), made, "logits")
+    assert shard.request.inputs["features"] == (cited.digest, beside.digest)
+    assert ShardReader(shard.folder).array("a").tolist() == ([1, 1] if cited is answers[0] else [2, 2])
 
 
 def test_texts(lake: Warehouse) -> None:

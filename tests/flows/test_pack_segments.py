@@ -18,6 +18,8 @@ from models.stream import Stream
 from tests.flows.made import utterance, utterances
 from warehouse import Artifact, Warehouse
 from warehouse.artifact import Request
+from warehouse.compaction import merge, merge_of
+from warehouse.merged import pieces
 from warehouse.schema import FAILURES, INTERVALS, pair_id
 from warehouse.shards import ShardReader
 from warehouse.tables import array_cells, read_table, write_rows
@@ -93,10 +95,12 @@ def tier(lake: Warehouse, words: Mapping[str, Iterable[tuple[str, float, float]]
     ]  # fmt: skip
     rows.reverse()  # whoever reads them puts them in order
     params = {"plugin": row_identity("aligners.made", plugin), "ids": list(words)}
-    artifact = lake.materialize(
-        Request("intervals", "aligners.made", 1, params),
-        lambda folder: write_rows(folder / "intervals.parquet", rows, INTERVALS),
-    )
+
+    def write(folder: Path) -> None:
+        write_rows(folder / "intervals.parquet", rows, INTERVALS)
+        write_rows(folder / "failures.parquet", [], FAILURES)
+
+    artifact = lake.materialize(Request("intervals", "aligners.made", 1, params), write)
     return Tier("word", "aligners.made", plugin, [artifact])
 
 
@@ -184,6 +188,20 @@ def test_of_two_answers_the_one_of_the_views_is_packed(lake: Warehouse, read: li
         packed = by_name(means(lake, read, own, dataclasses.replace(both, artifacts=order)))
         for row in lake.table("SELECT utterance_id, position, mean FROM means_made").to_pylist():
             assert packed[row["utterance_id"]][row["position"]].tolist() == row["mean"]
+
+
+def test_segments_are_those_of_what_is_cited_also_where_others_lie_in_the_file(
+    lake: Warehouse, read: list[Artifact]
+) -> None:
+    answers = [tier(lake, {"a": [("ONE", 0.0, 0.1 * n)], **({"c": WORDS} if n > 1 else {})}) for n in (1, 2)]
+    cited, other = sorted((one.artifacts[0] for one in answers), key=lambda a: a.key)
+    several = (tier(lake, {"b": [("TWO", 0.0, 0.01 * n)]}, f"{n}").artifacts[0] for n in range(1, 20))
+    beside = next(a for a in several if a.key < cited.key)  # so that the merged file would be read first
+    held = [cited, *pieces(merge(lake, merge_of([other, beside])))]
+    works = pack_spans_works(read, dataclasses.replace(answers[0], artifacts=held), keep={"a", "b"})
+    packed = by_name(lake.perform(work) for work in works)
+    end_s = 0.1 if cited is answers[0].artifacts[0] else 0.2
+    assert packed["a"].tolist() == [[0.0, pytest.approx(end_s)]] and len(packed["b"]) == 1
 
 
 def test_same_inputs_same_bytes(lake: Warehouse, read: list[Artifact], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.leakage_work import read_leakage
 from flows.line import Line
 from flows.recipe import read_recipe
+from tests.flows.saying import Say
 from tests.flows.small import Small
 from tests.flows.test_firewall import CALM, write_clips
 from tests.flows.test_firewall import RECIPE as LAW
@@ -29,8 +30,8 @@ def test_the_report_of_a_run_has_looked_at_all_that_the_student_comes_from(small
     assert content["leakage"] == [{"model": "distilled", "folds": [found[0].as_json()]}]
 
 
-def test_the_steps_of_the_end_are_planned_as_the_others(small: Small) -> None:
-    planned = json.loads(small.cli("plan", str(small.recipe), "--json").stdout)
+def test_the_steps_of_the_end_are_planned_as_the_others(say: Say, small: Small) -> None:
+    planned = say("plan", str(small.recipe), "--json").json
     names = [step["step"] for step in planned]
     assert names[-3:] == ["score", "leakage", "report"] and not any(step["new"] for step in planned)
 

@@ -387,7 +387,7 @@ def test_no_voice_may_be_a_test_speakers(built: Path, tmp_path: Path) -> None:
     old = 'protocol = "two.toml"\ninputs = { speech'
     recipe = recipe_of(folder, old, old.replace("two", "speakers"))
     with pytest.raises(VoiceElsewhere) as raised:
-        line_of(folder, recipe, *STEPS)._splits("listener")
+        line_of(folder, recipe, *STEPS).splits("listener")
     sentence = str(raised.value)
     voiced = rows_of(Warehouse(folder / "lake"), "clips_voiced")
     fold, utterance, voice, part = re.match(
@@ -560,8 +560,8 @@ def test_rows_of_what_is_told_again_are_packed_under_the_ids_of_the_corpus(built
 
 def test_both_corpora_are_split_alike(built: Path) -> None:
     line = line_of(built, read_recipe(built / "again.toml"))
-    for fold, split in line._splits("reader").items():
-        told = line._splits("hearer_reader")[fold]
+    for fold, split in line.splits("reader").items():
+        told = line.splits("hearer_reader")[fold]
         rows, again = (read_table(a.path("split.parquet"), SPLIT).to_pylist() for a in (split, told))
         assert [(r["utterance_id"].replace("clips-", "clips_heard-"), r["part"], r["label"]) for r in rows] == [
             (r["utterance_id"], r["part"], r["label"]) for r in again

@@ -62,7 +62,7 @@ def test_every_line_says_when_whose_and_who(lake: Warehouse) -> None:
 def test_where_no_run_is_logged_nothing_is_told(lake: Warehouse) -> None:
     Here(lake).step("one", [work("a")])
     run_log.tell("metrics", served=False)
-    assert run_folders(lake.root) == [] and run_log.VARIABLE not in os.environ
+    assert run_folders(lake.root) == [] and run_log.log_told_to() == ""
 
 
 def test_a_mistake_is_told_by_its_class_and_place_and_not_by_its_words(lake: Warehouse) -> None:
@@ -166,7 +166,7 @@ def test_few_runs_are_kept_and_none_goes_that_is_under_way(lake: Warehouse, monk
                 pass
         assert {folder.name.split("-")[1] for folder in run_folders(lake.root)} >= {"first", "fourth"}
         assert len(run_folders(lake.root)) <= 3
-    assert run_log.VARIABLE not in os.environ
+    assert run_log.log_told_to() == ""
 
 
 def test_two_runs_at_once_have_logs_of_their_own_and_a_killed_one_cuts_one_line_at_most(lake: Warehouse) -> None:

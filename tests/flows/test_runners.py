@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import psutil
 import pytest
 
-from flows import runners
+from flows import run_log, runners
 from flows.runners import Elsewhere, refuse_absent
 from flows.server import prefect_server
 from flows.show import Silent
-from flows.tasks import Parcel, answer_elsewhere
+from flows.tasks import Answered, Parcel, answer_elsewhere
 from tests.flows import brittle, deeds
+from tests.flows.recorded import events
+from tests.flows.test_clusters import program
 from tests.flows.test_crashes import ABORT, corpus, reasons, rows, wanted
 from warehouse import Artifact, Request, Warehouse, Work
 from warehouse.errors import Untreatable
@@ -55,19 +57,42 @@ class Near:
 
     def __init__(self, lake: Warehouse, n_losses: int) -> None:
         self.lake, self.n_losses, self.n_waiting, self.most = lake, n_losses, 0, 0
+        self.is_asking, self.asked = False, list[bool]()
+        self.on_gpu: runners.Asking = self.asking
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        self.is_asking = True
+        yield
+        self.is_asking = False
 
     def submit(self, task: Any, parameters: dict[str, Any]) -> Any:
         self.n_waiting += 1
         self.most = max(self.most, self.n_waiting)
 
-        def result() -> list[Artifact]:
+        self.asked.append(self.is_asking)
+
+        def result() -> Answered:
             self.n_waiting -= 1
             if self.n_losses:
                 self.n_losses -= 1
                 raise Fate
-            return [self.lake.perform(parameters["parcel"].work)]
+            parcel = parameters["parcel"]
+            with run_log.telling_to("" if parcel.log == "" else f"{parcel.log}-of-another-host") as lines:
+                run_log.tell_began([parcel.work])
+                return Answered([self.lake.perform(parcel.work)], lines)
 
         return SimpleNamespace(result=result, add_done_callback=lambda tell: tell(None))
+
+
+def networks() -> list[Work]:
+    """Two works that may compute on a GPU, and three that may not."""
+    encoder, plain = SimpleNamespace(libraries=("torch", "transformers")), SimpleNamespace(libraries=("opensmile",))
+    given = [(encoder, "cuda"), (encoder, "auto"), (encoder, "cpu"), (plain, "cuda"), (None, "auto")]
+    return [
+        Work(Request("made", "write_gpu", 1, {"n": n}), deeds.write_gpu, {"plugin": plugin, "device": device})
+        for n, (plugin, device) in enumerate(given)
+    ]
 
 
 class Counted(Silent):
@@ -88,7 +113,7 @@ def near(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> Near:
     runner = Near(lake, 0)
 
     def begin(self: Elsewhere) -> None:
-        self._runner, self._lost = runner, (Fate,)
+        self._runner, self._lost, self._on_gpu = runner, (Fate,), runner.on_gpu
 
     monkeypatch.setattr(Elsewhere, "_begin", begin)
     return runner
@@ -145,6 +170,39 @@ def test_an_exit_of_prefects_engine_becomes_an_error() -> None:
     assert runners._without_exit(lambda: b"result") == b"result"
 
 
+def test_what_another_host_tells_of_a_run_comes_into_its_log(lake: Warehouse, near: Near) -> None:
+    """Before the end of the work, for whoever counts those that are under way."""
+    with run_log.logged(lake.root, "small"):
+        answered(lake, numbered(2))
+    told = [(event["event"], event["maker"]) for event in events(lake) if "maker" in event]
+    assert told == [("began", "write_pid"), ("made", "write_pid")] * 2
+
+
+def test_a_host_that_sees_the_log_writes_into_it_itself(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    with run_log.logged(lake.root, "small") as folder:
+        assert folder is not None
+        with monkeypatch.context() as in_a_process_of_a_cluster:
+            in_a_process_of_a_cluster.setattr(run_log, "_flows", [])
+            seeing = answer_elsewhere.fn(str(lake.root), Parcel(numbered(2)[0], str(folder)))
+            blind = answer_elsewhere.fn(
+                str(lake.root), Parcel(numbered(2)[1], f"{folder.parent}/elsewhere/{folder.name}")
+            )
+        assert (len(seeing.lines), len(blind.lines)) == (0, 1)
+        run_log.take_in(blind.lines)
+    began = {event["key"]: event for event in events(lake) if event["event"] == "began"}
+    for one in (*seeing.answers, *blind.answers):
+        assert isinstance(one, Artifact) and one.path("pid").read_text() == str(began[one.key]["pid"])
+        assert began[one.key]["run"] == folder.name
+
+
+def test_works_of_networks_ask_for_a_gpu_where_the_cluster_has_any(lake: Warehouse, near: Near) -> None:
+    answered(lake, networks())
+    assert near.asked == [True] * 2 + [False] * 3
+    near.on_gpu = nullcontext
+    answered(lake, networks())
+    assert near.asked[5:] == [False] * 5
+
+
 def test_only_so_many_wait_at_once(lake: Warehouse, near: Near, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "MOST_AT_ONCE", 2)
     found, _ = answered(lake, numbered(5))
@@ -179,7 +237,7 @@ def test_a_scheduler_that_does_not_answer_is_named(lake: Warehouse, monkeypatch:
 
 
 def test_a_task_elsewhere_is_one_call(lake: Warehouse) -> None:
-    [first] = answer_elsewhere.fn(str(lake.root), Parcel(work("write_pid")))
+    [first] = answer_elsewhere.fn(str(lake.root), Parcel(work("write_pid"))).answers
     assert isinstance(first, Artifact) and int(first.path("pid").read_text()) != os.getpid()
     assert answer_elsewhere.cache_policy is not None and answer_elsewhere.persist_result is False
 
@@ -242,6 +300,52 @@ def test_a_clip_that_kills_and_a_worker_that_is_killed(elsewhere: Elsewhere, lak
         expected = {one.key: one for one in map(other.perform, wanted(other, root, batch_s=0.25))}
     for one in features:
         assert one.files["features.parquet"] == expected[one.key].files["features.parquet"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Dask itself
+def test_a_gpu_of_a_dask_worker_is_for_those_that_ask(
+    server: None, lake: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    address = tmp_path / "scheduler.json"
+    with ExitStack() as stack:
+        told = ["--scheduler-file", str(address), "--no-dashboard"]
+        stack.enter_context(program("dask_scheduler", "--host", "127.0.0.1", "--port", "0", *told))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        stack.enter_context(program("dask_worker", "--nthreads", "1", "--no-nanny", *told))
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+        stack.enter_context(program("dask_worker", "--nthreads", "1", "--no-nanny", "--resources", "GPU=1", *told))
+        from distributed import Client
+
+        with Client(scheduler_file=str(address), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+            cluster = client.scheduler.address
+        with closing(Elsewhere("dask", cluster, 2)) as elsewhere:
+            assert seen_by(elsewhere, lake, networks()[:2]) == ["0", "0"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray itself
+def test_a_gpu_of_a_ray_node_is_for_those_that_ask(
+    server: None, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    head = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False}  # Ray believes what it is told
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        with closing(Elsewhere("ray", cluster.address, 2)) as elsewhere:
+            assert seen_by(elsewhere, lake, networks()) == ["0", "0", "", "", ""]
+    finally:
+        cluster.shutdown()
+
+
+def seen_by(elsewhere: Elsewhere, lake: Warehouse, works: Sequence[Work]) -> list[str]:
+    """The GPUs that works see."""
+    made = {one.key: one for one in elsewhere.answer(str(lake.root), works, Silent()) if isinstance(one, Artifact)}
+    return [made[work.request.key].path("gpu").read_text() for work in works]
 
 
 @pytest.mark.slow

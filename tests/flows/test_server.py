@@ -135,6 +135,8 @@ def test_silent_complete_and_never_left_behind(home: Path) -> None:
         ("Failed", 1),
     ]
     assert _count(home, "SELECT count(*) FROM task_run_state") == [(3 * 14,)]
+    beats = "SELECT count(*) FROM events WHERE event LIKE '%heartbeat%'"
+    assert _count(home, beats) == [(0,)], "a flow that ends would wait for the next"
     assert _count(home, "SELECT count(*) FROM log WHERE message = 'a word of a task'") == [(12,)]
     log = (home / "flows.log").read_text(encoding="utf-8")
     assert log.count("a word of a task") == 12
@@ -177,14 +179,62 @@ with prefect_server(Path(sys.argv[1])) as wait_until_ready:
     assert not (tmp_path / "home" / "prefect.db").exists()
 
 
+def test_a_server_that_only_prefect_can_tell_of_is_respected_too(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from flows.server import prefect_server\n"
+    program += "with prefect_server(Path(sys.argv[1])) as ready:\n    ready()\n"
+    program += "    from prefect.settings import get_current_settings; print(get_current_settings().api.url)\n"
+    (tmp_path / "pyproject.toml").write_text('[tool]\nprefect = {api = {url = "http://toml/api"}}\n')
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**inherited, "HOME": str(tmp_path), "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-c", program, str(tmp_path / "home")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=True, text=True)
+    assert (done.stdout, done.stderr) == ("http://toml/api\n", "")
+    assert _servers_of(tmp_path / "home") == []
+
+
+def test_a_server_of_our_own_begins_before_prefect_is_imported(tmp_path: Path) -> None:
+    program = "import sys; from pathlib import Path; from flows import server\n"
+    program += "server._server_begun = lambda home: sys.exit('prefect' in sys.modules)\n"
+    program += "server.prefect_server(Path(sys.argv[1])).__enter__()\nraise AssertionError"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**inherited, "HOME": str(tmp_path), "PYTHONPATH": str(HERE)}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "home")], cwd=tmp_path, env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("", "", False),
+        (".prefect/profiles.toml", '[profiles.lab]\nPREFECT_API_URL = "http://lab/api"\n', True),
+        (".prefect/profiles.toml", "[profiles.mine]\n", False),
+        ("prefect.toml", "", True),
+        ("pyproject.toml", "[tool.prefect]\n", True),
+        ("pyproject.toml", '[project]\ndependencies = ["prefect"]\n', False),
+        (".env", "PREFECT_API_URL=http://lab/api\n", True),
+    ],
+)
+def test_a_server_that_may_be_set_is_looked_for_where_prefect_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, expected: bool
+) -> None:
+    for variable in [variable for variable in os.environ if variable.startswith("PREFECT_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    if name:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert server._may_be_set() == expected
+    monkeypatch.setenv("prefect_api_url", "http://lab/api")
+    assert server._may_be_set()
+
+
 def test_asking_does_not_cost_the_start_of_prefect() -> None:
     program = "import sys, flows.server; sys.exit('prefect' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=HERE, check=True)
 
 
-def test_a_server_that_cannot_start_names_its_log(tmp_path: Path) -> None:
-    (tmp_path / "prefect.db").mkdir()
-    (tmp_path / "prefect.db.complete").touch()
+def test_a_server_that_cannot_start_names_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", str(tmp_path / "nowhere"))  # not even its Python starts
     sentence = r"did not start \(it ended with exit code \d+\).*server\.log"
     with pytest.raises(ServerNotStarted, match=sentence), server._server_begun(tmp_path) as (_, ready):
         ready()

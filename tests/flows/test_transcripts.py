@@ -85,7 +85,8 @@ def test_transcripts_of_a_lake_are_held_against_its_corpora(heard: Warehouse) ->
 def test_sound_that_was_only_made_anew_does_not_say_the_words_beside_it(heard: Warehouse) -> None:
     """Sound of a text, or of a text in a voice, says it; sound of sound says what that said."""
     refs: dict[str, dict[str, str]] = {
-        "read": {}, "text": {"source": "read", "told": "text", "needs": "audio"},
+        "read": {},
+        "text": {"source": "read", "told": "text", "needs": "audio"},
         "voiced": {"source": "text", "told": "voices"},
         "louder": {"source": "read", "told": "sound", "needs": "audio"},
         "louder_still": {"source": "louder", "told": "sound", "needs": "audio"},

@@ -219,7 +219,7 @@ def test_a_segment_outside_stops_the_run_or_is_left_out_of_the_split(
     assert len(line.failures) == 3 * len(out), "each field that lacks an utterance says so"
     rows = lake.table("SELECT DISTINCT utterance_id FROM failures WHERE step = 'flows.pack_segments'").column(0)
     assert out == set(rows.to_pylist()) != set()
-    split = line._splits("small")
+    split = line.splits("small")
     assert out.isdisjoint(name for one in split.values() for name in _ids(one))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,7 +24,8 @@ import pytest
 from flows import server
 from flows.operate import serving
 from flows.operate.serving import SERVING, address, serve
-from tests.flows.small import Small, emolake, films_recipe
+from tests.flows.small import Small, emolake, films_recipe, small_recipe
+from warehouse import Warehouse
 from warehouse.errors import ServerNotStarted
 from warehouse.operating_errors import AlreadyServed
 
@@ -89,19 +91,23 @@ def test_who_holds_a_slot_is_known_as_long_as_that_it_is_held(tmp_path: Path) ->
 
 
 @contextmanager
-def served(small: Small, folder: Path, schedule: str) -> Iterator[subprocess.Popen[str]]:
-    """`emolake serve` of the films recipe, over a copy of the small lake and its films; Ctrl-C at the end."""
+def served(
+    small: Small, folder: Path, schedule: str, recipe: str = films_recipe(), **roots: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """`emolake serve` of the films recipe, or of another one, over a copy of the small lake and its films; Ctrl-C at
+    the end."""
     shutil.copytree(small.lake, folder / "lake", copy_function=os.link, ignore=shutil.ignore_patterns(".*"))
     shutil.copytree(small.roots["films"], folder / "films")
-    (folder / "nightly.toml").write_text(films_recipe().replace('"small"', '"nightly"') + schedule, encoding="utf-8")
-    with served_again(folder) as process:
+    (folder / "nightly.toml").write_text(recipe.replace('"small"', '"nightly"') + schedule, encoding="utf-8")
+    with served_again(folder, **roots) as process:
         yield process
 
 
 @contextmanager
-def served_again(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def served_again(folder: Path, **roots: Path) -> Iterator[subprocess.Popen[str]]:
     """`served`, over what is there."""
-    given = ["nightly.toml", "--root", f"films={folder / 'films'}", "--port", "0", "--workers", "1"]
+    where = [f"--root={name}={root}" for name, root in {"films": folder / "films", **roots}.items()]
+    given = ["nightly.toml", *where, "--port", "0", "--workers", "1"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     with (folder / "printed").open("w") as printed:
@@ -203,13 +209,69 @@ def test_runs_that_are_served_do_their_work_say_what_they_did_and_can_be_cancell
         assert {"gpu": 1, "disk": 1, "emolake-nightly": 1}.items() <= limits.items()
         second = emolake("serve", "nightly.toml", "--root", f"films={tmp_path / 'films'}", cwd=tmp_path)
         assert second.returncode == 1 and "is served already" in second.stderr
-        n_before = len((tmp_path / "printed").read_text())
     assert process.returncode == 130
-    last = (tmp_path / "printed").read_text()[n_before:]  # of a run that failed Prefect prints a traceback itself
-    assert "Traceback" not in last and "interrupted: what was finished is kept" in last
+    words = (tmp_path / "printed").read_text()
+    assert "Traceback" not in words and "interrupted: what was finished is kept" in words
+    assert f"Task run failed with exception: {failed['message']}\n" in words
     assert not (home / SERVING).exists()
     printed = emolake("status", cwd=tmp_path)
     assert "no server answers for the lake" in printed.stdout
+
+
+TRAINING = """
+[schedule]
+build = "0 2 1 1 *"
+retries = 0
+
+[schedule.train]
+check = "0 6 1 1 *"
+selection = "salient"
+new_salient_h = 0.0005
+"""
+
+
+@pytest.mark.slow
+def test_new_clips_are_learned_from_as_soon_as_there_are_enough(small: Small, tmp_path: Path) -> None:
+    """From a folder in which a film appears to a new model and its report, by what a schedule starts alone."""
+    home, made = tmp_path / "lake" / ".prefect", tmp_path / "lake" / "artifacts"
+    meld = small.roots["meld"]
+    with served(small, tmp_path, TRAINING, small_recipe(), meld=meld, iemocap=small.roots["iemocap"]) as process:
+        url = until(process, tmp_path, lambda: address(home))
+        before = {path.parent.name for path in made.glob("*/*/manifest.json")}
+        none = finished(process, tmp_path, url, "nightly-train")
+        assert none["name"] == "NotYet" and none["message"].startswith("0.00 of "), none
+        assert none["message"].endswith("salient hours are new, 0.0005 are wanted: not enough")
+        assert {path.parent.name for path in made.glob("*/*/manifest.json")} == before
+
+        # A film comes. Nothing can be said of it before a build has read it and asked the teacher.
+        shutil.copytree(next((tmp_path / "films").iterdir()), tmp_path / "films" / "Once Again")
+        unread = finished(process, tmp_path, url, "nightly-train")
+        assert unread["name"] == "NotYet" and "which a build does" in unread["message"], unread
+        built = finished(process, tmp_path, url, "nightly-build", 300)
+        assert built["type"] == "COMPLETED" and not built["message"].startswith("0 of "), built
+
+        trained = finished(process, tmp_path, url, "nightly-train", 300)
+        assert (trained["type"], trained["name"]) == ("COMPLETED", "Completed"), trained
+        assert re.fullmatch(r"[1-9]\d* of \d+ rows new, [\d.]+ s", trained["message"])
+        assert "students.mced" in learners_from(tmp_path / "lake", "Once Again")
+        report = Warehouse(tmp_path / "lake").ref("reports/nightly")
+        assert report is not None and Warehouse(tmp_path / "lake").resolve(report["artifact"]).key not in before
+
+        # A second look finds that all of it has been learned from, and starts nothing.
+        after = {path: path.stat().st_mtime_ns for path in made.glob("*/*/manifest.json")}
+        again = finished(process, tmp_path, url, "nightly-train")
+        assert again["name"] == "NotYet" and again["message"].startswith("0.00 of "), again
+        assert {path: path.stat().st_mtime_ns for path in made.glob("*/*/manifest.json")} == after
+    assert emolake("verify", "--deep", cwd=tmp_path).returncode == 0
+
+
+def learners_from(lake: Path, unit: str) -> set[str]:
+    """Which students have a checkpoint whose split has an utterance of a film."""
+    warehouse = Warehouse(lake)
+    query = "SELECT DISTINCT splits.artifact FROM splits JOIN utterances USING (utterance_id) WHERE unit = $unit"
+    splits = {warehouse.resolve(key).digest for (key,) in warehouse.sql(query, {"unit": unit}).fetchall()}
+    learned = (one.request for one in warehouse.artifacts("checkpoint"))
+    return {request.step for request in learned if splits.intersection(request.inputs["split"])}
 
 
 @pytest.mark.slow
