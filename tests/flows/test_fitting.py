@@ -38,6 +38,7 @@ class Pool:
     def __init__(self, warehouse: Warehouse, fails: Sequence[float] = (), together: int = 2) -> None:
         self.warehouse, self.fails, self.n_jobs_at_once = warehouse, fails, together
         self.both = threading.Barrier(together, timeout=20)
+        self.one = threading.Lock()  # workers are processes; what a fit sets for its process two threads would share
         self.met: list[float] = []
 
     def batches(self, works: Iterable[Work]) -> list[list[Work]]:
@@ -47,7 +48,8 @@ class Pool:
         if works[0].request.kind == "checkpoint":
             self.met.append(_strength(works[0]))
             self.both.wait()
-        return [self._answer(work) for work in works]
+        with self.one:
+            return [self._answer(work) for work in works]
 
     def _answer(self, work: Work) -> Artifact | Unmade:
         if work.function is None and _strength(work) in self.fails:
