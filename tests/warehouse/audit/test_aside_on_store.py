@@ -251,7 +251,11 @@ def test_a_lake_on_a_store_is_made_whole_again_from_its_recipe(
             unannounced.append(path)
 
     FaultyStore.before = staticmethod(before)
-    fates = repair(Setup(lake.root, {}, "cpu", 1), faults, at_once(lake))
+    def anew(works: Any, bar: Any) -> Any:
+        """As workers do, which open the lake after what was damaged has been taken away."""
+        return at_once(Warehouse(URL))(works, bar)
+
+    fates = repair(Setup(lake.root, {}, "cpu", 1), faults, anew)
     assert unannounced == []
     assert {fate.outcome for fate in fates} == {"repaired"} and {fate.key for fate in fates} >= {
         a.key for a in kinds.values()
