@@ -131,9 +131,7 @@ def test_killed_for_good_at_any_time_and_completed(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
         n_killed += bool(unfinished(lake.root))
-        begun = (
-            bool(unfinished(lake.root)) or (lake.root / "receipts").exists()
-        )  # else it was killed before its journal
+        begun = unfinished(lake.root) or (lake.root / "receipts").exists()  # or it was killed before its journal
         again = call(root, "--resume", "--json")
         out, _ = again.communicate(timeout=120)
         assert again.returncode == 0 and len(json.loads(out)["receipts"]) <= 1
