@@ -96,6 +96,39 @@ def test_a_declaration_against_a_test_corpus(
     assert says in verdict(tmp_path, said_of(tmp_path, "mine", trained_on=trained_on), tested)
 
 
+@pytest.mark.parametrize(
+    ("folder", "reader", "says"),
+    [
+        ("tae898/emoberta-base", "iemocap", "declared to have learned from the test corpus: IEMOCAP"),
+        ("tae898/emoberta-large", "meld", "declared to have learned from the test corpus: MELD"),
+        ("michellejieli/emotion_text_classifier", "emotionlines", "EmotionLines (Friends)"),
+        ("j-hartmann/emotion-english-roberta-large", "meld", "declared to have learned from the test corpus: MELD"),
+        ("amiriparian/ExHuBERT", "iemocap", "declared to have learned from the test corpus: IEMOCAP"),
+        ("emotion2vec/emotion2vec_plus_seed", "meld", "declared to have learned from the test corpus: MELD"),
+        ("speechbrain/emotion-diarization-wavlm-large", "iemocap", "from the test corpus: IEMOCAP"),
+        ("google/electra-base-discriminator", "meld", "unknown: ClueWeb, Common Crawl may hold it"),
+        ("google/electra-small-discriminator", "meld", "unknown: ClueWeb, Common Crawl may hold it"),
+        ("facebook/wav2vec2-xls-r-300m", "mosei", "unknown: VoxLingua107 may hold it"),
+        ("facebook/w2v-bert-2.0", "mosei", PARTLY_KNOWN),
+        ("sentence-transformers/all-MiniLM-L6-v2", "meld", "unknown: Reddit comments may hold it"),
+        ("speechbrain/emotion-recognition-wav2vec2-IEMOCAP", "meld", CLEAN),
+    ],
+)
+def test_what_is_told_of_published_encoders_of_emotion_research(
+    tmp_path: Path, folder: str, reader: str, says: str
+) -> None:
+    """Whether a test corpus may be called clean hangs on these words; each stands in the source of its entry."""
+    found = said_of(tmp_path, folder)
+    assert found.said_by == "the list of published ones"
+    assert says in verdict(tmp_path, found, {"mine": reader})
+
+
+@pytest.mark.parametrize("folder", ["amiriparian/ExHuBERT", "emotion2vec/emotion2vec_plus_seed"])
+def test_a_corpus_that_is_read_as_a_table_is_known_by_its_name(tmp_path: Path, folder: str) -> None:
+    said = verdict(tmp_path, said_of(tmp_path, folder), {"emodb": "table"})
+    assert said in {f"declared to have learned from the test corpus: {name}" for name in ("EMO-DB", "EmoDB")}
+
+
 def test_those_of_a_lake_are_told_by_name(tmp_path: Path) -> None:
     lent = lent_lake(tmp_path / "lake")
     lent.lake.set_ref("weights/again", lent.lake.ref("weights/w2v") or {})
