@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -26,6 +29,7 @@ from flows.plan import plan as make_plan
 from flows.recipe import read_recipe, recipe_path
 from infra.runtime import read_runtime
 from warehouse import Warehouse
+from warehouse.operating_errors import NoLakeYet
 
 
 def _verb(
@@ -42,6 +46,18 @@ def _verb(
         runs.print_outcome(outcome, console)
     if any(step.unmade for step in outcome.steps):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _lake_or_none(lake: Path) -> Iterator[Warehouse]:
+    """The lake; where there is none yet, an empty one elsewhere that is gone afterwards."""
+    with ExitStack() as stack:
+        try:
+            warehouse = Warehouse(lake)
+        except NoLakeYet:
+            folder = stack.enter_context(TemporaryDirectory(prefix="emolake-"))
+            warehouse = Warehouse(Path(folder), create=True)
+        yield warehouse
 
 
 @command("emolake demo")
@@ -109,12 +125,12 @@ def run(
 def plan(
     recipe: RecipeName, lake: Lake = None, root: Roots = None, trust_raw: TrustRaw = False, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Show what a run would make, and why what is in the lake does not serve. Makes nothing but the lake's marker."""
+    """Show what a run would make, and why what is in the lake does not serve. Where there is no lake, makes none."""
     declared = read_recipe(recipe_path(recipe))
     setup = setup_of(declared.corpora, lake, root, None, None)
-    warehouse = Warehouse(setup.lake, create=True)
-    roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
-    steps = make_plan(declared, warehouse, roots, device=setup.device, trust_raw=trust_raw)
+    with _lake_or_none(setup.lake) as warehouse:
+        roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
+        steps = make_plan(declared, warehouse, roots, device=setup.device, trust_raw=trust_raw)
     if as_json:
         print_json([step.as_json() for step in steps])
         return

@@ -38,6 +38,9 @@ class Remote(Protocol):
     def bring_refs(self) -> None:
         """Has all names in the copy as they are now."""
 
+    def purging(self) -> str:
+        """The purge of the lake that is not done, or ''."""
+
 
 REMOTES: dict[Path, Remote] = {}
 """Folder of a copy that this process has opened -> its store."""

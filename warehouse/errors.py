@@ -297,6 +297,11 @@ class UnreadableRef(EmolakeError):
         super().__init__(f"{path} cannot be read ({why}): delete it, and the next run writes it again")
 
 
+class NameTooLong(EmolakeError):
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(f"the name '{name[:40]}…' is too long for a file: give one of at most {most} bytes")
+
+
 class MfaMissing(EmolakeError):
     def __init__(self, why: str) -> None:
         super().__init__(

@@ -109,7 +109,8 @@ def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
 def replace_with(path: Path, content: bytes) -> None:
     """The same with bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{unfinished()}")
+    short = path.stem[:30]  # at most 120 bytes: of the 255 of a file's name `unfinished` may take 127
+    beside = path.with_name(f".{short}{path.suffix}.{unfinished()}")
     try:
         with open(beside, "wb") as stream:
             stream.write(content)

@@ -119,7 +119,7 @@ class Objects:
         return sorted({one.rstrip("/").rpartition("/")[2] for one in found} - {folder.rpartition("/")[2], ".", ".."})
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Every file below a folder, as a path from there, with its size."""
+        """Every file below a folder, '' being the URL's own, as a path from there, with its size."""
         return {name: one["size"] for name, one in self._below(folder).items()}
 
     def stamps(self, folder: str) -> dict[str, str]:
@@ -168,7 +168,7 @@ class Objects:
     # -- inside ------------------------------------------------------------------------------------------------
 
     def _at(self, name: str) -> str:
-        return f"{self._place}/{name}"
+        return f"{self._place}/{name}" if name else self._place
 
     def _steadily(self, what: str, request: Callable[[], T], to: Path | None = None) -> T:
         """Raises StoreFails where a request goes on failing or is refused; what is there, or is not, is no failure.

@@ -6,7 +6,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from warehouse.errors import EmolakeError
+from warehouse.errors import EmolakeError, NotALake
+
+
+class NoLakeYet(NotALake):
+    """Nothing there says that it is one: a run may begin one there."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, "it has no lake.json")
 
 
 class MissingExtra(EmolakeError):
@@ -93,8 +100,8 @@ class BeingTaken(EmolakeError):
     def __init__(self, url: str, who: str) -> None:
         super().__init__(
             f"{who} is taking something away from the lake {url}, and nothing is begun there meanwhile: wait for it. "
-            "If it was killed, `emolake gc` on its host ends what it began; if that host is gone for good, delete "
-            f".working/{who} on the store, and then any host's `emolake gc` does"
+            "If it was killed, `emolake gc`, or of a purge `emolake purge --resume`, on its host ends what it began; "
+            f"if that host is gone for good, delete .working/{who} on the store, and then any host's does"
         )
 
 
@@ -135,15 +142,6 @@ class StateNotSeen(EmolakeError):
         super().__init__(
             f"not every process of the fit finds the state '{name}' in {folder}, from which the first one goes on: let "
             "all of them have that folder on one disk, and give the same command again"
-        )
-
-
-class NotOnAStore(EmolakeError):
-    def __init__(self, what: str, url: str) -> None:
-        super().__init__(
-            f"{what} cannot be done in a lake on a store, where nothing is renamed: copy {url} into a folder, do it "
-            "there, copy the folder back with deletions, '.resume', '.staged' and '.working' too, while nothing works "
-            "in the lake, and delete every host's copy"
         )
 
 

@@ -47,11 +47,11 @@ from warehouse.hashing import canonical_json
 from warehouse.in_progress import disk_ns, replace_with, saying_disk_full, unfinished, write_atomically
 from warehouse.marker import MARKER, id_of, new_id
 from warehouse.objects import Objects, at_once
-from warehouse.operating_errors import FileLost, NoLakeUrl, OtherBytes, TakenMeanwhile
+from warehouse.operating_errors import FileLost, NoLakeUrl, NoLakeYet, OtherBytes, TakenMeanwhile
 from warehouse.ranges import Ranges
 from warehouse.schema import FORMAT
 from warehouse.secrets import refuse_in_url
-from warehouse.taking import STAGED, catch_up, keep_up, refuse_moved
+from warehouse.taking import STAGED, catch_up, keep_up, purging, refuse_moved
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://.+", re.DOTALL)
 _ESCAPE = "@"  # before the numbers of characters, where URLs have a % that some read on their own
@@ -126,7 +126,7 @@ class Store:
     """
 
     def __init__(self, root: Path, url: str) -> None:
-        self.root, self.url, self.objects, self.id = root, url, Objects(url), ""
+        self.root, self.url, self.objects, self.id, self.taker = root, url, Objects(url), "", ""
         self._locks: dict[Path, threading.Lock] = defaultdict(threading.Lock)
         self.known: dict[Path, Artifact] = {}
         self._settled_ns = 0
@@ -142,7 +142,7 @@ class Store:
             except FileNotFoundError as error:
                 raise NotALake(Path(self.url), f"the store has no such place: {error}") from error
         if content is None:
-            raise NotALake(Path(self.url), "it has no lake.json")
+            raise NoLakeYet(Path(self.url))
         try:
             found = int(json.loads(content)["format"])
         except (ValueError, KeyError, TypeError) as error:
@@ -150,6 +150,10 @@ class Store:
         if found != FORMAT:
             raise NewerFormat(Path(self.url), found, FORMAT)
         self.id = id_of(content)
+
+    def purging(self) -> str:
+        """The purge of the lake that is not done, or ''."""
+        return purging(self)
 
     # -- manifests ---------------------------------------------------------------------------------------------
 
@@ -387,8 +391,7 @@ class Store:
                 raise TakenMeanwhile(self.url) from error
             finally:
                 beside.unlink(missing_ok=True)
-        told = OtherBytes if self.objects.is_there(place) else FileLost
-        raise told(self.url, name, artifact.key)
+        raise (OtherBytes if self.objects.is_there(place) else FileLost)(self.url, name, artifact.key)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

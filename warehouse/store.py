@@ -34,6 +34,7 @@ from warehouse.errors import (
     AmbiguousReference,
     ArtifactNotFound,
     EmolakeError,
+    NameTooLong,
     NewerFormat,
     NotALake,
     QueryFailed,
@@ -43,6 +44,7 @@ from warehouse.in_progress import is_left, is_surely_left, saying_disk_full, unf
 from warehouse.manifest_index import MANY, ManifestIndex
 from warehouse.merged import pieces_called
 from warehouse.migrations import migrate
+from warehouse.operating_errors import NoLakeYet
 from warehouse.refs import read_ref
 from warehouse.remote import Store, attached, folder_of, url_of
 from warehouse.schema import FORMAT, check_id
@@ -57,6 +59,7 @@ _RECORDED = (
     "av", "duckdb", "lightning-fabric", "numpy", "opensmile", "pocketsphinx", "prefect", "pyarrow", "scikit-learn",
     "soundfile", "soxr", "tokenizers", "torch", "transformers", "webdataset",
 )  # fmt: skip
+_LONGEST_NAME = 250  # bytes of a part of a ref's name: a file's has 255, with its '.json'
 
 
 @cache
@@ -93,7 +96,7 @@ class Warehouse:
         marker = self.root / "lake.json"
         if not marker.exists():
             if not create:
-                raise NotALake(self.root, "it has no lake.json")
+                raise NoLakeYet(self.root)
             with saying_disk_full(self.root, marker.name):
                 write_atomically(marker, {"format": FORMAT})
         found = _format(marker)
@@ -250,7 +253,7 @@ class Warehouse:
         """What a name points at now; None when there is no such name.
 
         Raises:
-            UnreadableRef: it is damaged.
+            UnreadableRef: it is damaged. NameTooLong.
         """
         path = self._ref_path(name)
         if self.store is not None:
@@ -261,7 +264,7 @@ class Warehouse:
         """Points a name at something else, atomically; writes nothing when it points there already.
 
         Raises:
-            SecretToldOn: it would hold a password or a key.
+            SecretToldOn: it would hold a password or a key. NameTooLong.
         """
         refuse_secrets(json.dumps(value, ensure_ascii=False, default=str), f"the name '{name}'")
         if self.ref(name) != json.loads(canonical_json(value)):
@@ -361,6 +364,8 @@ class Warehouse:
         return self.store.files() if self.store is not None else None
 
     def _ref_path(self, name: str) -> Path:
+        if max(map(len, os.fsencode(name).split(b"/"))) > _LONGEST_NAME:
+            raise NameTooLong(name, _LONGEST_NAME)
         refs = (self.root / "refs").resolve()
         path = (refs / f"{name}.json").resolve()
         if not path.is_relative_to(refs):

@@ -79,10 +79,17 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         SchemaMismatch: the file is missing, is not Parquet or has another schema.
     """
-    with _reading(path), pq.ParquetFile(path) as file:  # `pq.read_table` first imports what reads many files
-        table = file.read()
+    with _reading(path):
+        table = columns_of(path)
     check_table(table, schema, str(path))
     return table
+
+
+def columns_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """All or some columns of a table, unchecked: as `pq.read_table`, which first imports what reads many files."""
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns)
+    return table.select(columns) if columns else table
 
 
 def rows_of(paths: Sequence[Path], schema: pa.Schema) -> ds.Dataset:

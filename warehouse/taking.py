@@ -13,17 +13,23 @@ What goes is written down first, then all manifests go, and with them the artifa
 has its new id. What somebody began who was killed is ended by the next one who takes something away, such as `emolake
 gc`; until then nobody works in the lake. A copy that has an earlier id drops what went since (`catch_up`), and brings
 it again if it was made anew.
+
+A purge takes more than once and writes in between (`alone`): its id stands in the marker and in `.gone` too, and its
+journal, .purge/<id>.json, is on the store. While that stands nobody works in the lake but who completes the purge.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from warehouse.artifact import MANIFEST
+from warehouse.audit.errors import UnfinishedPurge
+from warehouse.audit.tombstones import JOURNALS
 from warehouse.copies import drop
 from warehouse.hashing import canonical_json
 from warehouse.in_progress import is_surely_left, owner, unfinished, write_atomically
@@ -40,6 +46,9 @@ WORKING, GONE, STAGED = ".working", ".gone", ".staged"
 Places = Mapping[str, Sequence[str]]
 """<kind>/<key> of artifacts -> the names of their files."""
 
+_REMEMBERED = (".resume", ".cache", ".logs")
+"""Folders of a copy that may be deleted."""
+
 
 # -- who works ---------------------------------------------------------------------------------------------------------
 
@@ -49,7 +58,7 @@ def announced(store: Store, name: str) -> Iterator[None]:
     """Within it nothing is taken away from a lake.
 
     Raises:
-        BeingTaken: somebody does it, or was killed at it. OtherLake.
+        BeingTaken: somebody does it, or was killed at it. UnfinishedPurge. OtherLake.
     """
     with _named(store, name):
         marker = _marker(store)
@@ -69,12 +78,14 @@ def keep_up(store: Store, marker: Mapping[str, Any] | None = None) -> None:
         store.id = now  # last: where the store fails before, the next one begins here again
 
 
-def refuse_moved(store: Store) -> None:
-    """Raises BeingTaken or TakenMeanwhile where a commit might rest on what goes or went."""
+def refuse_moved(store: Store) -> dict[str, Any]:
+    """The marker. Raises BeingTaken, UnfinishedPurge or TakenMeanwhile where a commit might rest on what goes or went,
+    or where who is `alone` is not any more."""
     marker = _marker(store)
     _refuse_taking(store, marker)
-    if marker.get("id", "") != store.id:
+    if marker.get("id", "") != store.id or (store.taker and "taking" not in marker):
         raise TakenMeanwhile(store.url)
+    return marker
 
 
 def forget_left(store: Store, name: str) -> None:
@@ -94,19 +105,31 @@ def catch_up(store: Store, now: str) -> None:
     if not (store.root / MARKER).exists():
         return
     own = json.loads((store.root / MARKER).read_bytes())
-    have, at, gone = str(own.get("id", "")), now, list[str]()
+    have, at, gone, is_purged = str(own.get("id", "")), now, list[str](), False
     while at != have:
         content = store.objects.get(f"{GONE}/{at}.json")
         if content is None:
             raise OtherLake(store.root, store.url)
         told = json.loads(content)
         gone += told["artifacts"]
+        is_purged |= "purge" in told
         at = told["before"]
     store.known.clear()
     for place in gone:
         drop(store.root, store.root / "artifacts" / place)
+    if is_purged:
+        bring_names(store)
+        _forget(store.root)
     if have != now:
         write_atomically(store.root / MARKER, own | {"id": now})
+
+
+def bring_names(store: Store) -> None:
+    """Has the copy have the names that are on the store, and no other."""
+    store.bring_refs()
+    refs = store.root / "refs"
+    here = [path.relative_to(refs).with_suffix("").as_posix() for path in refs.rglob("[!.]*.json")]
+    at_once(store.bring_ref, here)
 
 
 # -- who takes away ----------------------------------------------------------------------------------------------------
@@ -135,9 +158,10 @@ def take(
         if not gone:
             _mark(store, before)
     if gone:
-        store.objects.put(f"{GONE}/{then}.json", canonical_json({"before": before, "artifacts": gone}))
+        told = {"before": before, "artifacts": gone}
+        store.objects.put(f"{GONE}/{then}.json", canonical_json(told))
         _remove(store, gone, progress)
-        _end(store, before, then, gone)
+        _end(store, then, told)
     return len(gone)
 
 
@@ -145,7 +169,7 @@ def finish(store: Store) -> bool:
     """Ends what somebody began to take away who was killed. Whether that took anything away.
 
     Raises:
-        BeingTaken: as far as can be told, that one lives. StoreAtWork.
+        BeingTaken: as far as can be told, that one lives. StoreAtWork. UnfinishedPurge: it is more than that.
     """
     if "taking" not in _marker(store):
         return False
@@ -153,9 +177,10 @@ def finish(store: Store) -> bool:
         marker = _marker(store)  # as it is now that nobody else can miss this one
         if "taking" not in marker:
             return False
+        if "purge" in marker["taking"]:
+            raise UnfinishedPurge(marker["taking"]["purge"])
         who, then = marker["taking"]["who"], marker["taking"]["then"]
-        if not is_surely_left(Path(who)) and store.objects.is_there(f"{WORKING}/{who}"):
-            raise BeingTaken(store.url, who)
+        _refuse_living(store, who)
         _mark(store, str(marker.get("id", "")), {"who": own, "then": then})
         _refuse_others(store, own)
         content = store.objects.get(f"{GONE}/{then}.json")
@@ -164,8 +189,75 @@ def finish(store: Store) -> bool:
         else:
             told = json.loads(content)
             _remove(store, told["artifacts"], lambda done, total: None)
-            _end(store, told["before"], then, told["artifacts"])
+            _end(store, then, told)
         return content is not None
+
+
+# -- who purges --------------------------------------------------------------------------------------------------------
+
+
+def purging(store: Store) -> str:
+    """The id of the purge that is not done, or ''."""
+    return str(_marker(store).get("taking", {}).get("purge", ""))
+
+
+@contextmanager
+def alone(store: Store, who: str, purge: str) -> Iterator[None]:
+    """Within it nobody else begins anything in a lake, and afterwards neither, as long as the journal of the purge
+    stands: whoever is alone for the same purge then goes on with it.
+
+    Args:
+        who: a name of this process, as for `announced`.
+
+    Raises:
+        BeingTaken, StoreAtWork: somebody else is at it, or works. UnfinishedPurge: of another purge.
+    """
+    if not purging(store):
+        finish(store)
+    with _named(store, who):
+        marker = _marker(store)
+        before, taking = str(marker.get("id", "")), marker.get("taking", {"then": new_id(), "purge": purge})
+        if taking.get("purge") != purge:
+            _refuse_taking(store, marker)
+        if "who" in taking:
+            _refuse_living(store, taking["who"])
+        keep_up(store, marker)
+        _mark(store, before, taking | {"who": who})
+        try:
+            _refuse_others(store, who)
+            store.taker = who
+            yield
+        finally:
+            store.taker = ""
+            is_own = _marker(store).get("taking", {}).get("who") == who  # else another goes on with it, or did
+            if is_own and not store.objects.is_there(f"{JOURNALS}/{purge}.json"):
+                content = store.objects.get(f"{GONE}/{taking['then']}.json")
+                if content is None:
+                    _mark(store, before)
+                else:
+                    _end(store, taking["then"], json.loads(content))
+
+
+def take_alone(store: Store, gone: Places) -> None:
+    """Takes artifacts away within `alone`, and with them what an earlier call was killed at. A name of a file, which
+    may be that of an utterance, stays written only until it is done.
+
+    Raises:
+        UnfinishedPurge, BeingTaken, TakenMeanwhile: another was told to go on with it.
+    """
+    marker = refuse_moved(store)
+    taking, name = marker["taking"], f"{GONE}/{marker['taking']['then']}.json"
+    content = store.objects.get(name)
+    told = json.loads(content or b"{}") | {"before": marker.get("id", ""), "purge": taking["purge"]}
+    told["artifacts"] = told.get("artifacts", {}) | gone
+    store.objects.put(name, canonical_json(told))
+    _remove(store, told["artifacts"], lambda done, total: None)
+    for place in gone:
+        drop(store.root, store.root / "artifacts" / place)
+    store.objects.put(name, canonical_json(_nameless(told)))
+
+
+# -- what commits left -------------------------------------------------------------------------------------------------
 
 
 def strays(store: Store) -> list[str]:
@@ -228,8 +320,18 @@ def _stands(store: Store, key: str) -> bool:
 
 
 def _refuse_taking(store: Store, marker: Mapping[str, Any]) -> None:
-    if "taking" in marker:
-        raise BeingTaken(store.url, marker["taking"]["who"])
+    taking = marker.get("taking")
+    if taking is None or taking["who"] == store.taker:
+        return
+    if "purge" in taking:
+        raise UnfinishedPurge(taking["purge"])
+    raise BeingTaken(store.url, taking["who"])
+
+
+def _refuse_living(store: Store, who: str) -> None:
+    """Raises BeingTaken where one who takes away is not known to be gone."""
+    if not is_surely_left(Path(who)) and store.objects.is_there(f"{WORKING}/{who}"):
+        raise BeingTaken(store.url, who)
 
 
 def _refuse_others(store: Store, who: str) -> None:
@@ -253,11 +355,22 @@ def _remove(store: Store, gone: Places, progress: Callable[[int, int], None]) ->
         progress(number, len(gone))
 
 
-def _end(store: Store, before: str, then: str, gone: Places) -> None:
+def _end(store: Store, then: str, told: Mapping[str, Any]) -> None:
     """The lake has its new id. What stays written is which artifacts went, and no name of a file, which may be that of
     an utterance."""
-    nameless: Places = {place: [] for place in gone}
-    store.objects.put(f"{GONE}/{then}.json", canonical_json({"before": before, "artifacts": nameless}))
+    store.objects.put(f"{GONE}/{then}.json", canonical_json(_nameless(told)))
     _mark(store, then)
     catch_up(store, then)
     store.id = then
+
+
+def _nameless(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {**told, "artifacts": {place: [] for place in told["artifacts"]}}
+
+
+def _forget(root: Path) -> None:
+    """Takes out of a copy all that it remembers beside artifacts: what a purge withdrew of it only the purger knew."""
+    for folder in _REMEMBERED:
+        shutil.rmtree(root / folder, ignore_errors=True)
+    for path in root.glob("*.duckdb"):
+        path.unlink(missing_ok=True)

@@ -13,10 +13,12 @@ from flows.app import Json, Lake, command, console_for, print_json, warehouse_of
 from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.audit.errors import FoundAgain
-from warehouse.audit.purge import OUTSIDE, Plan, plan_purge, purge, resume
-from warehouse.audit.receipts import FOLDER, read_key, read_receipt, remains
+from warehouse.audit.purge import Plan, plan_purge, purge, resume
+from warehouse.audit.purge_ground import bring_receipts
+from warehouse.audit.receipts import read_key, read_receipt, remains
 from warehouse.audit.tombstones import Tombstone
 from warehouse.audit.withdrawal import Asked
+from warehouse.hashing import canonical_json
 
 _SHOWN = 20
 
@@ -79,7 +81,7 @@ def purge_(
 
 def _check(warehouse: Warehouse, name: str, console: Console, as_json: bool) -> None:
     """Exits 1 where something is still there."""
-    path = Path(name) if Path(name).exists() else warehouse.root / FOLDER / f"{Path(name).stem}.json"
+    path = Path(name) if Path(name).exists() else bring_receipts(warehouse) / f"{Path(name).stem}.json"
     receipt = read_receipt(path)
     with show.counting(console, "looking for what is withdrawn") as progress:
         found = remains(warehouse, Tombstone.from_json(receipt["withdrawn"]), progress)
@@ -115,7 +117,7 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
         "raw_files": plan.files,
         "shared_raw_files": plan.shared,
         "same_sound_stays": list(held.echoes),
-        "outside": list(OUTSIDE),
+        "outside": list(plan.outside),
     }  # fmt: skip
 
 
@@ -159,7 +161,7 @@ def _print_plan(plan: Plan, console: Console) -> None:
         console.print("\nthe very same sound stays, for these have it too (name them as well, or it is kept):")
         _print_some(held.echoes, console)
     console.print("\nwhat no purge reaches:")
-    _print_some(OUTSIDE, console)
+    _print_some(plan.outside, console)
 
 
 def print_rows_on(console: Console, rows: list[dict[str, Any]], columns: list[str]) -> None:
@@ -182,5 +184,7 @@ def _print_receipt(warehouse: Warehouse, receipt: dict[str, Any], console: Conso
         f"\npurged: {n_rows} rows, {n_artifacts} artifacts; {len(receipt['tainted'])} models are tainted. "
         f"Looked for in every file: found {receipt['proof']['found']}"
     )
-    own = (warehouse.root / FOLDER).glob(f"{receipt['purge']}*.json")  # an earlier one stands beside it
-    console.print(f"receipt: {max(own, key=lambda path: path.stat().st_mtime_ns)}", soft_wrap=True)
+    folder, content = bring_receipts(warehouse), canonical_json(receipt)
+    own = folder.glob(f"{receipt['purge']}*.json")  # an earlier one may stand beside it
+    path = next((path for path in own if path.read_bytes() == content), folder / f"{receipt['purge']}.json")
+    console.print(f"receipt: {path}", soft_wrap=True)

@@ -14,6 +14,7 @@ from flows.recipe import read_recipe
 from flows.run import roots_of
 from tests.flows.partly import Partly
 from tests.flows.saying import saying
+from tests.warehouse.faulty_store import FaultyStore, on_store
 from warehouse import Warehouse
 from warehouse.errors import MissingFolder, TooManyFailures
 from warehouse.schema import FILES, UTTERANCES
@@ -127,3 +128,36 @@ def test_a_plan_and_a_run_that_trust_say_so(
     assert f"record clips     3    0  {TRUSTED}" in say("plan", "read.toml", "--trust-raw").out
     assert f"\nrecord clips: {TRUSTED}\n" in say("run", "read.toml", "--trust-raw").out
     assert [step["new"] for step in say("plan", "read.toml", "--json").json] == [3, 0], "without, it is seen"
+
+
+def test_a_plan_where_there_is_no_lake_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    say = saying(monkeypatch, capsys)
+    for lake in ("fresh", "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        told = say("plan", "read.toml", "--lake", lake, "--root", "clips=raw", "--json")
+        assert [(step["new"], bool(step["waits_for"])) for step in told.json] == [(3, False), (0, True)]
+        assert not (tmp_path / "fresh").exists() and not list((tmp_path / "empty").iterdir())
+    (tmp_path / "empty" / "lake.json").write_text("{}")
+    damaged = say("plan", "read.toml", "--lake", "empty", "--root", "clips=raw")
+    assert damaged.code == 1 and "its lake.json does not state a format" in damaged.err
+
+
+def test_a_plan_takes_no_store_that_cannot_be_read_for_one_without_a_lake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMOLAKE_COPIES", str(tmp_path / "copies"))
+    say = saying(monkeypatch, capsys)
+    FaultyStore.reset()
+    fresh = say("plan", "read.toml", "--lake", "faulty://bucket/lake", "--root", "clips=raw", "--json")
+    assert [step["new"] for step in fresh.json] == [3, 0] and not on_store("")
+    FaultyStore.inner.pipe_file("/bucket/lake/lake.json", b"{}")
+    for lake, why in (("faulty://bucket/lake", "lake.json does not state a format"), ("unheard://of/it", "unheard")):
+        told = say("plan", "read.toml", "--lake", lake, "--root", "clips=raw")
+        assert told.code == 1 and why in told.err
+    assert not (tmp_path / "copies").exists()

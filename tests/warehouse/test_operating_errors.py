@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from warehouse.errors import EmolakeError
-from warehouse.operating_errors import FileLost, NotOnAStore, OtherBytes, StoreFails
+from warehouse.operating_errors import FileLost, OtherBytes, StoreFails
 
 URL = "s3://bucket/lake"
 
@@ -15,7 +15,6 @@ def test_a_sentence_says_what_was_asked_what_is_there_and_what_to_do_and_travels
         OtherBytes(URL, "one.txt", "0123"): (URL, "'one.txt'", "0123", "`emolake verify --deep`"),
         FileLost(URL, "one.txt", "0123"): (f"is not on the store {URL}", "'one.txt'", "0123", "`emolake verify`"),
         StoreFails(URL, "take 'refs/one.json'", 7, "TimeoutError: lost"): (URL, "7 attempts", "lost", "again"),
-        NotOnAStore("a purge", URL): ("a purge", f"copy {URL} into a folder", "delete every host's copy"),
     }
     for error, words in said.items():
         copied = pickle.loads(pickle.dumps(error))

@@ -22,17 +22,14 @@ from tests.warehouse.faulty_store import FaultyStore, on_store
 from tests.warehouse.s3_server import s3_bucket
 from warehouse import Artifact, Request, Warehouse, Work, copies
 from warehouse.audit.errors import SecretToldOn
-from warehouse.audit.purge import plan_purge
 from warehouse.audit.tombstones import Tombstone, hashed, tombstones
 from warehouse.audit.verify import verify
-from warehouse.audit.withdrawal import Asked
 from warehouse.errors import DiskFull, NewerFormat, NotALake
 from warehouse.marker import renew_id
 from warehouse.operating_errors import (
     FileLost,
     MissingExtra,
     NoLakeUrl,
-    NotOnAStore,
     OtherBytes,
     OtherLake,
     StoreFails,
@@ -443,12 +440,6 @@ def test_a_store_that_goes_on_failing_is_one_sentence_and_leaves_nothing() -> No
         lake.materialize(REQUEST, writing(one="1"))
     FaultyStore.fails = 0.0
     assert list((lake.root / ".scratch").iterdir()) == [] and lake.artifacts() == []
-
-
-def test_a_purge_is_refused() -> None:
-    lake = Warehouse(URL, create=True)
-    with pytest.raises(NotOnAStore, match=rf"a purge cannot be done in a lake on a store.*copy {URL} into a folder"):
-        plan_purge(lake, Asked(speakers=("a/b",)))
 
 
 # -- real S3 -----------------------------------------------------------------------------------------------------------

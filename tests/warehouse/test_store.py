@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -26,6 +27,7 @@ from warehouse.errors import (
     ArtifactNotFound,
     DiskFull,
     EmptyArtifact,
+    NameTooLong,
     NotALake,
     QueryFailed,
     UnreadableManifest,
@@ -397,6 +399,18 @@ def test_a_damaged_ref_is_told(lake: Warehouse, content: str) -> None:
     for ask in (partial(lake.ref, "corpora/films"), partial(lake.refs, "corpora")):
         with pytest.raises(UnreadableRef, match=r"refs/corpora/films\.json cannot be read \(.+\): delete it, and"):
             ask()
+
+
+def test_a_name_that_is_too_long_for_a_file_is_refused(lake: Warehouse) -> None:
+    for longest in ("x" * 250, "é" * 125):
+        lake.set_ref(f"reports/{longest}", {"artifact": "0"})
+        assert lake.ref(f"reports/{longest}") == {"artifact": "0"}
+    for name in (f"reports/{'x' * 251}", f"reports/{'é' * 126}", f"{'x' * 251}/a"):
+        for call in (lake.ref, lake.resolve, lambda name: lake.set_ref(name, {"artifact": "0"})):
+            told = f"the name '{name[:40]}…' is too long for a file: give one of at most 250 bytes"
+            with pytest.raises(NameTooLong, match=re.escape(told)):
+                call(name)
+    assert sorted(lake.refs("reports")) == ["x" * 250, "é" * 125]
 
 
 def test_a_ref_that_does_not_move_is_not_written(lake: Warehouse) -> None:

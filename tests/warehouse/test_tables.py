@@ -20,6 +20,7 @@ from warehouse.tables import (
     array_columns,
     array_of,
     check_table,
+    columns_of,
     read_table,
     rows_about,
     rows_of,
@@ -83,6 +84,13 @@ def test_the_same_rows_are_the_same_bytes_however_they_were_put_together(tmp_pat
         found.add((tmp_path / f"{number}.parquet").read_bytes())
     write_table(tmp_path / "again.parquet", read_table(tmp_path / "0.parquet", SCHEMA), SCHEMA)
     assert found == {(tmp_path / "again.parquet").read_bytes()}
+
+
+def test_columns_are_those_that_are_asked_for(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.parquet", many(3), SCHEMA)
+    for names in (None, ["turn"], ["turn", "name"]):
+        found = pq.read_table(tmp_path / "rows.parquet", columns=names)
+        assert columns_of(tmp_path / "rows.parquet", names).equals(found)
 
 
 @pytest.mark.parametrize("n", [0, 1, 70_000])

@@ -18,12 +18,12 @@ from flows.audit.collect import Garbage, collect, garbage
 from flows.run import Setup
 from tests.warehouse.faulty_store import FaultyStore, on_store
 from warehouse import Artifact, Request, Warehouse, copies
-from warehouse.audit.errors import LakeAtWork
+from warehouse.audit.errors import LakeAtWork, UnfinishedPurge
 from warehouse.audit.verify import verify
 from warehouse.copies import drop
-from warehouse.in_progress import here
+from warehouse.in_progress import here, unfinished
 from warehouse.operating_errors import BeingTaken, OtherLake, StoreAtWork, StoreFails, TakenMeanwhile
-from warehouse.taking import finish, strays, sweep, take
+from warehouse.taking import alone, finish, purging, strays, sweep, take, take_alone
 
 URL = "faulty://bucket/lake"
 OTHER = "elsewhere-7-0123456789ab"
@@ -410,3 +410,94 @@ def test_a_choice_that_fails_or_is_of_nothing_changes_nothing() -> None:
     FaultyStore.inner.pipe_file("/bucket/lake/lake.json", b'{"format":1,"id":"another"}')
     with pytest.raises(OtherLake):
         lake.scratch("run", is_announced=True).__enter__()
+
+
+def test_killed_at_any_request_who_is_alone_stays_so_until_another_has_done_it(
+    copies_in: Callable[[str], None],
+) -> None:
+    """As a purge: its journal is put, something is written, something taken away twice, and the journal goes."""
+    made, journal = built(), "/bucket/lake/.purge/p.json"
+    whole, seen, number = content(), set(), 0
+
+    def purged(lake: Warehouse, is_first: bool = True) -> None:
+        store = lake.store
+        assert store is not None
+        with alone(store, unfinished(), "p"):
+            if is_first:
+                store.objects.put(".purge/p.json", b"{}")
+            elif not FaultyStore.inner.exists(journal):
+                return
+            make(lake, "instead", made["source"])
+            for name in ("older", "old"):
+                there = store.bring_manifest(lake.root / "artifacts" / "made" / made[name].key)
+                take_alone(store, {f"made/{made[name].key}": list(made[name].files)} if there else {})
+            store.objects.remove(".purge/p.json")
+
+    while True:
+        number += 1
+        copies_in(f"first-{number}")
+        lake = rebuilt(whole)
+        killed_at(number)
+        try:
+            purged(lake)
+        except KeyboardInterrupt:
+            in_peace()
+        else:
+            in_peace()
+            break
+        copies.REMOTES.clear()
+        copies_in(f"second-{number}")
+        lake, is_held = Warehouse(URL), "taking" in marker()
+        seen.add((is_held, FaultyStore.inner.exists(journal), f"made/{made['old'].key}/manifest.json" in on_store()))
+        for name in on_store(".working"):
+            if is_held and name == marker()["taking"]["who"]:
+                with pytest.raises(BeingTaken):
+                    purged(lake, False)
+            FaultyStore.inner.rm_file(f"/bucket/lake/.working/{name}")
+        if is_held:
+            assert purging(lake.store) == "p"  # type: ignore[arg-type]
+            with pytest.raises(UnfinishedPurge):
+                make(lake, "new")
+            with pytest.raises(UnfinishedPurge):
+                finish(lake.store)  # type: ignore[arg-type]
+            with pytest.raises(UnfinishedPurge), alone(lake.store, unfinished(), "another"):  # type: ignore[arg-type]
+                pass
+            purged(lake, False)
+        assert "taking" not in marker() and on_store(".working") == {} and not FaultyStore.inner.exists(journal)
+        there = {path.split("/")[1] for path in on_store() if path.endswith("manifest.json")}
+        kept = {made["source"].key, made["kept"].key}
+        assert there == {one.key for one in made.values()} or (kept < there and len(there) == 3)
+        assert made["old"].key in there or not any(made["old"].key in path for path in on_store())
+        assert verify(Warehouse(URL)) == []
+    assert number > 20 and seen == {
+        (False, False, True), (True, False, True), (True, True, True), (True, True, False), (True, False, False),
+        (False, False, False),
+    }  # fmt: skip
+
+
+def test_of_one_who_begins_to_work_and_one_who_would_be_alone_at_most_one_goes_on() -> None:
+    """Another host puts its name and reads the marker right before any request of this one."""
+    built()
+    refused, number, whole = set(), 0, content()
+    while True:
+        number += 1
+        lake, told = rebuilt(whole), list[dict[str, Any]]()
+
+        def begin(told: list[dict[str, Any]] = told) -> None:
+            FaultyStore.inner.pipe_file(f"/bucket/lake/.working/{OTHER}", b"{}")
+            told.append(marker())
+
+        at_request(number, begin)
+        try:
+            with alone(lake.store, unfinished(), "p"):  # type: ignore[arg-type]
+                is_over = not told
+                at_request(0, begin)
+        except StoreAtWork:
+            refused.add("alone")
+        else:
+            if is_over:
+                break
+            assert told[0]["taking"]["purge"] == "p"
+            refused.add("work")
+        assert "taking" not in marker() and set(on_store(".working")) == {OTHER}
+    assert refused == {"alone", "work"}

@@ -2,7 +2,8 @@
 
 `plan_purge` says what would happen, `purge` does it, in steps of which each may be done twice:
 
-1. `.purge/<id>.json` says what goes, in clear. From here on the lake is unfinished, and nothing else is made in it.
+1. `.purge/<id>.json` says what goes, in clear. From here on the lake is unfinished, and nothing else is made in it. Of
+   one on a store it lies there, and any host completes it (`warehouse.audit.purge_ground`).
 2. The tombstone is set, so that no ingest brings it back (`warehouse.audit.tombstones`).
 3. In the order in which they were made, artifacts are written again without it (`warehouse.audit.rewriting`), beside
    the old ones; then the journal has the digest and key of each before and after. Killed before that, all old ones
@@ -17,7 +18,6 @@ keys and digests. Raw trees, exported models, bundles and backups are not touche
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,35 +26,32 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from warehouse.artifact import Artifact
 from warehouse.audit import receipts
-from warehouse.audit.aside import ASIDE, remove
-from warehouse.audit.at_work import refuse_work, unserved
+from warehouse.audit.aside import ASIDE
 from warehouse.audit.errors import DamagedBefore, NothingNamed, StillThere
-from warehouse.audit.forgetting import forget
+from warehouse.audit.purge_ground import (
+    drop_name,
+    forget_all,
+    held,
+    outside,
+    read,
+    renew,
+    take_away,
+    unwrite,
+    write,
+)
 from warehouse.audit.rewriting import Change, change_of, is_reading, renewed, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
-from warehouse.in_progress import write_atomically
-from warehouse.marker import renew_id
 from warehouse.merged import live, pieces_lost, superseding
-from warehouse.operating_errors import NotOnAStore
 from warehouse.refs import corpus_root
 from warehouse.store import Warehouse
+from warehouse.tables import columns_of
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-OUTSIDE = (
-    "what was exported, shared or copied out of the lake: models, bundles, reports, cards",
-    "backups and snapshots of the disk, and blocks that a file left on it",
-    "the raw files, for Emolake writes to none: those named, and what else of a corpus has lines about it",
-    "a Prefect server of your own and its database, such as PostgreSQL: they keep states, logs and artifacts of runs",
-)
-"""What no purge reaches."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class Plan:
         taints: models that learned from it.
         files: raw files of which nothing stays: whoever keeps the corpora must remove these.
         shared: how many raw files hold something that goes beside something that stays.
+        outside: what the purge will not reach.
     """
 
     withdrawal: Withdrawal
@@ -74,6 +72,7 @@ class Plan:
     taints: list[Taint]
     files: list[str] = field(default_factory=list)
     shared: int = 0
+    outside: Sequence[str] = ()
 
     @property
     def id(self) -> str:
@@ -91,19 +90,18 @@ def plan_purge(warehouse: Warehouse, asked: Asked) -> Plan:
     """What it takes to purge a lake of these. Changes nothing.
 
     Raises:
-        NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder, NotOnAStore.
+        NothingNamed, NothingToPurge, NoPredicate, NothingFallsUnder. StoreFails: on a store.
     """
-    if warehouse.store is not None:
-        raise NotOnAStore("a purge", warehouse.store.url)
     if not any((asked.speakers, asked.recordings, asked.utterances, asked.where)):
         raise NothingNamed()
     withdrawal = withdrawal_of(warehouse, asked)
     refs = warehouse.refs("corpora")
     roots = {corpus: corpus_root(warehouse.root, refs[corpus]) for corpus in withdrawal.corpora if corpus in refs}
     files = (roots[corpus] / path for corpus, path in withdrawal.files if corpus in roots)
-    outside = sorted({str(path) for path in files if not path.is_relative_to(warehouse.root)})
+    elsewhere = sorted({str(path) for path in files if not path.is_relative_to(warehouse.root)})
     changes = [change for change, _ in _changes(warehouse, withdrawal)]
-    return Plan(withdrawal, changes, taints_of(warehouse, withdrawal), outside, len(withdrawal.shared))
+    taints = taints_of(warehouse, withdrawal)
+    return Plan(withdrawal, changes, taints, elsewhere, len(withdrawal.shared), outside(warehouse))
 
 
 def purge(
@@ -116,13 +114,14 @@ def purge(
         StillThere: what is withdrawn stands where no step writes.
         DamagedBefore: what would be rewritten has other bytes than when it was made, which a rewriting would hide; or
             something merged has, whose rows lie elsewhere too and would go there.
+        StoreAtWork, BeingTaken, UnfinishedPurge, StoreFails: on a store.
     """
-    _refuse_others(warehouse.root)
-    held = [a for found in superseding(warehouse.artifacts()).values() for a in found]
-    _refuse_damage(warehouse, [*(change.artifact for change in plan.changes), *held])
-    content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
-    write_atomically(warehouse.root / JOURNALS / f"{plan.id}.json", content)
-    return complete(warehouse, plan.id, key, progress)
+    with held(warehouse, plan.id) as lake:
+        merged = [a for found in superseding(lake.artifacts()).values() for a in found]
+        _refuse_damage(lake, [*(change.artifact for change in plan.changes), *merged])
+        content = {"withdrawal": plan.withdrawal.as_json(), "files": len(plan.files), "began_at": _now()}
+        write(lake, f"{JOURNALS}/{plan.id}.json", content)
+        return _complete(lake, plan.id, content, key, progress)
 
 
 def resume(
@@ -137,14 +136,16 @@ def resume(
     Raises:
         As `purge`.
     """
-    return [complete(warehouse, purge_id, key(), progress) for purge_id in unfinished(warehouse.root)]
+    found = [complete(warehouse, purge_id, key(), progress) for purge_id in unfinished(warehouse.root)]
+    return [receipt for receipt in found if receipt is not None]
 
 
 def complete(
     warehouse: Warehouse, purge_id: str, key: Ed25519PrivateKey,
     progress: Callable[[int, int], None] = lambda n, of: None, boundary: Callable[[str], None] = lambda step: None,
-) -> dict[str, Any]:  # fmt: skip
-    """Takes a purge from wherever it stands to its end.
+) -> dict[str, Any] | None:  # fmt: skip
+    """Takes a purge from wherever it stands to its end. None where its journal does not stand: on a store it was killed
+    before it began, or after its receipt.
 
     Args:
         boundary: told after each thing that is done.
@@ -152,9 +153,19 @@ def complete(
     Raises:
         As `purge`.
     """
-    _refuse_others(warehouse.root)
-    journal = warehouse.root / JOURNALS / f"{purge_id}.json"
-    content = json.loads(journal.read_bytes())
+    with held(warehouse, purge_id) as lake:
+        content = read(lake, f"{JOURNALS}/{purge_id}.json")
+        return None if content is None else _complete(lake, purge_id, content, key, progress, boundary)
+
+
+# -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _complete(
+    warehouse: Warehouse, purge_id: str, content: dict[str, Any], key: Ed25519PrivateKey,
+    progress: Callable[[int, int], None], boundary: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:  # fmt: skip
+    journal = f"{JOURNALS}/{purge_id}.json"
     withdrawal = Withdrawal.from_json(content["withdrawal"])
     boundary("journal")
     warehouse.set_ref(f"{TOMBSTONES}/{purge_id}", withdrawal.tombstone.as_json())
@@ -164,9 +175,8 @@ def complete(
         told = [{"kind": a.request.kind, "step": a.request.step, "key": a.key, "digest": a.digest} for a in copies]
         known = content.get("copies", [])
         content["copies"] = [*known, *(one for one in told if one not in known)]
-        write_atomically(journal, content)
-        for artifact in copies:
-            remove(warehouse, artifact.folder)
+        write(warehouse, journal, content)
+        for _ in take_away(warehouse, [f"{a.request.kind}/{a.key}" for a in copies]):
             boundary("copy")
     changes = list(_changes(warehouse, withdrawal))
     if "artifacts" in content:  # what has been made since from what goes
@@ -176,31 +186,25 @@ def complete(
         taints = content.get("taints") or [asdict(one) for one in taints_of(warehouse, withdrawal)]
         rewritten = list(_rewrite(warehouse, purge_id, withdrawal, changes, progress, boundary))
         content |= {"taints": taints, "artifacts": [*content.get("artifacts", []), *rewritten]}
-        write_atomically(journal, content)
+        write(warehouse, journal, content)
     boundary("rewritten")
     for one in content["taints"]:
         taint(warehouse, purge_id, Taint(**one))
         boundary("taint")
     _point_anew(warehouse, purge_id, withdrawal, content["artifacts"], boundary)
-    renew_id(warehouse.root)
-    for entry in content["artifacts"]:
-        folder = warehouse.root / "artifacts" / entry["kind"] / entry["key"]
-        if folder.exists():
-            remove(warehouse, folder)
+    renew(warehouse)
+    for _ in take_away(warehouse, [f"{one['kind']}/{one['key']}" for one in content["artifacts"]]):
         boundary("removed")
-    forget(warehouse.root, withdrawal, [one["key"] for one in content["taints"]])
+    forget_all(warehouse, withdrawal, [one["key"] for one in content["taints"]])
     boundary("forgotten")
     places = _still_there(warehouse, withdrawal, progress)
     if places:
         raise StillThere(purge_id, places)
-    receipt = receipts.signed(_said(purge_id, withdrawal, content), key)
-    write_atomically(_place(warehouse.root / receipts.FOLDER, purge_id, content["began_at"]), receipt)
+    receipt = receipts.signed(_said(warehouse, purge_id, withdrawal, content), key)
+    write(warehouse, _place(warehouse, purge_id, content["began_at"]), receipt)
     boundary("receipt")
-    journal.unlink(missing_ok=True)
+    unwrite(warehouse, journal)
     return receipt
-
-
-# -- inside ----------------------------------------------------------------------------------------------------------
 
 
 def _copies_that_go(warehouse: Warehouse, withdrawal: Withdrawal) -> list[Artifact]:
@@ -228,7 +232,7 @@ def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Cha
         request, concerned = artifact.request, False
         if request.kind in ("utterances", "labels") and is_reading(request):
             raw = [records[digest] for digest in request.inputs.get("raw", ()) if digest in records]
-            files = [one for a in raw for one in pq.read_table(a.path("files.parquet"))["sha256"].to_pylist()]
+            files = [one for a in raw for one in columns_of(a.path("files.parquet"))["sha256"].to_pylist()]
             concerned = tombstone.concerns(request.params.get("corpus", ""), files)
             concerned = concerned and tombstone.id not in request.params.get("withdrawn", ())
         change = change_of(artifact, withdrawal, changed, concerned)
@@ -303,10 +307,10 @@ def _point_anew(
         value = warehouse.ref(name) or {}
         told = _placed(value, places, withdrawal)
         if (group == "reports" and value.get("artifact") and not told["artifact"]) or places.get(own, own) == "":
-            path.unlink(missing_ok=True)
+            drop_name(warehouse, name)
         elif own in places:
             warehouse.set_ref(f"{group}/{places[own]}", told)
-            path.unlink(missing_ok=True)
+            drop_name(warehouse, name)
         else:
             warehouse.set_ref(name, told)
         boundary("pointed")
@@ -333,16 +337,16 @@ def _still_there(warehouse: Warehouse, withdrawal: Withdrawal, progress: Callabl
     return sorted(places)
 
 
-def _place(folder: Path, purge_id: str, began_at: str) -> Path:
+def _place(warehouse: Warehouse, purge_id: str, began_at: str) -> str:
     """Where a receipt goes: beside an earlier one of the same, as where a backup had brought it back."""
-    path, number = folder / f"{purge_id}.json", 1
-    while path.exists() and json.loads(path.read_bytes())["began_at"] != began_at:
+    name, number = f"{receipts.FOLDER}/{purge_id}.json", 1
+    while (found := read(warehouse, name)) is not None and found["began_at"] != began_at:
         number += 1
-        path = folder / f"{purge_id}-{number}.json"
-    return path
+        name = f"{receipts.FOLDER}/{purge_id}-{number}.json"
+    return name
 
 
-def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> dict[str, Any]:
+def _said(warehouse: Warehouse, purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> dict[str, Any]:
     """What the receipt says: no name in clear."""
     rows: Counter[str] = Counter()
     for entry in content["artifacts"]:
@@ -363,17 +367,11 @@ def _said(purge_id: str, withdrawal: Withdrawal, content: Mapping[str, Any]) -> 
         "copies": content.get("copies", []),
         "tainted": content["taints"],
         "raw_files_to_remove": content["files"],
-        "outside": list(OUTSIDE),
+        "outside": list(outside(warehouse)),
         "tombstone": f"{TOMBSTONES}/{purge_id}",
         "withdrawn": withdrawal.tombstone.as_json(),
         "proof": {"query": receipts.QUERY, "found": 0},
     }
-
-
-def _refuse_others(lake: Path) -> None:
-    refuse_work(lake)
-    with unserved(lake):
-        pass
 
 
 def _refuse_damage(warehouse: Warehouse, artifacts: Sequence[Artifact]) -> None:

@@ -6,14 +6,15 @@ The key lies outside the lake, so who can write to the lake cannot write receipt
 says that nothing was changed since it was signed, and whose it is says only a comparison with the key one knows.
 
 The proof needs no name in clear: `sha256(utterance_id) IN (…)` over every table, and of every other file each word that
-could be an id.
+could be an id. Of a lake on a store every file there is read for it, and those of this host's copy.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from warehouse.audit.errors import ReceiptForged, UnreadableReceipt, UnusableKey
 from warehouse.audit.rewriting import words_of
 from warehouse.audit.tombstones import Tombstone, hashed
 from warehouse.hashing import canonical_json
+from warehouse.objects import at_once
 from warehouse.store import Warehouse
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ QUERY = (
 _APART = (".purge", ".cache", ".scratch")
 """Folders whose files are not looked into: the journal, what is remembered of raw files that still lie where they lay,
 and work in progress."""
+
+_AT_A_TIME, _BYTES_AT_A_TIME = 256, 1 << 30
+"""Files of a store, and their bytes, that are on this disk at a time while they are looked into; a larger one alone."""
 
 
 def read_key(path: Path) -> Ed25519PrivateKey:
@@ -115,22 +120,58 @@ def remains(
 
     Every column of every table that holds ids is asked in SQL (`QUERY`), and every other file is read for ids, but for
     networks' weights. What stands below `.cache` is not asked: it tells of raw files as they lie.
+
+    Raises:
+        StoreFails.
     """
-    files = [path for path in sorted(warehouse.root.rglob("*")) if _is_asked(path, warehouse.root)]
-    tables = [path for path in files if path.suffix == ".parquet"]
-    found = {Path(name) for column in _COLUMNS for name in _holding(tables, column, tombstone)}
+    here = [path.relative_to(warehouse.root).as_posix() for path in sorted(warehouse.root.rglob("*")) if path.is_file()]
+    found = set(_holding_any(warehouse.root, here, tombstone, progress))
+    if warehouse.store is not None:
+        objects = warehouse.store.objects
+        there = {name: n_bytes for name, n_bytes in objects.sizes("").items() if _is_asked(name)}
+        with warehouse.scratch("proof") as scratch:
+            n_done = 0
+            for part in _parts(there):
+                at_once(lambda name: objects.download(name, scratch / name, -1, ""), part)
+                found |= set(_holding_any(scratch, [name for name in part if (scratch / name).exists()], tombstone))
+                shutil.rmtree(scratch)
+                progress(n_done := n_done + len(part), len(there))
+    return sorted(found)
+
+
+def _parts(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """The names of files, so many that they may lie on the disk together."""
+    part, n_bytes = list[str](), 0
+    for name, size in sizes.items():
+        if part and (len(part) == _AT_A_TIME or n_bytes + size > _BYTES_AT_A_TIME):
+            yield part
+            part, n_bytes = [], 0
+        part.append(name)
+        n_bytes += size
+    if part:
+        yield part
+
+
+def _holding_any(
+    root: Path, names: Iterable[str], tombstone: Tombstone,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[str]:  # fmt: skip
+    """The files below a folder in which something withdrawn is."""
+    asked = [name for name in names if _is_asked(name)]
+    tables = [root / name for name in asked if name.endswith(".parquet")]
+    for column in _COLUMNS:
+        yield from (Path(name).relative_to(root).as_posix() for name in _holding(tables, column, tombstone))
     ids = tombstone.utterances | tombstone.audio | tombstone.pairs | tombstone.recordings
-    others = [path for path in files if path.suffix not in (".parquet", ".safetensors")]
-    for number, path in enumerate(others, start=1):
-        words = {*words_of(path), *path.relative_to(warehouse.root).as_posix().replace(".", "/").split("/")}
+    others = [name for name in asked if not name.endswith(".parquet")]
+    for number, name in enumerate(others, start=1):
+        words = {*words_of(root / name), *name.replace(".", "/").split("/")}
         if ids and any(hashed(word) in ids for word in words):
-            found.add(path)
+            yield name
         progress(number, len(others))
-    return sorted(path.relative_to(warehouse.root).as_posix() for path in found)
 
 
-def _is_asked(path: Path, root: Path) -> bool:
-    return path.is_file() and path.relative_to(root).parts[0] not in _APART
+def _is_asked(name: str) -> bool:
+    return name.partition("/")[0] not in _APART and not name.endswith(".safetensors")
 
 
 def _holding(tables: Iterable[Path], column: str, tombstone: Tombstone) -> list[str]:

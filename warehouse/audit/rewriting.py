@@ -32,7 +32,7 @@ from warehouse.audit.withdrawal import Withdrawal
 from warehouse.hashing import canonical_json, digest
 from warehouse.schema import UTTERANCES
 from warehouse.shards import INDEX, TAR, ShardReader, write_shard
-from warehouse.tables import write_table
+from warehouse.tables import columns_of, write_table
 
 PURGED = "purged"
 """The field of params that says which purges an artifact went through."""
@@ -112,7 +112,7 @@ def renewed(
     inputs = {role: digests for role, digests in inputs.items() if digests or not request.inputs[role]}
     params = dict(without(request.params, withdrawal.utterances))
     if request.kind == "raw" and "files" in params:
-        table = _kept(pq.read_table(artifact.path("files.parquet")), "files.parquet", artifact, withdrawal)
+        table = _kept(columns_of(artifact.path("files.parquet")), "files.parquet", artifact, withdrawal)
         params["files"] = digest([[row["path"], row["n_bytes"], row["sha256"]] for row in table.to_pylist()])
     elif concerned:
         params[WITHDRAWN] = sorted({*params.get(WITHDRAWN, ()), purge})
@@ -136,7 +136,7 @@ def write_rest(folder: Path, artifact: Artifact, withdrawal: Withdrawal, moved: 
         path, made = artifact.path(name), folder / name
         made.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet"):
-            table = pq.read_table(path)
+            table = columns_of(path)
             rest = _moved(_kept(table, name, artifact, withdrawal), moved)
             if rest.equals(table):
                 _link(path, made)
@@ -182,7 +182,7 @@ def _ids(path: Path) -> pa.Table | None:
     """The columns by which rows may go; None where the table has none."""
     names = set(pq.read_schema(path).names)
     own = names & {"utterance_id", "input_id"} or ({"sha256", "path"} & names if "sha256" in names else set())
-    return pq.read_table(path, columns=sorted(own)) if own else None
+    return columns_of(path, sorted(own)) if own else None
 
 
 def _goes(table: pa.Table, name: str, artifact: Artifact, withdrawal: Withdrawal) -> int:
@@ -277,7 +277,7 @@ def _forms(phrase: str) -> set[str]:
 
 
 def _write_shard(folder: Path, artifact: Artifact, withdrawal: Withdrawal) -> None:
-    index = pq.read_table(artifact.path(INDEX))
+    index = columns_of(artifact.path(INDEX))
     rest = _kept(index, INDEX, artifact, withdrawal)
     if rest.num_rows == index.num_rows:
         for name in (TAR, INDEX):

@@ -7,11 +7,12 @@ taught by it, reads features that it made) is tainted too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import closure_down, closure_up
@@ -19,6 +20,7 @@ from warehouse.audit.tombstones import TAINTED, with_purged
 from warehouse.audit.withdrawal import Withdrawal
 from warehouse.schema import pair_id
 from warehouse.store import Warehouse
+from warehouse.tables import columns_of
 
 LEARNED = ("checkpoint", "acoustic_model")
 """Kinds of what learns."""
@@ -71,18 +73,24 @@ def _n_seen(model: Artifact, by_digest: Mapping[str, list[Artifact]], withdrawal
     seen: set[str] = set()
     if "split" in inputs:
         for split in cited("split"):
-            rows = pq.read_table(split.path("split.parquet"), columns=["utterance_id", "part"]).to_pylist()
-            seen |= {row["utterance_id"] for row in rows if row["part"] in _SEEN}
-        return len(seen & withdrawal.utterances)
+            rows = columns_of(split.path("split.parquet"), ["utterance_id", "part"])
+            seen |= _among(rows.filter(pc.is_in(rows["part"], pa.array(_SEEN))), withdrawal.utterances)
+        return len(seen)
     for reading in cited("utterances"):  # an acoustic model is trained on all pairs of sound and words
-        rows = pq.read_table(reading.path("utterances.parquet"), columns=["audio_id", "text_id"]).to_pylist()
-        seen |= {pair_id(row["audio_id"], row["text_id"]) for row in rows if row["audio_id"]}
+        spoken = columns_of(reading.path("utterances.parquet"), ["audio_id", "text_id"]).to_pylist()
+        seen |= {pair_id(row["audio_id"], row["text_id"]) for row in spoken if row["audio_id"]}
     if seen:
         return len(seen & withdrawal.pairs)
     for role in inputs:
         for shard in cited(role) if role.startswith("shards:") else ():
-            seen |= set(pq.read_table(shard.path("index.parquet"), columns=["utterance_id"]).column(0).to_pylist())
-    return len(seen & withdrawal.utterances)
+            seen |= _among(columns_of(shard.path("index.parquet"), ["utterance_id"]), withdrawal.utterances)
+    return len(seen)
+
+
+def _among(rows: pa.Table, ids: Collection[str]) -> set[str]:
+    """Those of some utterances that rows are about; of the others, which are most, no Python object is made."""
+    column = rows["utterance_id"]
+    return set(column.filter(pc.is_in(column, pa.array(sorted(ids), pa.string()))).to_pylist())
 
 
 def _recipes(warehouse: Warehouse, artifacts: Sequence[Artifact], tainted: Sequence[Artifact]) -> dict[str, list[str]]:

@@ -163,7 +163,13 @@ def purged_digests(lake: Path) -> set[str]:
 
 
 def unfinished(lake: Path) -> list[str]:
-    """The ids of the purges of a lake that are not done."""
+    """The ids of the purges of a lake that are not done; of one on a store there is one at most.
+
+    Raises:
+        StoreFails.
+    """
+    if (remote := REMOTES.get(lake)) is not None:
+        return [one] if (one := remote.purging()) else []
     return sorted(path.stem for path in (lake / JOURNALS).glob("[!.]*.json"))
 
 

@@ -11,8 +11,10 @@ So the same sound under the name of another corpus stays until that is named as 
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -23,7 +25,7 @@ from warehouse.audit.tombstones import Tombstone, hashed, hashed_all, speaker_na
 from warehouse.errors import QueryFailed
 from warehouse.schema import UTTERANCES, pair_id
 from warehouse.store import Warehouse
-from warehouse.tables import rows_of
+from warehouse.tables import check_files
 
 LEAST_WORDS = 3
 """Words of a text that is looked for in reports: what is shorter anybody may have said."""
@@ -105,9 +107,7 @@ def withdrawal_of(warehouse: Warehouse, asked: Asked) -> Withdrawal:
     """
     readings = [a for a in warehouse.artifacts("utterances") if "utterances.parquet" in a.files]
     connection = duckdb.connect()
-    paths = [a.path("utterances.parquet") for a in readings]
-    rows = rows_of(paths, UTTERANCES) if paths else UTTERANCES.empty_table()
-    connection.register("readings", rows)
+    _show(connection, [a.path("utterances.parquet") for a in readings])
     connection.execute("""
         CREATE TEMP TABLE told AS
         SELECT utterance_id, unnest([attributes['source'], attributes['voice']]) AS origin FROM readings
@@ -127,6 +127,16 @@ def withdrawal_of(warehouse: Warehouse, asked: Asked) -> Withdrawal:
     withdrawal = _withdrawal(connection, asked)
     connection.close()
     return withdrawal
+
+
+def _show(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:
+    """Lets SQL see `readings`, UTTERANCES of any age, of which it reads the columns that it asks for."""
+    check_files(paths, UTTERANCES)
+    if paths:
+        files = [glob.escape(str(path)) for path in paths]
+        connection.read_parquet(files, hive_partitioning=False).create_view("readings")
+    else:
+        connection.register("readings", UTTERANCES.empty_table())
 
 
 def _named(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection, what: str, column: str, value: str) -> set[str]:
@@ -161,9 +171,10 @@ def _falling_under(warehouse: Warehouse, predicate: str) -> set[str]:
 
 
 def _take(connection: duckdb.DuckDBPyConnection, found: Iterable[str]) -> None:
-    """Tables `gone` and `staying`: the rows of UTTERANCES that go, with what is told from them, and the others."""
-    ids = pa.table({"utterance_id": pa.array(sorted(found), pa.string())})
-    connection.register("named", ids)
+    """Tables `gone`, the rows of UTTERANCES that go, with what is told from them, and `staying`: of the others those
+    that share a recording, a sound or a text with one of these."""
+    ids = {"ids": sorted(found)}
+    connection.execute("CREATE TEMP TABLE named AS SELECT unnest($ids::VARCHAR[]) AS utterance_id", ids)
     connection.execute("CREATE TEMP TABLE going AS FROM named")
     more = (
         "INSERT INTO going SELECT DISTINCT utterance_id FROM told "
@@ -171,12 +182,14 @@ def _take(connection: duckdb.DuckDBPyConnection, found: Iterable[str]) -> None:
     )
     while connection.execute(more).fetchall()[0][0]:
         pass
-    columns = "utterance_id, corpus, speaker_id, recording_id, path, start_s, end_s, audio_id, text_id, text, verbatim"
-    for name, word in (("gone", "IN"), ("staying", "NOT IN")):
-        connection.execute(
-            f"CREATE TEMP TABLE {name} AS SELECT {columns} FROM readings "
-            f"WHERE utterance_id {word} (SELECT utterance_id FROM going)"
-        )
+    columns = "utterance_id, corpus, recording_id, path, start_s, end_s, audio_id, text_id, text, verbatim"
+    connection.execute(f"CREATE TEMP TABLE gone AS SELECT {columns} FROM readings WHERE utterance_id IN (FROM going)")
+    shared = ("recording_id", "audio_id", "text_id")
+    alike = " OR ".join(f"{name} IN (SELECT {name} FROM gone)" for name in shared)
+    connection.execute(
+        f"CREATE TEMP TABLE staying AS SELECT utterance_id, {', '.join(shared)} FROM readings "
+        f"WHERE ({alike}) AND utterance_id NOT IN (FROM going)"
+    )
 
 
 def _refuse_told(connection: duckdb.DuckDBPyConnection) -> None:

@@ -19,7 +19,7 @@ from flows import run as runs
 from flows.line import Line
 from flows.recipe import read_recipe
 from tests.flows.saying import Say, saying
-from tests.flows.swept import RECIPE, swept_line
+from tests.flows.swept import QUICK, swept_line
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Warehouse
 from warehouse.artifact import MANIFEST
@@ -30,7 +30,7 @@ from warehouse.audit.tombstones import Tombstone
 from warehouse.audit.verify import verify
 
 STRENGTHS = [round(10 ** (n / 4), 4) for n in range(-14, 15)]
-MANY = RECIPE.replace("inverse_strength = [0.1, 1, 10]", f"inverse_strength = {STRENGTHS}")
+MANY = QUICK.replace("inverse_strength = [0.1, 1, 10]", f"inverse_strength = {STRENGTHS}")
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ class _Killed(BaseException):
 def test_a_purge_that_is_killed_again_and_again_is_completed(
     lake: Warehouse, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = purging.complete
+    whole = purging._complete
 
     def killed_at(n: int) -> Callable[..., Any]:
         left = [n]
@@ -189,12 +189,12 @@ def test_a_purge_that_is_killed_again_and_again_is_completed(
             if left[0] < 0:
                 raise _Killed
 
-        return lambda *args, **kwargs: whole(*args, **kwargs, boundary=boundary)
+        return lambda *args: whole(*args[:5], boundary)
 
     asked = ["purge", "--utterance", "clips-3", "--delete"]
     for n in (0, 4, 60):
         with monkeypatch.context() as patched:
-            patched.setattr(purging, "complete", killed_at(n))
+            patched.setattr(purging, "_complete", killed_at(n))
             with pytest.raises(_Killed):
                 say(*asked)
         asked = ["purge", "--resume"]
