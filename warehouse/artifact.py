@@ -24,6 +24,9 @@ _MOST_BYTES = 1 << 60
 _LONGEST = 255  # bytes of a name, on common disks
 _LITTLE = 1 << 20  # bytes that come sooner by one request than a part of them by several
 
+_PLUGIN_KEYS: dict[str, str] = {}
+"""Plug-ins as text -> their keys, for many requests have the same."""
+
 _Remembered = TypeVar("_Remembered", "Request", "Artifact")
 
 
@@ -85,6 +88,17 @@ class Request:
     @cached_property
     def key(self) -> str:
         return short_digest(self.as_json())
+
+    @cached_property
+    def plugin_key(self) -> str:
+        """The namespace of the rows that it asks for; '' of what asks for no plug-in's."""
+        if "plugin" not in self.params:
+            return ""
+        plugin = self.params["plugin"]
+        told = repr(plugin)
+        if told not in _PLUGIN_KEYS:
+            _PLUGIN_KEYS[told] = short_digest(plugin)
+        return _PLUGIN_KEYS[told]
 
     def as_json(self) -> dict[str, Any]:
         """As JSON gives it back, so that a request is the same before and after it went through a file."""

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact, Request, recalled
-from warehouse.hashing import short_digest
 
 _MARK = b"emolake manifests 1 "
 """Its number is raised when `STAMPED` or what its columns mean is changed."""
@@ -93,13 +92,14 @@ class Rows:
         if name == "folder":
             return self._folder / self._column("key")[row]
         if name == "request":
-            return recalled(Request, {name: column[row] for name, column in self._of_requests.items()}, self, row)
+            known = {name: column[row] for name, column in self._of_requests.items()}
+            return recalled(Request, known | {"plugin_key": known["plugin_key"] or ""}, self, row)
         value = json.loads(self._column(name)[row].as_py())
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
 
     @cached_property
     def _of_requests(self) -> dict[str, Any]:
-        return {name: self._column(name) for name in ("kind", "step", "version", "key")}
+        return {name: self._column(name) for name in ("kind", "step", "version", "key", "plugin_key")}
 
     def _column(self, name: str) -> Any:
         """As a list; long texts, of which few are asked for, as Arrow has them."""
@@ -118,7 +118,7 @@ def row_of(artifact: Artifact, stamp: Stamp) -> dict[str, Any]:
         "version": request.version, "created_at": artifact.created_at, "n_bytes": artifact.n_bytes,
         "params": json.dumps(dict(params), ensure_ascii=False), "inputs": json.dumps(dict(request.inputs)),
         "files": json.dumps(dict(artifact.files)), "environment": json.dumps(dict(artifact.environment)),
-        "plugin_key": short_digest(params["plugin"]) if "plugin" in params else None,
+        "plugin_key": request.plugin_key or None,
         "attempt": attempt if isinstance(attempt, int) and 0 <= attempt < 1 << 60 else 0,
         "mtime_ns": stamp[0], "size": stamp[1],
     }  # fmt: skip

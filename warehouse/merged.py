@@ -113,6 +113,17 @@ def superseding(artifacts: Sequence[Artifact]) -> dict[str, list[Artifact]]:
     return {key: [a for a in having[min(keys)] if keys <= held[a.key]] for key, keys in own.items()}
 
 
+def held_before(artifacts: Iterable[Artifact]) -> Iterator[tuple[Artifact, list[str]]]:
+    """Those merged ones of some artifacts of which one before holds some pieces too, as where two merges overlapped,
+    and the keys of these."""
+    seen: set[str] = set()
+    for a in artifacts:
+        own = [one["key"] for one in entries(a)]
+        if again := [key for key in own if key in seen]:
+            yield a, again
+        seen.update(own)
+
+
 def live(artifacts: Sequence[Artifact]) -> list[Artifact]:
     """Those of some artifacts, among which are all of their kinds, that are read."""
     gone = superseded(artifacts)

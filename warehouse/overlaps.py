@@ -8,13 +8,16 @@ once. What is remembered may be deleted.
 
 from __future__ import annotations
 
+import glob
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import duckdb
 
+from warehouse.artifact import Artifact
 from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.merged import PIECES, held_before
 
 
 def overlapping(
@@ -39,6 +42,21 @@ def overlapping(
         except OSError:
             return shared  # a lake that cannot be written to can be asked
     return shared & files.keys()
+
+
+def once(artifacts: Iterable[Artifact]) -> str:
+    """The condition, in SQL, under which a row of a file that is read with its `filename` counts: one of a piece that
+    lies in two merged artifacts counts in the first."""
+    unless = [
+        f"(parse_path(filename)[-2] = {_text(a.key)} AND input_id IN (SELECT input_id FROM "
+        f"read_parquet({_text(glob.escape(a.address(PIECES)))}) WHERE piece IN ({', '.join(map(_text, again))})))"
+        for a, again in held_before(artifacts)
+    ]
+    return f"WHERE NOT ({' OR '.join(unless)})" if unless else ""
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _sharing(

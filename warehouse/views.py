@@ -38,7 +38,7 @@ from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH
 from warehouse.merged import KINDS, is_merged, live, pieces, superseded
 from warehouse.merged import STEP as MERGED
-from warehouse.overlaps import overlapping
+from warehouse.overlaps import once, overlapping
 from warehouse.truths import truths_of
 
 if TYPE_CHECKING:
@@ -221,7 +221,8 @@ class _Views:
             fields = [*columns, pa.field("artifact", pa.string())]
             _register(self._connection, name, pa.schema(fields).empty_table())
             return
-        self._connection.execute(f"CREATE VIEW {_named(name)} AS {_reading(name, artifacts, file, columns)}")
+        read = f"{_reading(name, artifacts, file, columns)} {once(artifacts)}"
+        self._connection.execute(f"CREATE VIEW {_named(name)} AS {read}")
 
     def _plugin_rows(self, name: str, artifacts: Sequence[Artifact], file: str, columns: pa.Schema | None) -> None:
         """The same where plug-ins made the rows, and may have answered an input id twice, in two runs that overlapped:

@@ -27,9 +27,9 @@ from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
 from warehouse.errors import InvalidField
 from warehouse.hashing import canonical_json, file_digest
-from warehouse.merged import with_pieces
+from warehouse.merged import is_merged, with_pieces
 from warehouse.schema import FILES, UTTERANCES
-from warehouse.tables import read_table
+from warehouse.tables import check_files, columns_of, read_table
 
 FORMAT = 1
 SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
@@ -116,7 +116,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     shards = shards_of(recipe, warehouse, roots)
     known = warehouse.artifacts()
     keys = closure_up(known, [shard.key for shard in shards])
-    artifacts = [artifact for artifact in with_pieces(known) if artifact.key in keys]
+    artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
     lines = [
         canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
         for a in artifacts
@@ -163,7 +163,9 @@ def _recordings_and_utterances(artifacts: Iterable[Artifact]) -> tuple[bytes, by
                 table = table.add_column(0, name, value)
             files.append(table)
         elif request.kind == "utterances":
-            spans.append(read_table(artifact.path("utterances.parquet"), UTTERANCES).select(SPANS))
+            path = artifact.path("utterances.parquet")
+            check_files([path], UTTERANCES)
+            spans.append(columns_of(path, SPANS))
     return _parquet(files), _parquet(spans)
 
 

@@ -32,19 +32,19 @@ def gc(
 
     warehouse, console = warehouse_of(lake), console_for(as_json)
     found = collecting.garbage(setup_of((), warehouse.root, None), keep or [], recipe or [], older_than)
-    n_gone, n_bytes = 0, found.n_bytes
+    n_gone, n_bytes, kept = 0, found.n_bytes, list[str]()
     if delete:
         with show.counting(console, "taking away") as progress:
-            n_gone = collecting.collect(warehouse, found, progress)
+            n_gone = collecting.collect(warehouse, found, progress, kept.append)
     if as_json:
         rows = [
             {"key": a.key, "kind": a.request.kind, "step": a.request.step, "bytes": a.n_bytes, "made": a.created_at}
             for a in found.artifacts
         ]
         told = {"artifacts": rows, "leftovers": [str(path) for path in found.leftovers], "bytes": n_bytes}
-        print_json(told | {"deleted": n_gone, "remarks": list(found.remarks)})
+        print_json(told | {"deleted": n_gone, "remarks": [*found.remarks, *kept]})
         return
-    for remark in found.remarks:
+    for remark in (*found.remarks, *kept):
         console.print(remark, soft_wrap=True)
     if found.artifacts:
         print_rows(_by_step(found.artifacts), ["kind", "step", "artifacts", "MiB", "oldest", "newest"], False)

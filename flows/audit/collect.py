@@ -58,14 +58,15 @@ class Garbage:
         leftovers: folders of work that nobody will go on with.
         seen: keys of all artifacts that were there when it was found.
         remarks: why it is not known for certain: recipes that could not be planned, damage.
-        read: merged artifacts that are read in place of some that go, and must be sound for that.
+        read: key of each of those that go and were merged -> the merged ones that are read in its place, and must be
+            sound for that.
     """
 
     artifacts: Sequence[Artifact]
     leftovers: Sequence[Path]
     seen: frozenset[str]
     remarks: Sequence[str] = ()
-    read: Sequence[Artifact] = ()
+    read: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)
 
     @property
     def n_bytes(self) -> int:
@@ -116,19 +117,20 @@ def garbage(
     stays = reached(warehouse, artifacts, young | kept | asked.found, asked.makers)
     goes = [a for a in artifacts if a.key not in stays]
     seen = frozenset(a.key for a in artifacts)
-    read = {one.key: one for a in goes for one in merged.get(a.key, ()) if one.key in stays}
+    read = {a.key: [one for one in merged[a.key] if one.key in stays] for a in goes if a.key in merged}
     return Garbage(
         goes[::-1],
         list(_leftovers(warehouse, stays, seen, asked.missing, since)),
         seen,
         list(dict.fromkeys(asked.remarks)),
-        list(read.values()),
+        read,
     )
 
 
 def collect(
-    warehouse: Warehouse, found: Garbage, progress: Callable[[int, int], None] = lambda done, total: None
-) -> int:
+    warehouse: Warehouse, found: Garbage, progress: Callable[[int, int], None] = lambda done, total: None,
+    told: Callable[[str], None] = lambda line: None,
+) -> int:  # fmt: skip
     """Takes garbage away, and returns how many artifacts went.
 
     Small ones that were merged go only while every byte of what holds their rows now is as it was made. Each goes by
@@ -137,6 +139,9 @@ def collect(
 
     On a store manifests go first, then files; see `warehouse.taking`.
 
+    Args:
+        told: given a sentence about each merged one that is damaged, or gone, and what is kept for that.
+
     Raises:
         ReachUnknown: what is wanted is not known for certain. LakeAtWork: something is being made in the lake.
         StoreAtWork, BeingTaken, StoreFails: on a store.
@@ -144,15 +149,15 @@ def collect(
     for remark in found.remarks:
         raise ReachUnknown(warehouse.root, remark)
     if warehouse.store is not None:
-        return _collect_on_store(warehouse, warehouse.store, found, progress)
+        return _collect_on_store(warehouse, warehouse.store, found, progress, told)
     with warehouse.scratch("gc") as scratch:
         put_away(scratch, [path for path in found.leftovers if path.parent.name == _SCRATCH])  # which nobody works in
         refuse_work(warehouse.root)
-        _refuse_damage(warehouse, found, scratch)
-        if found.artifacts:
+        goes = _going(warehouse, found, scratch, told)
+        if goes:
             renew_id(warehouse.root)
         aside = {}
-        for artifact in found.artifacts:
+        for artifact in goes:
             place = scratch / artifact.key
             with suppress(FileNotFoundError):  # another gc was faster
                 os.rename(artifact.folder, place)
@@ -170,14 +175,17 @@ def collect(
     return len(aside)
 
 
-def _collect_on_store(warehouse: Warehouse, store: Store, found: Garbage, progress: Callable[[int, int], None]) -> int:
+def _collect_on_store(
+    warehouse: Warehouse, store: Store, found: Garbage, progress: Callable[[int, int], None],
+    told: Callable[[str], None],
+) -> int:  # fmt: skip
     def choose() -> dict[str, list[str]]:
-        _refuse_damage(warehouse, found, scratch)
-        cited = _cited_meanwhile(warehouse, found, found.artifacts)
+        goes = _going(warehouse, found, scratch, told)
+        cited = _cited_meanwhile(warehouse, found, goes)
         sweep(store, strays(store))
         sweep_staged(store)
         forget_done(store.objects, found.seen | {path.name for path in found.leftovers if path.parent.name == _STATES})
-        return {f"{a.request.kind}/{a.key}": sorted(a.files) for a in found.artifacts if a.key not in cited}
+        return {f"{a.request.kind}/{a.key}": sorted(a.files) for a in goes if a.key not in cited}
 
     with warehouse.scratch("gc", is_announced=True) as scratch:
         put_away(scratch, abandoned(warehouse.root, datetime.now(UTC) - IDLE))  # whatever age was asked for
@@ -187,12 +195,17 @@ def _collect_on_store(warehouse: Warehouse, store: Store, found: Garbage, progre
     return n_gone
 
 
-def _refuse_damage(warehouse: Warehouse, found: Garbage, scratch: Path) -> None:
-    """Raises ReachUnknown where a merged artifact is damaged, or gone, of which some that go are the last copies."""
-    for a in found.read:
-        if not all(_is_same(warehouse, a, name, scratch) for name in a.files):
-            kept = f"the small ones that merged {a.request.kind}/{a.key} was made of are kept, for it is damaged"
-            raise ReachUnknown(warehouse.root, f"{kept}: see `emolake verify`")
+def _going(warehouse: Warehouse, found: Garbage, scratch: Path, told: Callable[[str], None]) -> list[Artifact]:
+    """What goes but for what may be the last copies of rows: those that a merged artifact was made of that is damaged,
+    or gone. What these rest on stays by the merged one, which cites the same."""
+    merged = {one.key: one for read in found.read.values() for one in read}
+    damaged = {key for key, a in merged.items() if not all(_is_same(warehouse, a, name, scratch) for name in a.files)}
+    kept = {key for key, read in found.read.items() if any(one.key in damaged for one in read)}
+    for key in sorted(damaged):
+        n = sum(any(one.key == key for one in read) for read in found.read.values())
+        why = f"that merged {merged[key].request.kind}/{key} was made of are kept, for it is damaged"
+        told(f"{n} small artifacts {why}: see `emolake verify`")
+    return [a for a in found.artifacts if a.key not in kept]
 
 
 def _is_same(warehouse: Warehouse, a: Artifact, name: str, scratch: Path) -> bool:

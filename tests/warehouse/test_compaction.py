@@ -19,7 +19,7 @@ from tests.warehouse.audit.withdrawn_lake import ANA, BEN, ROWS, bits, withdrawn
 from tests.warehouse.faulty_store import FaultyStore
 from tests.warehouse.small_lake import SmallLake
 from warehouse import Artifact, Request, Warehouse
-from warehouse.audit.errors import DamagedBefore, DamagedSource, ReachUnknown, UnfinishedPurge
+from warehouse.audit.errors import DamagedBefore, DamagedSource, UnfinishedPurge
 from warehouse.audit.lineage import closure_down, closure_up, graph_among, up
 from warehouse.audit.purge import complete, plan_purge, purge
 from warehouse.audit.reach import reached
@@ -251,6 +251,17 @@ def test_two_merges_that_overlap_are_read_once(small: SmallLake) -> None:
     assert answers(lake) == before and merges(lake) == [] and verify(lake) == []
 
 
+def test_a_failure_that_lies_in_two_merges_is_listed_once(small: SmallLake) -> None:
+    lake = small.lake
+    before = answers(lake, MORE)
+    for name in "bc":
+        merge(lake, merge_of([small.named["a"], small.named[name]]))
+    assert lake.table(f"SELECT * FROM failures WHERE step = '{STEP}'").num_rows == 1
+    assert answers(lake, MORE) == before
+    take_copies(lake)
+    assert answers(lake, MORE) == before
+
+
 def test_a_merge_that_is_killed_leaves_the_small_ones(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
     before = answers(small.lake)
     keys = rows_by_key(small.lake)
@@ -463,8 +474,11 @@ def test_on_a_store_a_merge_is_a_commit_like_any_other() -> None:
     at = f"/bucket/lake/artifacts/features/{whole.key}/features.parquet"
     sound = FaultyStore.inner.cat_file(at)
     FaultyStore.inner.pipe_file(at, b"x" * len(sound))
-    with pytest.raises(ReachUnknown, match=f"merged features/{whole.key} was made of are kept, for it is damaged"):
-        collect(lake, Garbage(made, [], frozenset(one.key for one in (*made, whole)), read=[whole]))
+    told: list[str] = []
+    rubbish = Garbage(made, [], frozenset(one.key for one in (*made, whole)), read={one.key: [whole] for one in made})
+    assert collect(lake, rubbish, told=told.append) == 0
+    why = f"merged features/{whole.key} was made of are kept, for it is damaged: see `emolake verify`"
+    assert told == [f"2 small artifacts that {why}"]
     FaultyStore.inner.pipe_file(at, sound)
     for a in made:
         assert FaultyStore.inner.exists(f"/bucket/lake/artifacts/features/{a.key}/manifest.json")

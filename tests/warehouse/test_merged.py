@@ -14,6 +14,7 @@ from warehouse.merged import (
     STEP,
     Pieces,
     entries,
+    held_before,
     holding,
     is_piece,
     live,
@@ -80,6 +81,12 @@ def test_what_lies_in_another_one_is_not_read_and_neither_is_what_was_merged_aga
     assert live([a, b, c, early, late]) == [late] and superseded([late]) == {a.key, b.key, c.key}
     apart = merged(2, 3)
     assert live([early, apart]) == [early, apart], "neither holds all of the other"
+
+
+def test_what_lies_in_two_counts_in_the_first() -> None:
+    early, apart, late = merged(1, 2), merged(3, 4), merged(2, 5)
+    assert list(held_before([small(2), early, apart, late])) == [(late, [small(2).key])]
+    assert list(held_before([late, small(2), early])) == [(early, [small(2).key])]
 
 
 def test_what_is_read_in_place_of_each_that_is_superseded() -> None:

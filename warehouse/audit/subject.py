@@ -13,7 +13,6 @@ iemocap/Session1/x.wav, 02d1dc853f8f        a raw file: its path, with or withou
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from warehouse.artifact import Artifact
 from warehouse.audit.errors import NoSuchNumber, NoSuchRow, UnknownSubject
 from warehouse.audit.holders import clips_where, holders, input_ids_of, one_of, rows_where
 from warehouse.audit.trace import place_of
-from warehouse.errors import ArtifactNotFound
+from warehouse.errors import AmbiguousReference, ArtifactNotFound, NameTooLong
 from warehouse.hashing import short_digest
 from warehouse.merged import live
 from warehouse.refs import corpus_root
@@ -76,7 +75,12 @@ def subject_of(warehouse: Warehouse, reference: str) -> Subject:
     """
     named, mark, row = reference.partition("#")
     if mark:
-        return _row_of(warehouse, reference, named, row)
+        try:
+            return _row_of(warehouse, reference, named, row)
+        except (AmbiguousReference, ArtifactNotFound, NoSuchNumber, NoSuchRow):
+            if files := list(_files(warehouse, warehouse.artifacts(), reference)):  # whose path has the mark in it
+                return _of_files(reference, warehouse.artifacts(), files)
+            raise
     artifacts, ref = warehouse.artifacts(), _ref(warehouse, reference)
     if any(reference in (a.key, a.digest) for a in artifacts) or "artifact" in (ref or ()):
         return Subject("artifact", reference, [warehouse.resolve(reference)])
@@ -120,11 +124,7 @@ def _ref(warehouse: Warehouse, name: str) -> Mapping[str, Any] | None:
     refs, as an absolute one does, or one that is too long for a file."""
     try:
         return warehouse.ref(name) or {}
-    except ArtifactNotFound:
-        return None
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
+    except (ArtifactNotFound, NameTooLong):
         return None
 
 

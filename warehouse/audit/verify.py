@@ -284,7 +284,8 @@ def _listing(artifact: Artifact) -> tuple[dict[str, int], dict[str, str]]:
             for entry in found:
                 name = f"{prefix}{entry.name}"
                 if entry.is_file(follow_symlinks=False):
-                    sizes[name] = entry.stat(follow_symlinks=False).st_size
+                    if name != MANIFEST:  # which was read, and nothing says how long it should be
+                        sizes[name] = entry.stat(follow_symlinks=False).st_size
                 elif entry.is_dir(follow_symlinks=False):
                     others[name] = "a folder"
                     waiting.append(f"{name}/")
@@ -334,8 +335,9 @@ def _missed(
     root: Path, readable: Sequence[Artifact], later: Sequence[Artifact] = ()
 ) -> tuple[list[_Found], list[tuple[str, str]]]:
     """The inputs, and the names, that point at nothing."""
-    digests = {artifact.digest for artifact in (*readable, *later)} | purged_digests(root)
-    digests |= {one["digest"] for artifact in (*readable, *later) for one in entries(artifact)}
+    there = [*readable, *later]
+    told = [one for artifact in there for one in entries(artifact)]
+    digests = {artifact.digest for artifact in there} | {one["digest"] for one in told} | purged_digests(root)
     inputs = [
         _Found(artifact.folder, "input", f"its input '{role}' {digest[:12]} is not in the lake")
         for artifact in readable
@@ -344,7 +346,7 @@ def _missed(
         for digest in dict.fromkeys(cited)
         if digest not in digests
     ]
-    keys = {name for a in (*readable, *later) for name in (a.key, *(one["key"] for one in entries(a)))}
+    keys = {artifact.key for artifact in there} | {one["key"] for one in told}
     return inputs, list(ref_faults(root, digests, keys))
 
 
@@ -381,6 +383,7 @@ def _marker(root: Path) -> Iterator[tuple[str, str]]:
     if isinstance(found, dict) and isinstance(found.get("id"), str):
         del found["id"]
     if isinstance(found, dict) and isinstance(taking := found.pop("taking", None), dict):
-        yield "lake.json", f"{taking.get('who')} takes something away, or was killed at it: `emolake gc` ends that"
+        ends = "emolake purge --resume" if "purge" in taking else "emolake gc"
+        yield "lake.json", f"{taking.get('who')} takes something away, or was killed at it: `{ends}` ends that"
     if found != {"format": FORMAT}:
         yield "lake.json", f'it must hold {{"format": {FORMAT}}}, but it does not ({found})'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from flows.audit.bundle import SPANS, read_bundle, write_bundle
 from flows.line import Line
 from tests.flows.swept import RECIPE, swept_line
+from warehouse import Warehouse
 from warehouse.audit.errors import BadBundle, NotPacked
+from warehouse.compaction import merge, merge_of
 from warehouse.errors import InvalidField
+from warehouse.merged import STEP
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,16 @@ def test_the_same_lake_and_recipe_give_the_same_bytes_and_the_lake_remembers(lin
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     bundle, ref = read_bundle(tmp_path / "one.zip"), line.warehouse.ref("bundles/swept")
     assert ref == {"digest": bundle.digest, "keys": sorted(one.request.key for one in bundle.artifacts)}
+
+
+def test_a_merge_changes_no_byte_of_it(line: Line, tmp_path: Path) -> None:
+    lake = Warehouse(shutil.copytree(line.warehouse.root, tmp_path / "lake"))
+    write_bundle(tmp_path / "before.zip", line.recipe, lake, roots(line))
+    for small in lake.artifacts("features"):
+        merge(lake, merge_of([small]))
+    write_bundle(tmp_path / "after.zip", line.recipe, lake, roots(line))
+    assert not [one for one in read_bundle(tmp_path / "after.zip").artifacts if one.request.step == STEP]
+    assert (tmp_path / "before.zip").read_bytes() == (tmp_path / "after.zip").read_bytes()
 
 
 def test_what_is_not_packed_cannot_be_shared(tmp_path: Path) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from tests.warehouse.small_lake import small_lake
+from warehouse import Request
 from warehouse.artifact import MANIFEST, SEAL, read_artifact, seal_of
 from warehouse.audit.sound import sound
 from warehouse.hashing import canonical_json
 
 
-def test_every_artifact_is_known_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1, 7, 1 << 16])
+def test_every_artifact_is_known_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("warehouse.audit.sound._BLOCK", block)
     for artifact in small_lake(tmp_path / "lake").lake.artifacts():
         found, close = sound(artifact.folder), read_artifact(artifact.folder)
         assert found == close and found is not None and found.request.as_json() == close.request.as_json()
@@ -68,3 +71,12 @@ def test_what_lies_elsewhere_is_left_to_a_closer_look(tmp_path: Path) -> None:
     (folder.parent.parent / "linked").mkdir()
     (folder.parent.parent / "linked" / folder.name).symlink_to(folder)
     assert sound(folder.parent.parent / "linked" / folder.name) is None
+
+
+def test_a_kind_is_one_folder(tmp_path: Path) -> None:
+    folder = small_lake(tmp_path / "lake").named["split"].folder
+    value = json.loads((folder / MANIFEST).read_bytes())
+    value["request"]["kind"] = f"artifacts/{folder.parent.name}"
+    key = Request.from_json(value["request"]).key
+    resealed(request=value["request"])(folder)
+    assert sound(folder.rename(folder.with_name(key))) is None

@@ -66,6 +66,18 @@ def test_a_raw_file_by_where_it_lies(small: SmallLake, tmp_path: Path) -> None:
             subject_of(small.lake, elsewhere)
 
 
+def test_a_raw_file_whose_path_has_the_mark_of_a_row(small: SmallLake, tmp_path: Path) -> None:
+    small.lake.set_ref("corpora/marked", {"root": str(tmp_path / "take #2")})
+    path = "wav/a#1.wav"
+    rows: list[dict[str, Any]] = [{"path": path, "n_bytes": 7, "sha256": "ab" * 32}]
+    small.rows("raw marked", "raw", "features.raw", {"files": (rows, FILES)}, {}, corpus="marked", unit="all")
+    for reference in (path, f"marked/{path}", f"{tmp_path}/take #2/{path}"):
+        assert meant(small, reference) == ("file", {"raw marked"}), reference
+    for reference in ("wav/a#2.wav", f"{tmp_path}/take #1/{path}"):
+        with pytest.raises(ArtifactNotFound, match=reference.partition("#")[0]):
+            subject_of(small.lake, reference)
+
+
 def test_what_is_too_long_for_a_name(small: SmallLake) -> None:
     path = f"wav/{'x' * 300}.wav"
     rows: list[dict[str, Any]] = [{"path": path, "n_bytes": 7, "sha256": "ab" * 32}]
