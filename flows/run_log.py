@@ -22,7 +22,7 @@ may quote one (that is on the terminal, in Prefect's record and in `failures.par
 password or a key is written without what it says.
 
 A host of a cluster writes into that folder where it sees it. Where it does not, as with a lake on a store, of which it
-has a copy of its own, its lines come back with the answer, and the flow writes them.
+has a copy of its own, its lines come back with the answer or the mistake, and the flow writes them.
 
 Nothing here stops a run: what cannot be written, as on a full disk, is lost.
 """
@@ -116,6 +116,9 @@ _flows: list[_Lines] = []
 _away: ContextVar[tuple[str, list[str]]] = ContextVar("_away", default=("", []))
 """Of other processes: the folder of the run for which they work now, and the lines that could not be written there."""
 
+_CARRIED = "told_elsewhere"
+"""Attribute of a mistake: such lines. It travels as other attributes do."""
+
 
 @contextmanager
 def logged(lake: Path, recipe: str, **told: Any) -> Iterator[Path | None]:
@@ -152,22 +155,28 @@ def log_told_to() -> str:
     return str(_flows[-1].path.parent) if _flows else _away.get()[0]
 
 
-@contextmanager
-def telling_to(folder: str) -> Iterator[list[str]]:
-    """Within it, what this thread tells goes to the log of a run of another process, on this host or another.
+class Telling:
+    """Within it, what this thread tells goes to the log of a run of another process, on this host or another. Gives the
+    lines that could not be written, for `take_in`; a mistake carries them itself, to whoever is `Answering`.
 
     Args:
         folder: of the run, as `log_told_to` says it there; '' for none.
-
-    Returns:
-        The lines that could not be written, for `take_in`.
     """
-    lines: list[str] = []
-    token = _away.set((folder, lines))
-    try:
-        yield lines
-    finally:
-        _away.reset(token)
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> list[str]:
+        self._lines: list[str] = []
+        self._token = _away.set((self._folder, self._lines))
+        return self._lines
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        _away.reset(self._token)
+        if error is not None and self._lines:
+            vars(error)[_CARRIED] = [*self._lines, *vars(error).get(_CARRIED, ())]
 
 
 def take_in(lines: Sequence[str]) -> None:
@@ -244,6 +253,8 @@ class Answering:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
+        if error is not None:
+            take_in(vars(error).pop(_CARRIED, ()))
         if isinstance(error, Exception) and not isinstance(error, self._but):
             for work in self._untold():
                 tell("failed", step=_flows[-1].step, **_of(work), **_mistake(error))

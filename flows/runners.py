@@ -144,9 +144,7 @@ class Elsewhere:
 
     def _begin(self) -> None:
         refuse_absent(self.name)
-        if _CONSOLE not in os.environ:  # of those that are started now, and of nobody later
-            os.environ[_CONSOLE] = "CRITICAL"
-            self._stack.callback(os.environ.pop, _CONSOLE, None)
+        _tell_children(self._stack, _CONSOLE, os.environ.get(_CONSOLE, "CRITICAL"))
         begin = {"processes": _processes, "dask": _dask, "ray": _ray}[self.name]
         with deaf():
             self._runner, self._lost, self._on_gpu = begin(self._stack, self.cluster, self.n_workers)
@@ -155,6 +153,13 @@ class Elsewhere:
         """Ends what was started, the busy processes too; of a cluster that was there before, only what waits."""
         self._runner = None
         self._stack.close()
+
+
+def _tell_children(stack: ExitStack, name: str, value: str) -> None:
+    """Sets an environment variable of those that are started now, and of nobody later."""
+    before = os.environ.get(name)
+    stack.callback(os.environ.pop, name, None) if before is None else stack.callback(os.environ.update, {name: before})
+    os.environ[name] = value
 
 
 def _processes(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
@@ -227,16 +232,21 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, L
 
 
 def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a work sees the accelerators that threads see
-    if cluster is None:
-        # Ray's name for "listen on the loopback": anybody who reaches its ports may run code. Read at the import.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # works see the GPUs threads see
+    for name, value in own.items():
+        _tell_children(stack, name, os.environ.get(name, value))
     import ray
     from prefect_ray import RayTaskRunner
     from prefect_ray.context import remote_options
     from ray import exceptions
+    from ray._private import ray_constants
 
+    if cluster is None:
+        # Ray's name for "listen on the loopback": anybody who reaches its ports may run code. Its processes read the
+        # variable; this one did when it imported Ray, which may be long ago.
+        _tell_children(stack, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "0")
+        stack.callback(setattr, ray_constants, "ENABLE_RAY_CLUSTER", ray_constants.ENABLE_RAY_CLUSTER)
+        ray_constants.ENABLE_RAY_CLUSTER = False
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if cluster is None:
         settings |= {"num_cpus": n_workers, "include_dashboard": False}

@@ -11,7 +11,7 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
 from flows.doer import Unmade
-from flows.run_log import Answering, telling_to
+from flows.run_log import Answering, Telling
 from flows.show import Noter
 from flows.workers import Workers, kept_workers
 from warehouse.artifact import Artifact, Work
@@ -53,7 +53,7 @@ def answer_elsewhere(lake: str, parcel: Parcel) -> Answered:
     Args:
         lake: folder or URL, as every host of the cluster knows it.
     """
-    with telling_to(parcel.log) as lines, kept_workers(lake) as workers:
+    with Telling(parcel.log) as lines, kept_workers(lake) as workers:
         return Answered(workers.answer([parcel.work], _silent), lines)
 
 

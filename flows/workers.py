@@ -20,7 +20,7 @@ from typing import Any
 from features.guard import Apart, apart
 from flows.doer import Unmade
 from flows.launchers import launcher_of, n_jobs_at_once
-from flows.run_log import log_told_to, take_in, tell_again, tell_began, telling_to
+from flows.run_log import Telling, log_told_to, take_in, tell_again, tell_began
 from infra.launch import stop_jobs
 from infra.runtime import read_runtime
 from warehouse import Warehouse
@@ -286,7 +286,7 @@ def _utterance_at(place: str, work: Work) -> str:
 
 
 def _perform(lake: Path, work: Work, how: Apart | None, log: str) -> _Answered:
-    with telling_to(log) as lines, apart(how):
+    with Telling(log) as lines, apart(how):
         tell_began([work])
         return Warehouse(lake).perform(work), lines
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +28,7 @@ from tests.flows.recorded import events
 from tests.flows.test_clusters import program
 from tests.flows.test_crashes import ABORT, corpus, reasons, rows, wanted
 from warehouse import Artifact, Request, Warehouse, Work
-from warehouse.errors import Untreatable
+from warehouse.errors import Untreatable, WorkerDied
 from warehouse.operating_errors import ClusterNotReached, MissingExtra, ServerNotReached, WorkersLost
 
 HERE = Path(__file__).resolve().parents[2]
@@ -78,7 +80,11 @@ class Near:
                 self.n_losses -= 1
                 raise Fate
             parcel = parameters["parcel"]
-            with run_log.telling_to("" if parcel.log == "" else f"{parcel.log}-of-another-host") as lines:
+            with (
+                pytest.MonkeyPatch.context() as in_a_process_of_a_cluster,
+                run_log.Telling("" if parcel.log == "" else f"{parcel.log}-of-another-host") as lines,
+            ):
+                in_a_process_of_a_cluster.setattr(run_log, "_flows", [])
                 run_log.tell_began([parcel.work])
                 return Answered([self.lake.perform(parcel.work)], lines)
 
@@ -178,6 +184,32 @@ def test_what_another_host_tells_of_a_run_comes_into_its_log(lake: Warehouse, ne
     assert told == [("began", "write_pid"), ("made", "write_pid")] * 2
 
 
+def test_what_another_host_tells_of_a_mistake_comes_into_the_log_too(lake: Warehouse, near: Near) -> None:
+    with run_log.logged(lake.root, "small"), pytest.raises(Untreatable, match="too odd"):
+        answered(lake, [work("refuse", reason="too odd")])
+    assert [(event["event"], event["maker"]) for event in events(lake) if "maker" in event] == [
+        ("began", "refuse"), ("failed", "refuse"),
+    ]  # fmt: skip
+
+
+def test_a_mistake_brings_along_what_its_host_could_not_write(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the child that made it, and the process of a cluster whose child that is: here one that kills it."""
+    with run_log.logged(lake.root, "small") as folder:
+        assert folder is not None
+        away = f"{folder.parent}/elsewhere/{folder.name}"
+        for one, mistake in ((work("refuse", reason="too odd"), Untreatable), (work("crash"), WorkerDied)):
+            with pytest.raises(mistake) as raised, monkeypatch.context() as in_a_process_of_a_cluster:
+                in_a_process_of_a_cluster.setattr(run_log, "_flows", [])
+                answer_elsewhere.fn(str(lake.root), Parcel(one, away))
+            with suppress(mistake), run_log.Answering([one]):
+                raise pickle.loads(pickle.dumps(raised.value))
+    told = [(event["event"], event["maker"]) for event in events(lake) if "maker" in event]
+    assert told == [
+        ("began", "refuse"), ("failed", "refuse"),
+        ("retried", "crash"), ("worker died", "crash"), ("failed", "crash"),
+    ]  # fmt: skip
+
+
 def test_a_host_that_sees_the_log_writes_into_it_itself(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     with run_log.logged(lake.root, "small") as folder:
         assert folder is not None
@@ -263,10 +295,20 @@ def heard_at(process: psutil.Process) -> list[str]:
 
 @pytest.fixture(params=["processes", "dask", "ray"])
 def elsewhere(server: None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Elsewhere]:
-    """Two processes of each runner, which find the tests' own plug-ins."""
+    """Two processes of each runner, which find the tests' own plug-ins, in a program that may have had Ray before."""
     monkeypatch.setenv("PYTHONPATH", str(HERE))
+    if request.param == "ray":
+        importlib.import_module("ray")
+    before = told_to_children()
     with closing(Elsewhere(request.param, None, 2)) as elsewhere:
         yield elsewhere
+    assert told_to_children() == before, "whoever is started later has words of its own"
+
+
+def told_to_children() -> dict[str, str]:
+    """The variables that runners set; Dask and Ray leave some of their own."""
+    ours = "PREFECT_LOGGING", "RAY_ENABLE", "RAY_USAGE", "RAY_ACCEL"
+    return {name: value for name, value in os.environ.items() if name.startswith(ours)}
 
 
 @pytest.mark.slow
@@ -300,6 +342,20 @@ def test_a_clip_that_kills_and_a_worker_that_is_killed(elsewhere: Elsewhere, lak
         expected = {one.key: one for one in map(other.perform, wanted(other, root, batch_s=0.25))}
     for one in features:
         assert one.files["features.parquet"] == expected[one.key].files["features.parquet"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Dask and Ray themselves
+def test_a_mistake_of_a_host_that_cannot_write_comes_with_what_it_told(
+    elsewhere: Elsewhere, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with run_log.logged(lake.root, "small") as folder:
+        assert folder is not None
+        monkeypatch.setattr(runners, "log_told_to", lambda: f"{folder.parent}/elsewhere/{folder.name}")
+        with pytest.raises(Untreatable, match="too odd"):
+            elsewhere.answer(str(lake.root), [work("refuse", reason="too odd")], Silent())
+    told = [event for event in events(lake) if "maker" in event]
+    assert [event["event"] for event in told] == ["began", "failed"] and told[0]["pid"] != os.getpid()
 
 
 @pytest.mark.slow
