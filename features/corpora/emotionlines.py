@@ -12,11 +12,13 @@ from features.plugin import RawFile, Rows
 from features.releases import emotionlines_check
 from features.releases.emotionlines_release import CLASSES, DEPTH, FILES, JOINT, find_files, read_table
 from features.releases.meld_release import canonical
-from features.rows import label_row, text_row
+from features.rows import failure_row, label_row, text_row
 from warehouse.errors import MalformedSource, MissingFolder
 from warehouse.schema import make_id
 
 SUMMARY, VOTES = "summary", "votes"
+
+_STEP = "corpora.emotionlines"
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,14 @@ class EmotionLines:
 
     The label that the votes decided is the rater 'summary' of scheme 'emotion'; the votes themselves are the rater
     'votes', one row per class with the number of its votes: scheme 'emotion/joy' and so on. Texts whose typographic
-    signs are Windows-1252 bytes read as control characters are repaired, and stay as they are in `verbatim`. There
-    is no sound. EmotionX-2019's `friends.json` is refused where it stands alone: it holds the test text of MELD
-    without saying which it is.
+    signs are Windows-1252 bytes read as control characters are repaired, and stay as they are in `verbatim`. An
+    utterance that cannot be read is a failure. There is no sound. EmotionX-2019's `friends.json` is refused where it
+    stands alone: it holds the test text of MELD without saying which it is.
 
     Source: Hsu et al. 2018; counts were made on the published files.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = emotionlines_check.PUBLISHED
     anomalies: ClassVar[Mapping[str, str]] = emotionlines_check.ANOMALIES
 
@@ -53,10 +55,11 @@ class EmotionLines:
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:
         ((path, source),) = files.items()
         table = read_table((root / path).read_bytes())
-        if table.faults:
-            first = table.faults[0]
-            raise MalformedSource(path, f"{first.where}: {first.problem}".removeprefix(": "))
         rows = Rows()
+        for fault in table.faults:
+            if not fault.where:
+                raise MalformedSource(path, fault.problem)
+            rows.failures.append(failure_row(_STEP, make_id(corpus, unit, fault.where), fault.problem))
         for line in table.lines:
             utterance_id = make_id(corpus, unit, line.name)
             rows.utterances.append(

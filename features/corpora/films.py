@@ -15,7 +15,7 @@ from features.releases import films_check
 from features.rows import failure_row, utterance_row
 from features.subtitles.cue_fates import Fate, Rules
 from features.subtitles.film_titles import Sync, Title, read_title
-from features.subtitles.subtitle_files import is_utf8, shown_name, title_folders, title_paths
+from features.subtitles.subtitle_files import is_utf8, title_folders, title_paths
 from features.voice_activity import voice_of_file
 from warehouse.errors import MissingFolder
 from warehouse.schema import make_id
@@ -65,9 +65,9 @@ class Films:
         if not root.is_dir():
             raise MissingFolder("the film folder", root, "make it, with one folder per title in it")
         units = {}
-        for folder, names in title_folders(root):
+        for folder, title, names in title_folders(root):
             if paths := title_paths(folder, names, self.language):
-                units[shown_name(folder)] = paths if all(map(is_utf8, paths)) else []
+                units[title] = paths if all(map(is_utf8, paths)) else []
         if not units:
             raise MissingFolder("any film", root, "put each film with its subtitles into a folder of its own there")
         return units

@@ -85,8 +85,8 @@ def check(root: Path, language: str, read: Callable[[Sequence[str]], Title], exp
     anomalies = list(_loose(root))
     found: Counter[str] = Counter()
     by_title: dict[str, Counter[str]] = {}
-    for name, names in title_folders(root):
-        folder, paths = shown_name(name), title_paths(name, names, language)
+    for name, folder, names in title_folders(root):
+        paths = title_paths(name, names, language)
         anomalies += _folder(folder, names)
         if not paths:
             continue

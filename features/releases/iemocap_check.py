@@ -11,7 +11,7 @@ from features.check import Anomaly, Findings, counted
 from features.releases import forced_alignment, iemocap_flaws
 from features.releases.iemocap_counts import NO_ALIGNMENT, SESSIONS, of_sessions, published, tally
 from features.releases.iemocap_files import DIALOGUE, UTTERANCE, Fault, Turn, dialogue_of, transcripts, turns
-from features.releases.walk import misnamed_files
+from features.releases.walk import dangling, misnamed_files
 
 ANOMALIES = {
     "missing_session": "a session is not there",
@@ -20,6 +20,7 @@ ANOMALIES = {
     "incomplete_dialogue": "a dialogue lacks its summary, transcription, recording, sentence wavs or alignments",
     "stray_file": "a text file is named after no dialogue of its session, such as a single rater's file left too high",
     "misnamed_file": "a file or folder whose name is not UTF-8: what lies there is not ingested",
+    "dangling_link": "a link whose target is gone: what should be there is not read",
     "apple_double": "twins that an archive made on a Mac carries; ignored",
     "unparsable_summary": "a file of EmoEvaluation has no header, or a summary line another form",
     "unparsable_rating": "a rater's line has another form, so that nobody can say what it judges",
@@ -105,6 +106,7 @@ def check(root: Path, sessions: Sequence[int] = SESSIONS, expected: Mapping[str,
 
 
 def _check_session(root: Path, session: _Session, n_dialogues: int) -> Iterator[Anomaly]:
+    yield from _dangling_links(root, session)
     if not (root / session.name).is_dir():
         yield Anomaly("missing_session", session.name, "the folder is not there: unpack the release completely")
         return
@@ -122,6 +124,14 @@ def _check_session(root: Path, session: _Session, n_dialogues: int) -> Iterator[
     yield from _wavs(root, session)
     yield from _recordings(root, session)
     yield from _alignments(root, session)
+
+
+def _dangling_links(root: Path, session: _Session) -> Iterator[Anomaly]:
+    """In the session, and in those of its folders that are links themselves and lie elsewhere."""
+    folders = [f"{session.name}/{folder}" for folder in ("dialog", "sentences", *FOLDERS)]
+    places = session.name, *(folder for folder in folders if (root / folder).is_symlink())
+    for where, target in dict(link for place in places for link in dangling(root, place)).items():
+        yield Anomaly("dangling_link", where, f"it is a link to '{target}', where nothing is")
 
 
 def _apple_doubles(root: Path, session: _Session) -> Iterator[Anomaly]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 
 from features.check import Anomaly
@@ -45,6 +46,17 @@ def misnamed_files(root: Path, known: bool = True) -> Iterator[Anomaly]:
     """What the check of every corpus says of `misnamed`. Only told, unless such a name keeps others from being read:
     what a corpus should have under it is missing in its counts."""
     return (Anomaly("misnamed_file", path, "its name is not UTF-8: rename it", known) for path in misnamed(root))
+
+
+def dangling(root: Path, folder: str) -> Iterator[tuple[str, str]]:
+    """Links whose target is gone, the folder itself or below it: the path below the root and the target, as they can
+    be printed. Folders that are links are not entered, but for this one."""
+    top = os.fsencode(root / folder)
+    below = [[os.path.join(place, name) for name in files] for place, _, files in os.walk(top)]
+    for path in sorted([top, *chain.from_iterable(below)]):
+        if os.path.islink(path) and not os.path.exists(path):
+            where = os.path.relpath(path, os.fsencode(root)).decode("utf-8", "replace")
+            yield where, os.readlink(path).decode("utf-8", "replace")
 
 
 def _is_utf8(name: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from features.subtitles.languages import language_code, same_language
@@ -18,13 +19,19 @@ KINDS = frozenset({"sdh", "cc", "hi", "forced"})
 """Parts of a subtitle file's name that say what it is, not its language."""
 
 
-def title_folders(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder below `root` that may be of a title, and the files in it; hidden ones do not count."""
+def title_folders(root: Path) -> Iterator[tuple[str, str, list[str]]]:
+    """Each folder below `root` that may be of a title, how the title is written down (`shown_name`; where another is
+    written so, with a number), and the files in it; hidden ones do not count."""
     with os.scandir(root) as entries:
         folders = sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
-    for folder in folders:
+    titles: set[str] = set()
+    for folder in folders:  # in this order one that is UTF-8 comes before what is only shown so, and keeps its name
+        shown = shown_name(folder)
+        numbered = (f"{shown} ({number})" for number in count(2))
+        title = next(name for name in chain([shown], numbered) if name not in titles)
+        titles.add(title)
         with os.scandir(f"{root}/{folder}") as entries:
-            yield folder, sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
+            yield folder, title, sorted(one.name for one in entries if one.is_file() and not one.name.startswith("."))
 
 
 def title_paths(folder: str, names: Sequence[str], language: str) -> list[str]:
@@ -41,7 +48,7 @@ def is_utf8(path: str) -> bool:
 
 
 def shown_name(path: str) -> str:
-    r"""A path as it can be written down: what is no UTF-8 in it as \udc and two digits, so that no two look alike."""
+    r"""A path as it can be written down: what is no UTF-8 in it as \udc and two digits."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 

@@ -62,12 +62,22 @@ def test_both_encodings_give_the_same_text(root: Path, read_all) -> None:
     assert [row["text_id"] for row in read_all(EmotionLines(), root).utterances] == older
 
 
-def test_a_file_with_faults_is_refused(root: Path, read_all) -> None:
-    write(root / "Friends", "train", [[{"speaker": "Clara"}]])
-    with pytest.raises(MalformedSource, match=r"Friends/friends\.train\.json: dia0_utt0: it has not the texts speaker"):
-        read_all(EmotionLines(), root)
+def test_an_utterance_with_a_fault_is_a_failure_and_its_neighbours_are_read(root: Path, read_all) -> None:
+    whole = read_all(EmotionLines(), root)
+    path = root / "Friends/friends.train.json"
+    write(root / "Friends", "train", [*json.loads(path.read_bytes()), [{"speaker": "Clara"}], []])
+    rows = read_all(EmotionLines(), root)
+    assert [(row["utterance_id"], row["step"], row["reason"]) for row in rows.failures] == [
+        ("c-train-dia2_utt0", "corpora.emotionlines", "it has not the texts speaker, utterance, emotion, annotation"),
+        ("c-train-dia3", "corpora.emotionlines", "it has no utterance"),
+    ]
+    assert [row["utterance_id"] for row in rows.utterances] == [row["utterance_id"] for row in whole.utterances]
+    assert (rows.labels, whole.failures) == (whole.labels, [])
+
+
+def test_a_file_that_cannot_be_read_is_refused(root: Path, read_all) -> None:
     (root / "Friends/friends.train.json").write_text("{}")
-    with pytest.raises(MalformedSource, match=r"friends\.train\.json: it is no list of dialogues"):
+    with pytest.raises(MalformedSource, match=r"Friends/friends\.train\.json: it is no list of dialogues"):
         read_all(EmotionLines(), root)
 
 

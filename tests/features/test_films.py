@@ -376,6 +376,18 @@ def test_a_name_that_is_not_utf8_costs_no_other(film: Make, tmp_path: Path, read
     json.dumps(findings.as_json(), ensure_ascii=False).encode()
 
 
+def test_a_title_whose_name_is_not_utf8_takes_the_place_of_no_other(film: Make, tmp_path: Path, read_all) -> None:
+    root = tmp_path / "films"
+    root.mkdir()
+    for title, name in (("Film", b"Caf\\udce9"), ("Other", b"Caf\xe9")):
+        (film((1, 3, "Some words."), title=title) / title).rename(root / os.fsdecode(name))
+    rows = read_all(UNHEARD, root)
+    assert [row["unit"] for row in rows.utterances] == ["Caf\\udce9"]
+    assert [row["utterance_id"] for row in rows.failures] == [make_id("c", "Caf\\udce9 (2)")]
+    counts = {count.what: count.found for count in UNHEARD.check(root).counts}
+    assert (counts["cues, Caf\\udce9"], counts["titles refused, Caf\\udce9 (2)"]) == (1, 1)
+
+
 def test_a_film_whose_own_title_is_not_utf8_is_read(film: Make, read_all) -> None:
     root = film((1, 3, "Some words."))
     (root / "Film" / "Film.wav").unlink()

@@ -56,6 +56,10 @@ def _apple_double(root: Path) -> None:
     path.with_name(f"._{path.name}").write_bytes(_TWIN)
 
 
+def _dangling_link(root: Path) -> None:
+    _wav(root).with_name("more.wav").symlink_to("../gone.wav")
+
+
 def _unknown_id(root: Path) -> None:
     _append(_judged(root), "[900.0000 - 901.0000]\tSes09F_impro99_M003\tang\t[2.5000, 3.5000, 3.0000]\n")
 
@@ -202,6 +206,7 @@ TRAPS: Mapping[str, Callable[[Path], None]] = {
     "incomplete_dialogue": _incomplete_dialogue,
     "stray_file": _stray_file,
     "apple_double": _apple_double,
+    "dangling_link": _dangling_link,
     "unparsable_summary": _summary(r"\t\[.*", ""),
     "unparsable_rating": _rating(r"C-E2:\t", "C-E2: "),
     "unknown_emotion": _summary(r"\t[a-z]{3}\t", "\tjoy\t"),

@@ -2,20 +2,31 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from features.check import Findings
+from features.corpora import films
 from features.corpora.films import Films
 from features.releases.films_check import ANOMALIES, KNOWN
 from features.sandbox.films import FOLDER
 from features.sandbox.traps.films import TRAPS, expected
 from features.subtitles.cue_fates import LEFT_OUT
+from features.voice_activity import kept_in, voice_of_file
 from warehouse.errors import MissingFolder
+from warehouse.hashing import file_digest
 
 EXPECTED = expected(seed=0, scale=0.1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heard_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hardly a trap touches a soundtrack: the same bytes are decoded once for all tests."""
+    with pytest.MonkeyPatch.context() as patch, kept_in(tmp_path_factory.mktemp("heard")):
+        patch.setattr(films, "voice_of_file", lambda path, _: voice_of_file(path, file_digest(path)))
+        yield
 
 
 @pytest.fixture

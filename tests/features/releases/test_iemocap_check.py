@@ -49,6 +49,7 @@ PROBLEMS = {  # anomaly -> where, what is said
     "stray_file": (f"EmoEvaluation/{D}_e2_cat.txt", f"'{D}_e2_cat.txt' is named after no dialogue of Session1"),
     "misnamed_file": ("caf\ufffd.txt", "its name is not UTF-8: rename it"),
     "apple_double": ("Session1", "3 files named ._* are ignored"),
+    "dangling_link": (f"Session1/sentences/wav/{D}/more.wav", "it is a link to '../gone.wav', where nothing is"),
     "unparsable_summary": (f"{D}.txt:3", "line 3 is no '[start - end] TURN EMOTION [V, A, D]' line: '["),
     "unparsable_rating": (f"{D}.txt:4", "line 4 is no 'C-E1:' or 'A-E1:' line with tabs around the judgement: 'C-E2: "),
     "unknown_category": (f"Session1/{D}_F000", "rater F1 names 'Bliss', which is none of the ten categories"),
@@ -204,8 +205,16 @@ def test_what_is_not_transcribed_is_missing_in_no_count_of_tags(tree: Path) -> N
 def test_a_link_to_nowhere_is_a_file_that_is_not_there(path: str, name: str, tree: Path, clean: Findings) -> None:
     (tree / "Session1" / path).unlink()
     (tree / "Session1" / path).symlink_to(tree / "nowhere")
-    told = [a.name for a in added(check(tree, expected=COUNTS), clean)]
-    assert told == [name]
+    link, missing = sorted(added(check(tree, expected=COUNTS), clean), key=lambda a: a.name == name)
+    assert (missing.name, link.name, link.where) == (name, "dangling_link", f"Session1/{path}")
+
+
+@pytest.mark.parametrize("folder", ["Session1", "Session1/dialog", "Session1/sentences/wav"])
+def test_a_folder_that_is_a_link_to_nowhere_is_named(folder: str, tree: Path, clean: Findings) -> None:
+    shutil.rmtree(tree / folder)
+    (tree / folder).symlink_to("nowhere")
+    links = [a for a in added(check(tree, expected=COUNTS), clean) if a.name == "dangling_link"]
+    assert [(a.where, a.problem) for a in links] == [(folder, "it is a link to 'nowhere', where nothing is")]
 
 
 def test_a_wav_that_is_named_after_no_utterance(tree: Path, clean: Findings) -> None:

@@ -63,7 +63,18 @@ def test_folders_of_titles(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "loose.mkv").touch()
-    assert list(title_folders(tmp_path)) == [("A", ["1.mkv"]), ("B", ["1.mkv", "2.srt"])]
+    assert list(title_folders(tmp_path)) == [("A", "A", ["1.mkv"]), ("B", "B", ["1.mkv", "2.srt"])]
+
+
+def test_titles_that_would_be_written_alike_are_told_apart(tmp_path: Path) -> None:
+    for name in (b"Caf\\udce9", b"Caf\xe9", b"\xe9\\udce8", b"\\udce9\xe8", b"\\udce9\\udce8 (2)"):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    titles = {os.fsencode(folder): title for folder, title, _ in title_folders(tmp_path)}
+    assert titles == {
+        b"Caf\\udce9": "Caf\\udce9", b"Caf\xe9": "Caf\\udce9 (2)",
+        b"\\udce9\\udce8 (2)": "\\udce9\\udce8 (2)", b"\\udce9\xe8": "\\udce9\\udce8",
+        b"\xe9\\udce8": "\\udce9\\udce8 (3)",
+    }  # fmt: skip
 
 
 def test_names_that_are_not_utf8_can_be_written_down() -> None:
