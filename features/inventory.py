@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from features.audio import VERSION as AUDIO_VERSION
 from warehouse import Warehouse
-from warehouse.artifact import Artifact, Request
+from warehouse.artifact import Artifact
 from warehouse.catalog import identity
 from warehouse.hashing import short_digest
 from warehouse.merged import STEP as MERGED
@@ -25,9 +25,6 @@ RETRIES = "retries"
 
 _FORK = "_canary"
 _FAILURES = "failures.parquet"
-_NAMESPACES: dict[str, str] = {}
-"""What a plug-in is told as -> its namespace: of the requests of a lake, thousands name the same."""
-
 _WITHOUT: set[str] = set()
 """Digests of failures files without a row: of few kinds, for the rows are what differs."""
 
@@ -98,7 +95,7 @@ def ids_in(selection: Artifact) -> set[str]:
 def holding(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> list[Artifact]:
     """The artifacts with rows or failures of this plug-in, by key."""
     key = row_key(step, plugin)
-    own = [a for a in warehouse.artifacts(kind) if a.request.step in (step, MERGED) and plugin_key_of(a.request) == key]
+    own = [a for a in warehouse.artifacts(kind) if a.request.step in (step, MERGED) and a.request.plugin_key == key]
     return sorted(live(own), key=lambda artifact: artifact.key)
 
 
@@ -152,15 +149,6 @@ def _failures(artifact: Artifact) -> list[dict[str, Any]]:
     return rows
 
 
-def plugin_key_of(request: Request) -> str:
-    """The namespace of the rows that a 'features' or 'intervals' request asks for."""
-    plugin = request.params["plugin"]
-    told = repr(plugin)
-    if told not in _NAMESPACES:
-        _NAMESPACES[told] = short_digest(plugin)
-    return _NAMESPACES[told]
-
-
 def treated(warehouse: Warehouse, kind: str, step: str, plugin: Any) -> set[str]:
     """Input ids that this plug-in has answered, or failed on for good: neither is tried again."""
     again = excused(warehouse)
@@ -208,19 +196,21 @@ def failed(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 def failures_of(artifacts: Sequence[Artifact]) -> list[tuple[Artifact, dict[str, Any]]]:
     """Each failures row of these artifacts with the one that holds it, but for those that were tried again and have a
     newer answer among them."""
+    having = [a for a in artifacts if _FAILURES in a.files and a.files[_FAILURES]["sha256"] not in _WITHOUT]
+    own = {a.key: rows for together in _together(having) for a, rows in _shared_out(together)}
+    if not any(own.values()):
+        return []
     attempts = {a.key: a.request.params.get("attempt", 0) for a in artifacts}
     newest: dict[tuple[str, str], int] = {}
     for a, ids in ids_by(artifacts, _answered) if any(attempts.values()) else ():
         for i in ids:
-            place = (plugin_key_of(a.request), i)
+            place = (a.request.plugin_key, i)
             newest[place] = max(newest.get(place, 0), attempts[a.key])
-    having = [a for a in artifacts if _FAILURES in a.files and a.files[_FAILURES]["sha256"] not in _WITHOUT]
-    own = {a.key: rows for together in _together(having) for a, rows in _shared_out(together)}
     return [
         (a, row)
         for a in having
         for row in own[a.key]
-        if not newest or newest[plugin_key_of(a.request), row["input_id"]] == attempts[a.key]
+        if not newest or newest[a.request.plugin_key, row["input_id"]] == attempts[a.key]
     ]
 
 

@@ -20,7 +20,8 @@ def files_below(root: Path, folder: str, endings: str | tuple[str, ...], depth: 
     folders = [folder]
     for _ in range(depth):
         folders = [path for one in folders for path in _folders(root, one)]
-    return sorted(chain.from_iterable(_files(root, one, endings) for one in sorted(folders)))
+    folders.sort(key=lambda one: f"{one}/")  # none is in another, so what lies in each in order is all in order
+    return list(chain.from_iterable(_files(root, one, endings) for one in folders))
 
 
 def _folders(root: Path, folder: str) -> list[str]:
@@ -30,7 +31,7 @@ def _folders(root: Path, folder: str) -> list[str]:
 
 def _files(root: Path, folder: str, endings: str | tuple[str, ...]) -> list[str]:
     with os.scandir(f"{root}/{folder}") as entries:
-        found = [one.name for one in entries if one.name.endswith(endings) and one.is_file()]
+        found = [name for one in entries if (name := one.name).endswith(endings) and one.is_file()]
     found.sort()  # nearly all is sorted so
     above = f"{folder}/"
     return [above + name for name in found if name[:2] != "._"]

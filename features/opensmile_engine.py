@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
 import json
 import os
 import re
@@ -13,7 +14,9 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -51,6 +54,21 @@ _INSTANCE = re.compile(r"^[ \t]*instance[ \t]*\[(\w+)\].*\n?", re.MULTILINE)
 _LEVELS = re.compile(r"^[ \t]*(\w*reader\w*|writer)\.dmLevel[ \t]*=(.*)$", re.MULTILINE)
 _TAKES_ALL = re.compile(r"^[ \t]*includeSingleElementFields[ \t]*=[ \t]*1[ \t\r]*$", re.MULTILINE)
 _FIELDWISE = re.compile(r"^[ \t]*(processArrayFields|preserveFieldNames)[ \t]*=", re.MULTILINE)
+
+
+def package() -> Path:
+    """The folder of the `opensmile` package, which is not imported: that brings pandas, and takes half a second."""
+    return Path(str(importlib.metadata.distribution("opensmile").locate_file("opensmile")))
+
+
+@functools.cache
+def _binding() -> Any:
+    """The package's own module for the C library, `opensmile.core.lib`, without the rest of it."""
+    path = package() / "core" / "lib.py"
+    module = ModuleType("opensmile.core.lib")
+    module.__file__ = str(path)
+    SourceFileLoader(module.__name__, str(path)).exec_module(module)
+    return module
 
 
 def configuration(path: Path) -> str:
@@ -91,9 +109,7 @@ def _with_includes(path: Path, chosen: dict[str, Path], within: tuple[Path, ...]
 def completed(text: str) -> str:
     """A configuration with the package's own files in the place of the lines that include one by an option of SHARED:
     sound comes from us and features go to us, and frames are kept as the package keeps them."""
-    import opensmile
-
-    folder = Path(opensmile.__file__).parent / "core" / "config" / "shared"
+    folder = package() / "core" / "config" / "shared"
     parts = {option: (folder / name).read_bytes().decode(ENCODING) for option, name in SHARED.items()}
     return _INCLUDE.sub(lambda line: parts[line["option"]], text)
 
@@ -172,11 +188,10 @@ class Engine:
     """
 
     def __init__(self, text: str, level: str) -> None:
-        from opensmile.core import lib
-
-        self._api = lib.smileapi
+        self._lib = _binding()
+        self._api = self._lib.smileapi
         self._block, self._steps_s = bytearray(), [0.0]
-        self._receive = lib.ExternalSinkCallbackEx(_receiver(self._block, self._steps_s))
+        self._receive = self._lib.ExternalSinkCallbackEx(_receiver(self._block, self._steps_s))
         self._is_used = False
         self._configure(text, level)
         self.names = self._names()
@@ -188,11 +203,10 @@ class Engine:
                 self._configure(text, level)
 
     def _configure(self, text: str, level: str) -> None:
-        from opensmile.core import lib
-
         self._handle = self._api.smile_new()
         self._free = weakref.finalize(self, self._api.smile_free, self._handle)
-        options = lib.c_char_p_arr([b"sinkLevel", level.encode(), b"sampleRate", b"%d" % RATE_HZ, b"nBits", b"16"])
+        settings = [b"sinkLevel", level.encode(), b"sampleRate", b"%d" % RATE_HZ, b"nBits", b"16"]
+        options = self._lib.c_char_p_arr(settings)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "configuration"
             path.write_bytes(text.encode(ENCODING))

@@ -11,7 +11,7 @@ import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -25,6 +25,7 @@ from warehouse.errors import MalformedSource, SourceChanged
 _TOLD = ("st_size", "st_ino", "st_mtime_ns", "st_ctime_ns")
 _STAMP = attrgetter(*_TOLD)
 _MANY = 8  # files, for which it is worth to open their folder
+_MOST = 4096  # of a folder's files are asked at once, for what is told of them is kept so long
 _AFTER_SLASH = chr(ord("/") + 1)
 
 
@@ -54,7 +55,8 @@ def look(root: Path, paths: Sequence[str]) -> Look:
     try:
         while first < len(paths):
             folder, slash, _ = paths[first].rpartition("/")
-            last = bisect_left(paths, f"{folder}{_AFTER_SLASH}", first) if slash else first + 1
+            most = min(first + _MOST, len(paths))
+            last = bisect_left(paths, f"{folder}{_AFTER_SLASH}", first, most) if slash else first + 1
             handle = _opened(f"{root}/{folder}") if slash and last - first >= _MANY else None
             try:
                 _add(stamps, root, paths[first:last], handle, len(folder) + 1)
@@ -78,11 +80,10 @@ def look(root: Path, paths: Sequence[str]) -> Look:
 def _add(stamps: array[int], root: Path, paths: Sequence[str], folder: int | None, n_above: int) -> None:
     """Adds what the system says of each file."""
     if folder is None:
-        found = map(os.stat, (f"{root}/{path}" for path in paths))
-    else:
-        found = map(partial(os.stat, dir_fd=folder), (path[n_above:] for path in paths))
+        told = [_STAMP(os.stat(f"{root}/{path}")) for path in paths]
+    else:  # in a comprehension, for `map` and `partial` take a tenth longer
+        told = [_STAMP(os.stat(path[n_above:], dir_fd=folder)) for path in paths]
     n_before = len(stamps)
-    told = map(_STAMP, found)
     try:
         stamps.extend(chain.from_iterable(told))
     except OverflowError:  # a time before 1970

@@ -6,6 +6,7 @@ some libraries turn it into an ImportError; nothing has begun then, so the proce
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -34,6 +35,8 @@ def main() -> None:
     from flows import cli, commands
 
     commands.load(sys.argv[1:2])
+    gc.freeze()  # nor is it looked through later
+    atexit.register(gc.unfreeze)  # DuckDB complains of what is left at the end
     gc.enable()
     cli.main()
 

@@ -13,6 +13,7 @@ import typer
 from features.check import Findings
 from flows import protocol as protocols
 from flows.app import Json, Lake, command, print_json, print_rows, warehouse_of
+from flows.counts import empty_parts
 from flows.leakage import protocol_leakage
 from flows.leaks import sentences
 from flows.protocol_tables import count_rows, empty_rows, list_protocols, split_table
@@ -143,6 +144,7 @@ def leakage(
         read |= own
         silent += [] if own else [name]
     found = protocol_leakage(rules, utterances, labels, read, told)
+    empty = [str(none) for one in found for none in empty_parts(rules, one.fold, one.parts)]
     if as_json:
         print_json([one.as_json() for one in found])
         return
@@ -150,6 +152,8 @@ def leakage(
     for name in silent:
         typer.echo(f"{name}: no transcript it was trained on is known, so nothing is said of what it has read")
     for sentence in sentences(found) or [f"{rules.id}: nothing that train, dev and test share was found"]:
+        typer.echo(sentence)
+    for sentence in empty:
         typer.echo(sentence)
 
 

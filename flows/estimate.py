@@ -12,10 +12,11 @@ from flows.doer import Step
 from flows.plan import plan
 from flows.recipe import Recipe
 from flows.run import roots_of
-from models.orders import Fit
+from models.orders import ROOM, Fit, plain_fields
 from warehouse import Warehouse, catalog
 from warehouse.artifact import Artifact
 from warehouse.errors import EmolakeError
+from warehouse.hashing import canonical_json
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,11 @@ class Estimate:
         n_rows: that the recipe's extractors have to make, as far as they can be counted before anything is made.
         n_waiting: extractors and models whose works can be counted only when what comes before them is there.
         seconds: of the missing fits on this machine, if they have all their epochs and an epoch takes as long as those
-            of the same student in the lake did on average (of a fit that was ended and went on, only the time since
-            then is known); None where one of the students was never fitted there.
+            of the same student with the same fields, on the same protocol, in the lake did on average, or else those of
+            the same student (of a fit that was ended and went on, only the time since then is known); None where one of
+            the students was never fitted there.
+        unlike: the models with missing fits whose time is that of fits with other fields or on another protocol, which
+            may be of another size, or on far less data.
         why: what keeps the lake from being asked.
     """
 
@@ -42,6 +46,7 @@ class Estimate:
     n_rows: int | None
     n_waiting: int
     seconds: float | None
+    unlike: tuple[str, ...]
     why: str
 
     def as_json(self) -> dict[str, Any]:
@@ -66,6 +71,7 @@ def estimate(
     missing = {name: n for name, (_, n) in fits.items()}
     extracting = [step for name, step in (steps or {}).items() if name.startswith("extract ")]
     waiting = [name for name in models if steps and steps[f"fit {name}"].waits_for]
+    seconds, unlike = _seconds(recipe, missing, warehouse) if warehouse else (None, ())
     return Estimate(
         n_models=len(models),
         n_fitted=sum(n == 0 for n in missing.values()) if asked else None,
@@ -74,7 +80,8 @@ def estimate(
         n_epochs=_sum([None if n is None else n * n_epochs(recipe, name) for name, n in missing.items()]),
         n_rows=sum(step.n_new for step in extracting) if asked else None,
         n_waiting=sum(bool(step.waits_for) for step in extracting) + len(waiting),
-        seconds=_seconds(recipe, missing, warehouse) if warehouse else None,
+        seconds=seconds,
+        unlike=unlike,
         why=why,
     )
 
@@ -144,18 +151,37 @@ def _fits(recipe: Recipe, model: str, step: Step | None) -> tuple[int | None, in
     return declared, declared
 
 
-def _seconds(recipe: Recipe, missing: Mapping[str, int | None], warehouse: Warehouse) -> float | None:
-    spent: dict[str, list[float]] = {}
+def _seconds(
+    recipe: Recipe, missing: Mapping[str, int | None], warehouse: Warehouse
+) -> tuple[float | None, tuple[str, ...]]:
+    """What the missing fits take, and the models for which only other fits say it."""
+    spent: dict[bytes | str, list[float]] = {}
+    splits = warehouse.by_digest("split")
     for made in warehouse.artifacts("checkpoint"):
         if "work_s" in made.environment:
-            spent.setdefault(made.request.step, []).append(made.environment["work_s"] / _epochs_done(made))
-    total = 0.0
+            step, epoch_s = made.request.step, made.environment["work_s"] / _epochs_done(made)
+            (split,) = made.request.inputs.get("split", ("",))
+            protocol = splits[split].request.params["protocol"] if split in splits else ""
+            for like in (step, _likeness(step, made.request.params.get("student"), protocol)):
+                spent.setdefault(like, []).append(epoch_s)
+    total, unlike = 0.0, []
     for name, n in missing.items():
-        own = spent.get(f"students.{recipe.models[name].student}")
-        if n is None or (n and not own):
-            return None
-        total += n * (n_epochs(recipe, name) or 1) * statistics.fmean(own) if own else 0.0
-    return total
+        if n == 0:
+            continue
+        entry = recipe.models[name]
+        step, student = f"students.{entry.student}", catalog.build(ROOM, entry.student, entry.fields, f"model '{name}'")
+        own = spent.get(_likeness(step, plain_fields(student), recipe.protocol(name).id))
+        times = own or spent.get(step)
+        if n is None or times is None:
+            return None, ()
+        total += n * (n_epochs(recipe, name) or 1) * statistics.fmean(times)
+        unlike += [] if own else [name]
+    return total, tuple(unlike)
+
+
+def _likeness(step: str, fields: Mapping[str, Any] | None, protocol: str) -> bytes:
+    """What decides how long an epoch takes: the size of the network, and on what it is fitted."""
+    return canonical_json([step, fields, protocol])
 
 
 def _epochs_done(checkpoint: Artifact) -> int:

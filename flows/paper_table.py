@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,10 +207,19 @@ def _recipe_table(recipes: list[dict[str, Any]]) -> Table:
         fitted = f"{_count(one['n_fitted'])} of {one['n_models']}"
         missing = f"{_count(one['n_missing'])} of {_count(one['n_fits'])}"
         rows = _count(one["n_rows"]) + (" +" if one["n_rows"] is not None and one["n_waiting"] else "")
-        remark = "; ".join(filter(None, (one["remark"], f"not planned: {one['why']}" if one["why"] else "")))
+        remark = "; ".join(
+            filter(None, (one["remark"], f"not planned: {one['why']}" if one["why"] else "", _unlike(one["unlike"])))
+        )
         cells = ("yes" if one["has_report"] else "no", fitted, missing, _count(one["n_epochs"]), rows)
         found.add_row(Text(one["recipe"]), *map(Text, (*cells, _time(one["seconds"]), remark)))
     return found
+
+
+def _unlike(models: Sequence[str]) -> str:
+    if not models:
+        return ""
+    more = f" and {len(models) - 3} more" if len(models) > 3 else ""
+    return f"time as of fits with other fields or data, so not to be relied on: {', '.join(models[:3])}{more}"
 
 
 def _empty(*names: str) -> Table:

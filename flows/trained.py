@@ -54,6 +54,9 @@ def trained(warehouse: Warehouse, name: str, fold: str | None = None, seed: int 
         found = list(_reported(warehouse, recipe, reports[recipe]))
         fits = [fit for fit in found if fit.model == model]
         if not fits:
+            if members := _averaged(warehouse, recipe, reports[recipe], model):
+                problem = f"is an average of others, and no fit of its own: ask for one of {', '.join(members)}"
+                raise InvalidField(f"'{name}'", "model", problem)
             raise UnknownName(f"model with fits in the report of '{recipe}'", model, {fit.model for fit in found})
     else:
         fits = [_by_reference(warehouse, name)]
@@ -120,6 +123,22 @@ def _reported(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any]) -> Iter
         own = next((fit for fit in fits if fit.request.params["seed"] == run["seed"]), None)
         if own is not None:
             yield Trained(run["fold"], run["seed"], own, recipe, run["model"], report)
+
+
+def _averaged(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any], model: str) -> list[str]:
+    """What may be asked for instead of an average of a report: its members, those that are no models of the report by
+    the keys of their checkpoints. None where it is no average."""
+    request = warehouse.resolve(ref["artifact"]).request
+    runs = list(zip(request.params["runs"], request.inputs["predictions"], strict=True))
+    named = {digest: f"{recipe}:{run['model']}" for run, digest in runs}
+    predictions, checkpoints = _by_digest(warehouse, "predictions"), _by_digest(warehouse, "checkpoint")
+    own = (made for run, digest in runs if run["model"] == model for made in predictions.get(digest, ()))
+    members: dict[str, None] = {}
+    for digest in dict.fromkeys(one for made in own for one in made.request.inputs.get("predictions", ())):
+        cited = (one for made in predictions.get(digest, ()) for one in made.request.inputs.get("checkpoint", ()))
+        keys = [fit.key[:12] for one in cited for fit in checkpoints.get(one, ())]
+        members |= dict.fromkeys([named[digest]] if digest in named else keys)
+    return list(members)
 
 
 def _by_digest(warehouse: Warehouse, kind: str) -> dict[str, list[Artifact]]:

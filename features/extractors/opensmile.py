@@ -5,17 +5,27 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from features.opensmile_engine import Engine, completed, configuration, only
+from features.opensmile_engine import Engine, completed, configuration, only, package
 from features.plugin import Clip, FeatureSpec, Needs, heard
 from warehouse.errors import InvalidField, Untreatable
 
 HOP_S = 0.01
 """Every feature set of openSMILE steps by 10 ms; its windows last 20 to 60 ms."""
+
+CONFIGURATIONS = {
+    "ComParE_2016": "compare/ComParE_2016",
+    "GeMAPS": "gemaps/v01a/GeMAPSv01a", "GeMAPSv01a": "gemaps/v01a/GeMAPSv01a", "GeMAPSv01b": "gemaps/v01b/GeMAPSv01b",
+    "eGeMAPS": "egemaps/v01a/eGeMAPSv01a", "eGeMAPSv01a": "egemaps/v01a/eGeMAPSv01a",
+    "eGeMAPSv01b": "egemaps/v01b/eGeMAPSv01b", "eGeMAPSv02": "egemaps/v02/eGeMAPSv02",
+    "emobase": "emobase/emobase",
+    "IS09": "is09-13/IS09_emotion", "IS10": "is09-13/IS10_paraling_compat", "IS11": "is09-13/IS11_speaker_state",
+    "IS12": "is09-13/IS12_speaker_trait_compat", "IS13": "is09-13/IS13_ComParE",
+}  # fmt: skip
+"""Feature set -> its file in the package, as `opensmile.FeatureSet` has it, which takes half a second to import."""
 
 _LEVELS = {"lld_and_deltas": "lld;lld_de", "lld": "lld", "functionals": "func"}
 
@@ -88,9 +98,7 @@ class OpenSmile:
 
 
 def _engine(feature_set: str, level: str) -> Engine:
-    import opensmile
-
-    path = Path(opensmile.__file__).parent / "core" / "config" / f"{opensmile.FeatureSet[feature_set].value}.conf"
+    path = package() / "core" / "config" / f"{CONFIGURATIONS[feature_set]}.conf"
     return Engine(only(completed(configuration(path)), _LEVELS[level]), _LEVELS[level])
 
 

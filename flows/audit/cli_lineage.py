@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from flows import run as runs
 from flows import show
 from flows.app import Json, Lake, command, console_for, print_json, print_rows, warehouse_of
 from flows.audit.lineage_shown import print_parts, rests_on, went_into
+from flows.traced_number import print_number, trace_number
 from warehouse import Warehouse
-from warehouse.audit.columns import sources_of
 from warehouse.audit.drawn import drawing_of, mermaid, svg
 from warehouse.audit.grounds import grounds
 from warehouse.audit.lineage import Graph, closure_down, closure_up, graph_among
@@ -57,6 +56,8 @@ def lineage_(
     if out and to in ("tree", "json"):
         raise typer.BadParameter(f"{to} is for the terminal: direct it there with >", param_hint="--out")
     if column:
+        from warehouse.audit.columns import sources_of  # with DuckDB, which nothing else here needs
+
         rows = [source.as_json() for source in sources_of(warehouse, reference)]
         print_rows(rows, ["kind", "file", "column", "role"], as_json, none="no column of any file: it is of manifests")
         return
@@ -78,7 +79,7 @@ def _up(warehouse: Warehouse, subject: Subject, utterance: str | None, as_json: 
     number = None
     if start.request.kind in _TRACED:
         id_of_row = subject.reference.partition("#")[2] if subject.what == "row" else None
-        number = runs.trace_number(warehouse, start, utterance or id_of_row, subject.numbers or None)
+        number = trace_number(warehouse, start, utterance or id_of_row, subject.numbers or None)
     if utterance and number is None:
         raise typer.BadParameter(f"no prediction of '{utterance}' is under {subject.reference}",
                                  param_hint="--utterance")  # fmt: skip
@@ -91,7 +92,7 @@ def _up(warehouse: Warehouse, subject: Subject, utterance: str | None, as_json: 
     console = console_for(False)
     print_parts(rests_on(subject, artifacts, rest, places), console)
     if number:
-        runs.print_number(number, console)
+        print_number(number, console)
 
 
 def _down(warehouse: Warehouse, subject: Subject, as_json: bool) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from flows import run as runs
 from flows.audit.contamination import contamination
 from flows.audit.licence import derived, licences
 from flows.sections import Section
+from flows.traced_number import trace_number
 from flows.trained import reported
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
@@ -85,7 +85,7 @@ def _origin(subject: _Subject) -> Iterator[Section]:
     ]
     head = ("corpus", "files", "MiB", "utterances", "seconds")
     yield Section("Where do these numbers come from?", text, head, rows, drawing)
-    number = runs.trace_number(subject.warehouse, subject.report)
+    number = trace_number(subject.warehouse, subject.report)
     if number:
         hops = [(hop.what, hop.key[:12], hop.note) for hop in number.hops]
         yield Section(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import opensmile
 import pytest
 import soundfile
 
-from features.extractors.opensmile import OpenSmile
+from features.extractors.opensmile import CONFIGURATIONS, OpenSmile
 from features.opensmile_engine import Engine
 from features.plugin import RATE_HZ, Clip
 from warehouse.catalog import build, plugin_key
@@ -160,6 +162,17 @@ def test_a_clip_below_one_window_is_untreatable(n_samples: int) -> None:
 def test_an_empty_clip_is_untreatable() -> None:
     with pytest.raises(Untreatable, match=r"the clip is empty: it lasts 0\.000 s"):
         frames_of(np.zeros(0, np.float32))
+
+
+def test_the_configurations_are_those_of_the_package() -> None:
+    assert {name: one.value for name, one in opensmile.FeatureSet.__members__.items()} == CONFIGURATIONS
+
+
+def test_what_it_gives_is_known_without_pandas() -> None:
+    code = "import sys; from features.extractors.opensmile import OpenSmile; OpenSmile().outputs(); print(*sys.modules)"
+    house = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=house, capture_output=True, text=True, check=True)
+    assert not {"pandas", "audobject", "opensmile"} & set(done.stdout.split())
 
 
 def test_a_feature_that_is_not_finite_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

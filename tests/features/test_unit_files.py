@@ -46,6 +46,9 @@ def test_what_is_asked_of_a_folder_is_what_is_asked_of_each(tree: Path, monkeypa
     assert look(tree, paths) == by_folder
     monkeypatch.setattr(unit_files, "_MANY", 1)
     assert look(tree, paths) == by_folder
+    for most in (1, 4, 9):
+        monkeypatch.setattr(unit_files, "_MOST", most)
+        assert look(tree, paths) == by_folder, "of a large folder in parts"
     monkeypatch.setattr(unit_files, "_opened", lambda folder: None)
     assert look(tree, paths) == by_folder, "of a folder that may not be listed"
     assert by_folder.n_bytes == sum((tree / path).stat().st_size for path in paths)

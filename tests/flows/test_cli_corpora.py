@@ -54,6 +54,13 @@ def test_leakage_names_what_is_shared_and_what_was_compared(say: Say, small: Sma
     assert sentences and all(line.startswith("sandbox4-loso5") for line in sentences)
 
 
+def test_leakage_names_the_parts_that_hold_nothing_as_a_split_does(say: Say) -> None:
+    (sentence,) = say("split", "films-unlabelled", "--json").json["empty"]
+    assert say("leakage", "films-unlabelled").out.splitlines()[-1] == sentence
+    whole = say("leakage", "films-unlabelled:dev=none")
+    assert whole.code == 0 and "puts none of" not in whole.out
+
+
 def test_of_a_teacher_that_no_transcript_is_known_of_nothing_is_said(
     small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

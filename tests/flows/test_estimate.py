@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import time
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 from flows.estimate import _epochs_done, estimate, n_epochs, n_folds, needed
 from flows.recipe import Recipe, read_recipe, recipe_path
+from models.orders import plain_fields
 from tests.flows.small import Small
-from warehouse import Request, Warehouse
+from warehouse import Request, Warehouse, catalog
 
 
 def recipe(name: str) -> Recipe:
@@ -31,12 +35,17 @@ def test_what_is_changed_is_missing_and_so_is_what_waits_for_it(small: Small, tm
     assert found.n_rows == 0 and found.n_waiting > 3, (
         "what the teacher will say of the films, and what learns from that"
     )
-    spent = [
-        made.environment["work_s"] / made.request.params["fit"]["epochs"]
-        for step, epochs in (("text_encoder", 5), ("mced", 4))
-        for made in small.warehouse.artifacts("checkpoint") if made.request.step == f"students.{step}"
-    ]  # fmt: skip
-    assert found.seconds == pytest.approx(5 * (spent[0] + spent[1]) / 2 + 4 * (spent[2] + spent[3]) / 2)
+    splits = small.warehouse.by_digest("split")
+    spent = {
+        (made.request.step, splits[split].request.params["protocol"]): made.environment["work_s"] / 2
+        for made in small.warehouse.artifacts("checkpoint") for split in made.request.inputs["split"]
+    }  # fmt: skip
+    language, *others = (
+        spent[f"students.{declared.models[name].student}", declared.protocol(name).id]
+        for name in ("language", "teacher", "pretrained", "distilled")
+    )
+    assert found.seconds == pytest.approx(3 * language + 2 * sum(others)), "each as the fit of its own size and data"
+    assert found.unlike == ()
 
 
 def test_without_a_lake_what_is_declared_is_counted() -> None:
@@ -67,6 +76,30 @@ def test_a_fit_that_ended_early_had_fewer_epochs_than_were_ordered(tmp_path: Pat
     assert _epochs_done(made) == 3
     found = estimate(recipe("krishna"), ["trained"], lake)
     assert found.seconds == pytest.approx(5 * 30 * made.environment["work_s"] / 3)
+
+
+def test_the_time_is_that_of_fits_of_the_same_size_and_data_or_said_to_be_of_others(tmp_path: Path) -> None:
+    declared, lake = recipe("krishna"), Warehouse(tmp_path / "lake", create=True)
+    plugin = catalog.build("models.students", "cross_attention", declared.models["trained"].fields, "the test")
+
+    def writing(folder: Path, text: str) -> None:
+        time.sleep(0.002)
+        (folder / "file").write_text(text)
+
+    def fitted(protocol: str, **fields: object) -> float:
+        request = Request("split", "flows.protocol", 1, {"protocol": protocol})
+        split = lake.materialize(request, partial(writing, text=protocol))
+        params = {"fit": {"epochs": 1}, "student": plain_fields(plugin) | fields}
+        request = Request("checkpoint", "students.cross_attention", 1, params, {"split": (split.digest,)})
+        made = lake.materialize(request, partial(writing, text=f"{protocol} {fields}"))
+        return float(made.environment["work_s"])
+
+    tiny = fitted(declared.protocol("trained").id, width=8), fitted("sandbox4-loso5")
+    found = estimate(declared, ["trained"], lake)
+    assert (found.seconds, found.unlike) == (pytest.approx(5 * 30 * fmean(tiny)), ("trained",))
+    own = fitted(declared.protocol("trained").id)
+    found = estimate(declared, ["trained"], lake)
+    assert (found.seconds, found.unlike) == (pytest.approx(5 * 30 * own), ())
 
 
 def test_what_a_row_cannot_be_without() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flows.firewall import judged_by, seen, selected_on
 from flows.line import Line
 from flows.recipe import read_recipe
-from flows.run import metric_rows, trace_number
+from flows.traced_number import metric_rows, trace_number
 from models.stream import read_split
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse

@@ -142,3 +142,12 @@ def test_the_tables_are_listed_with_what_makes_them() -> None:
 def test_an_unknown_table_is_refused() -> None:
     with pytest.raises(UnknownName, match="no table 'cmd-7'"):
         table("cmd-7")
+
+
+def test_a_time_that_other_fits_say_is_marked() -> None:
+    content = table("krishna-1")
+    content["recipes"][0] |= {"unlike": ("a", "b", "c", "d"), "seconds": 60.0}
+    told = "time as of fits with other fields or data, so not to be relied on: a, b, c and 1 more"
+    assert sum(told in line for line in printed(content)) == 1
+    content["recipes"][0] |= {"unlike": ("a",)}
+    assert any(line.endswith("so not to be relied on: a") for line in printed(content))

@@ -25,7 +25,7 @@ from flows.protocol import Protocol, folds_of
 from flows.readings import Reading
 from flows.recipe import Recipe, read_recipe
 from flows.retelling import refuse_voices_of_other_parts
-from flows.run import trace_number
+from flows.traced_number import trace_number
 from flows.transcripts import error_rates, transcript_rates
 from flows.voices import voice_works
 from tests.features.tiny_recogniser import write_recogniser

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flows.trained import rule, the_only, trained
 from tests.flows.spoken import Spoken
+from warehouse import Artifact, Request, Warehouse
 from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName
 
 
@@ -46,3 +49,28 @@ def test_one_fit_where_one_is_wanted(spoken: Spoken) -> None:
     assert the_only(fits[:1], "it") == fits[0]
     with pytest.raises(InvalidField, match="'it': field 'fold' must be given, for it has 2 fits: --fold all --seed 0;"):
         the_only(fits, "it")
+
+
+def test_of_an_average_its_members_are_to_be_asked(tmp_path: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+
+    def made(kind: str, named: str, step: str = "a.step", **inputs: tuple[str, ...]) -> Artifact:
+        request = Request(kind, step, 1, {"seed": 0, "named": named}, inputs)
+        return lake.materialize(request, lambda folder: (folder / "file").write_text(named) and None)
+
+    fits = {name: made("checkpoint", f"fit {name}") for name in ("read", "heard", "unreported")}
+    told = {name: made("predictions", f"said {name}", checkpoint=(fit.digest,)) for name, fit in fits.items()}
+    told["both"] = made("predictions", "both", predictions=(told["read"].digest, told["heard"].digest))
+    told["odd"] = made("predictions", "odd", predictions=(told["read"].digest, told["unreported"].digest))
+    shown = ("read", "heard", "both", "odd")
+    runs = [{"model": name, "fold": "all", "seed": 0} for name in shown]
+    cited = {"predictions": tuple(told[name].digest for name in shown)}
+    report = lake.materialize(Request("report", "flows.report", 1, {"runs": runs}, cited),
+                              lambda folder: (folder / "report.json").write_text("{}") and None)  # fmt: skip
+    lake.set_ref("reports/mine", {"artifact": report.key})
+    assert [fit.checkpoint for fit in trained(lake, "mine:heard")] == [fits["heard"]]
+    own = "field 'model' is an average of others, and no fit of its own: ask for one of"
+    with pytest.raises(InvalidField, match=rf"'mine:both': {own} mine:read, mine:heard$"):
+        trained(lake, "mine:both")
+    with pytest.raises(InvalidField, match=rf"'mine:odd': {own} mine:read, {fits['unreported'].key[:12]}$"):
+        trained(lake, "mine:odd")
