@@ -102,6 +102,7 @@ def sections(card: Mapping[str, Any]) -> list[Section]:
             ],
             ("input", "is", "key"), [(one["role"], one["source"], one["key"]) for one in model["inputs"]],
         ),
+        *([_graph(card["graph"])] if card.get("graph") else []),
         Section("Settings", (), ("name", "value"), [(name, json.dumps(value)) for name, value in said.items()]),
         Section(
             "Data", (), ("corpus", "reader", "part", "utterances", "hours", "speakers"),
@@ -177,6 +178,15 @@ def page(card: Mapping[str, Any]) -> str:
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _graph(inputs: Sequence[Mapping[str, Any]]) -> Section:
+    """What an exported graph is given; `models.onnx_graph.GraphInput` says what is in a row."""
+    return Section(
+        "Graph", ["What model.onnx is given. It answers 'logits', float32 [batch, class], the classes as above."],
+        ("input", "is", "shape", "to be given"),
+        [(one["name"], one["dtype"], f"[{', '.join(map(str, one['shape']))}]", one["says"]) for one in inputs],
+    )  # fmt: skip
 
 
 def _plain(text: Any) -> str:

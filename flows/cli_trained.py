@@ -114,7 +114,11 @@ def export(
     ] = None,
     fold: Fold = None, seed: Seed = None, lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Give a fitted network away: as an ONNX graph or as a folder for `transformers`, with its card."""
+    """Give a fitted network away: as an ONNX graph or as a folder for `transformers`, with its card.
+
+    A graph that reads text is given with its tokenizer; one that hears sound takes one clip at a time. The card in the
+    folder, README.md, lists its inputs.
+    """
     warehouse = warehouse_of(lake)
     fit = the_only(trained(warehouse, model, fold, seed), model)
     files = export_fit(warehouse, fit, to, folder, purpose)

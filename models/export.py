@@ -1,14 +1,9 @@
-"""A checkpoint for those who have no lake: as an ONNX graph, or as a folder that `transformers` loads."""
+"""A checkpoint for those who have no lake: as a folder that `transformers` loads. See also `models.onnx_graph`."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import logging
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +16,8 @@ from models.checkpoint import Card, encoder_folder
 from models.encoders import load_encoder
 from models.network import Network
 from models.networks.encoder_blocks import SentenceEncoder, SpeechEncoder
-from models.plugin import encoder_slots, wave_roles
 from warehouse.errors import InvalidField
 from warehouse.hashing import canonical_json
-
-ONNX = "model.onnx"
-LENGTH = "_length"
-"""Behind a role's name: the input with how many steps of each utterance are valid."""
 
 MODEL_TYPE = "emolake"
 MODULE = "modeling_emolake"
@@ -38,42 +28,6 @@ from models.auto_model import EmolakeConfig, EmolakeForSequenceClassification
 _LEFT_OUT = frozenset({"manifest.json", "history.csv"})
 _DRAWN = ("masked_spec_embed",)
 """Weights that pre-training alone reads: a student has not kept them."""
-
-
-def to_onnx(folder: Path, target: Path) -> None:
-    """Writes the network of a checkpoint as `model.onnx`.
-
-    Its inputs are the student's roles, float32: [batch, dim], or [batch, steps, dim] with an axis of layers before the
-    steps where the features have one. Beside each that has steps stands 'ROLE_length', int64 [batch]; what is behind a
-    length may be any finite number. Batch and steps may be of any size from 1. The output is `logits`, [batch, class];
-    the classes are in the graph's metadata, as JSON.
-
-    Raises:
-        InvalidField: the student reads text or sound itself, or the packages that write ONNX are not installed.
-    """
-    card, network = checkpoint.load(folder)
-    roles = card.student.inputs
-    if encoder_slots(card.student) or wave_roles(card.student) or any(card.shapes[role] == () for role in roles):
-        problem = "is 'onnx', but this student has a tokenizer or a pretrained network inside: take 'transformers'"
-        raise InvalidField(f"'{card.step}'", "to", problem)
-    if importlib.util.find_spec("onnxscript") is None:
-        problem = "is 'onnx', which needs packages that are not installed: pip install 'emolake[export]'"
-        raise InvalidField(f"'{card.step}'", "to", problem)
-    shapes = {role: card.shapes[role] for role in roles}
-    steps = [role for role in roles if len(shapes[role]) > 1]
-    batch = torch.export.Dim("batch")
-    dynamic: dict[str, dict[str, dict[int, Any]]] = {
-        "arrays": {role: {0: batch} for role in roles}, "lengths": {role: {0: batch} for role in steps}
-    }  # fmt: skip
-    for role in steps:
-        dynamic["arrays"][role][len(shapes[role]) - 1] = torch.export.Dim(f"{role}_steps")
-    with _silence():
-        program: Any = torch.onnx.export(
-            _Named(network).eval(), (), kwargs=_example(shapes), dynamo=True, dynamic_shapes=dynamic, verbose=False,
-            input_names=[*roles, *(role + LENGTH for role in steps)], output_names=["logits"],
-        )  # fmt: skip
-    program.model.metadata_props["classes"] = json.dumps(list(card.classes))
-    program.save(target / ONNX)
 
 
 def to_transformers(folder: Path, target: Path) -> None:
@@ -150,18 +104,6 @@ def _described(folder: Path) -> nn.Module:
         return load_encoder(folder)
 
 
-class _Named(nn.Module):
-    """A network whose inputs have names."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, arrays: Mapping[str, Tensor], lengths: Mapping[str, Tensor]) -> Tensor:
-        logits: Tensor = self.network(named_batch(arrays, lengths))
-        return logits
-
-
 def named_batch(
     arrays: Mapping[str, Tensor], lengths: Mapping[str, Tensor], texts: Mapping[str, Sequence[str]] | None = None
 ) -> Batch:
@@ -171,27 +113,3 @@ def named_batch(
     n = len(next(iter(told.values()))) if first is None else first.shape[0]
     labels = torch.zeros(n, dtype=torch.int64, device=None if first is None else first.device)
     return Batch((), arrays, lengths, told, labels)
-
-
-def _example(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, dict[str, Tensor]]:
-    """Two utterances of 9 and 7 steps."""
-    arrays, lengths = {}, {}
-    for role, shape in shapes.items():
-        if len(shape) > 1:
-            lengths[role] = torch.tensor([9, 7])
-            shape = (*shape[:-2], 9, shape[-1])
-        arrays[role] = torch.zeros(2, *shape)
-    return {"arrays": arrays, "lengths": lengths}
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Without what the exporter says of packages that are not wanted, and of how it works inside."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -13,7 +13,7 @@ from warehouse.artifact import Request
 from warehouse.errors import InvalidField, RoleMissing, UnknownField, VersionDiffers
 
 ROOM = "models.students"
-VERSION = 2
+VERSION = 3
 """Of `models.predict`."""
 
 LOOP = 3
@@ -21,7 +21,7 @@ LOOP = 3
 
 PREDICT = "models.predict"
 TEACH = "models.teach"
-TEACH_VERSION = 1
+TEACH_VERSION = 2
 EXPLAIN = "models.explaining"
 EXPLAIN_VERSION = 1
 

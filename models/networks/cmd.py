@@ -15,7 +15,7 @@ from models.contrastive import nt_xent
 from models.encoders import load_encoder, load_tokenizer
 from models.network import Network, reaching
 from models.networks.attention import TransformerLayer
-from models.networks.encoder_blocks import SpeechFrontEnd, tokenized
+from models.networks.encoder_blocks import SpeechFrontEnd, n_tokens, tokenized
 from models.networks.fusion import CoAttention
 from models.networks.pools import masked_mean
 from models.networks.states import states_of
@@ -162,7 +162,7 @@ class TextFrontEnd(nn.Module):
 
     Args:
         folder: of the checkpoint.
-        max_tokens: longer texts lose their end.
+        max_tokens: longer texts lose their end, as do those longer than the network has positions for.
 
     Raises:
         MalformedSource: its network has no such part, or lacks weights.
@@ -170,12 +170,12 @@ class TextFrontEnd(nn.Module):
 
     def __init__(self, folder: Path, max_tokens: int) -> None:
         super().__init__()
-        self.tokenizer, self.max_tokens = load_tokenizer(folder), max_tokens
+        self.tokenizer = load_tokenizer(folder)
         network: Any = load_encoder(folder, unneeded=("pooler.",))
         if not hasattr(getattr(network, "embeddings", None), "LayerNorm"):
             problem = f"is a '{network.config.model_type}', whose embeddings of text cannot be taken out of it"
             raise MalformedSource(folder, problem)
-        self.embeddings = network.embeddings
+        self.embeddings, self.max_tokens = network.embeddings, n_tokens(max_tokens, self.tokenizer, network)
         self.dim: int = self.embeddings.LayerNorm.normalized_shape[0]
 
     def forward(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

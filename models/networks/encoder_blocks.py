@@ -8,7 +8,7 @@ behind them is given the mask.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from models.batch import step_mask
 from models.encoders import load_encoder, load_preprocessor, load_tokenizer
 from warehouse.errors import MalformedSource
 
@@ -66,8 +65,8 @@ class SpeechFrontEnd(nn.Module):
         Returns:
             Projected frames, [B, n_frames, dim], and their mask, bool [B, n_frames].
         """
-        clips = [self._convolved(row[:n, 0]) for row, n in zip(wave, lengths.tolist(), strict=True)]
-        mask = step_mask(torch.tensor([len(clip) for clip in clips], device=wave.device), max(map(len, clips)))
+        clips = [self._convolved(clip[:, 0]) for clip in _alone(wave, lengths)]
+        mask = pad_sequence([clip.new_ones(clip.shape[:1], dtype=torch.bool) for clip in clips], batch_first=True)
         projected = self.projection(pad_sequence(clips, batch_first=True))
         return (projected[0] if isinstance(projected, tuple) else projected), mask
 
@@ -78,8 +77,8 @@ class SpeechFrontEnd(nn.Module):
     def _convolved(self, clip: Tensor) -> Tensor:
         if self.normalises:
             clip = (clip - clip.mean()) / (clip.var(correction=0) + LEAST_VARIANCE).sqrt()
-        if len(clip) < self.reach:
-            clip = nn.functional.pad(clip, (0, self.reach - len(clip)))
+        missing = torch.sym_max(self.reach - clip.shape[0], 0)  # of any clip, as an exported graph must know it
+        clip = nn.functional.pad(clip, (0, missing))
         frames: Tensor = self.convolutions(clip[None])[0].T
         return frames
 
@@ -109,14 +108,14 @@ class SpeechEncoder(nn.Module):
     def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """As `SpeechFrontEnd`, behind the transformer. Frames of padding are 0."""
         frames, mask = self.front(wave, lengths)
-        if self.keeps_mask:
+        if self.keeps_mask and not torch.compiler.is_exporting():  # what is drawn there has one clip: no padding
             with warnings.catch_warnings():
                 # WavLM's attention gives torch masks of two types, which torch means to refuse some day
                 warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
                 hidden = self.context(frames, attention_mask=mask).last_hidden_state
         else:
-            alone = [self.context(row[None, :n]) for row, n in zip(frames, mask.sum(1).tolist(), strict=True)]
-            hidden = pad_sequence([answer.last_hidden_state[0] for answer in alone], batch_first=True)
+            answers = [self.context(clip[None]) for clip in _alone(frames, mask.sum(1))]
+            hidden = pad_sequence([answer.last_hidden_state[0] for answer in answers], batch_first=True)
         return hidden.masked_fill(~mask[..., None], 0.0), mask
 
     def train(self, mode: bool = True) -> SpeechEncoder:
@@ -142,7 +141,7 @@ class SentenceEncoder(nn.Module):
             network.pooler = None  # nobody reads it, and several processes would wait for its gradient
         self.network = network
         self.dim: int = network.config.hidden_size
-        self.trained, self.max_tokens = trained, _n_tokens(max_tokens, self.tokenizer, network)
+        self.trained, self.max_tokens = trained, n_tokens(max_tokens, self.tokenizer, network)
         if not trained:
             self.requires_grad_(False)
 
@@ -161,9 +160,25 @@ class SentenceEncoder(nn.Module):
         return self
 
 
-def tokenized(tokenizer: Any, texts: Sequence[str], max_tokens: int) -> Any:
-    """The tokens of some texts with their mask, padded to the longest."""
-    return tokenizer(list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt")
+def tokenized(tokenizer: Any, texts: Sequence[str] | Mapping[str, Tensor], max_tokens: int, **more: bool) -> Any:
+    """The tokens of some texts with their mask, padded to the longest. An exported graph is given tokens already.
+
+    Args:
+        more: what the tokenizer is to give beside them.
+    """
+    if isinstance(texts, Mapping):
+        return texts
+    return tokenizer(list(texts), padding=True, truncation=True, max_length=max_tokens, return_tensors="pt", **more)
+
+
+def n_tokens(asked: int, tokenizer: Any, network: Any) -> int:
+    """How many tokens a text may have: no more than asked for, than the tokenizer gives, than there are positions for.
+    RoBERTa and its kin count positions from the number after the padding token's."""
+    limits = [asked, tokenizer.model_max_length]
+    for name, table in network.named_modules():
+        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
+            limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
+    return min(limits)
 
 
 def load_wave_network(folder: Path) -> Any:
@@ -180,22 +195,19 @@ def load_wave_network(folder: Path) -> Any:
     return network
 
 
+def _alone(padded: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Each row without its padding. An exported graph, which can count no row's own steps, has one, all of it valid."""
+    if torch.compiler.is_exporting():
+        return [padded[0]]
+    return [row[:n] for row, n in zip(padded, lengths.tolist(), strict=True)]
+
+
 def _normalises(folder: Path) -> bool:
     files = "preprocessor_config.json, which says how sound is prepared"
     preprocessor = load_preprocessor("AutoFeatureExtractor", folder, files)
     if preprocessor.sampling_rate != RATE_HZ:
         raise MalformedSource(folder, f"hears at {preprocessor.sampling_rate} Hz, but waves have {RATE_HZ} Hz")
     return bool(preprocessor.do_normalize)
-
-
-def _n_tokens(asked: int, tokenizer: Any, network: Any) -> int:
-    """How many tokens a text may have: no more than asked for, than the tokenizer gives, than there are positions for.
-    RoBERTa and its kin count positions from the number after the padding token's."""
-    limits = [asked, tokenizer.model_max_length]
-    for name, table in network.named_modules():
-        if name.endswith("position_embeddings") and isinstance(table, nn.Embedding):
-            limits.append(table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1))
-    return min(limits)
 
 
 def _reach(kernels: Sequence[int], strides: Sequence[int]) -> int:

@@ -133,7 +133,8 @@ class MmerNetwork(Network):
         wave, lengths = batch.arrays[role], batch.lengths[role]
         if self.student.cut_s:
             n_most = round(self.student.cut_s * RATE_HZ)
-            wave, lengths = wave[:, :n_most], lengths.clamp(max=n_most)
+            n_kept = torch.sym_min(wave.shape[1], n_most)  # of any wave, as an exported graph must know it
+            wave, lengths = wave[:, :n_kept], lengths.clamp(max=n_most)
         return wave, lengths
 
     def _pooled(self, streams: Streams) -> list[Tensor]:

@@ -25,6 +25,7 @@ from transformers import (
 from models import losses
 from models.batch import NO_LABEL, Batch
 from models.network import Network
+from models.networks.encoder_blocks import n_tokens, tokenized
 from models.wordpiece import SPECIAL, train_vocabulary
 from warehouse.errors import InvalidField, NothingLoaded
 from warehouse.hashing import short_digest
@@ -46,9 +47,9 @@ class TextNetwork(Network):
         super().__init__()
         self.student = student
         self.tokenizer: Any = None
-        auto = AutoModelForMaskedLM if student.task == "mlm" else AutoModelForSequenceClassification
+        self._auto: Any = AutoModelForMaskedLM if student.task == "mlm" else AutoModelForSequenceClassification
         if init is None:
-            self.model = auto.from_config(_config(student, classes))
+            self.model = self._auto.from_config(_config(student, classes))
         elif not (init / "config.json").is_file():
             raise NothingLoaded("students.text_encoder", init)
         else:
@@ -57,7 +58,7 @@ class TextNetwork(Network):
             if student.task == "classify" and tuple(config.id2label.values()) != classes:
                 self.model, self.fresh = _with_new_classifier(config, classes, init)
             else:
-                self.model, report = auto.from_pretrained(init, **_READ_WEIGHTS)
+                self.model, report = self._auto.from_pretrained(init, **_READ_WEIGHTS)
                 self.fresh = tuple(sorted(report["missing_keys"]))
             if {name for name, _ in self.model.named_parameters()} <= set(self.fresh):
                 raise NothingLoaded("students.text_encoder", init)
@@ -99,7 +100,7 @@ class TextNetwork(Network):
             raise InvalidField("student 'text_encoder'", "task", problem)
         if own == "label":
             return {"label": self.label_loss(self(batch), batch)}
-        tokens = self._tokens(batch)
+        tokens = self._tokens(batch, return_special_tokens_mask=True)
         shown, wanted = self._masked(batch.ids, tokens["input_ids"], tokens["special_tokens_mask"].bool())
         logits = self.model(input_ids=shown, attention_mask=tokens["attention_mask"]).logits
         return {"mlm": losses.cross_entropy(logits.flatten(0, 1), wanted.flatten())}
@@ -114,16 +115,17 @@ class TextNetwork(Network):
         self.tokenizer.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
-        self.model = type(self.model).from_pretrained(folder, **_READ_WEIGHTS)[0]
+        self.model = self._auto.from_pretrained(folder, **_READ_WEIGHTS)[0]  # of the family that it began with
         self.tokenizer = AutoTokenizer.from_pretrained(folder, **_READ)
 
-    def _tokens(self, batch: Batch) -> dict[str, Tensor]:
-        limit = min(self.student.max_tokens, self.model.config.max_position_embeddings)
-        found = self.tokenizer(
-            list(batch.texts["text"]), padding=True, truncation=True, max_length=limit,
-            return_special_tokens_mask=True, return_tensors="pt",
-        )  # fmt: skip
-        return {name: tensor.to(batch.labels.device) for name, tensor in found.items()}
+    @property
+    def max_tokens(self) -> int:
+        """Longer texts lose their end. Some families count positions in tables of other names, or in none."""
+        asked = min(self.student.max_tokens, self.model.config.max_position_embeddings)
+        return n_tokens(asked, self.tokenizer, self.model)
+
+    def _tokens(self, batch: Batch, **more: bool) -> Any:
+        return tokenized(self.tokenizer, batch.texts["text"], self.max_tokens, **more).to(batch.labels.device)
 
     def _masked(self, ids: Sequence[str], tokens: Tensor, special: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is shown and what it must guess (NO_LABEL elsewhere), both [B, n_tokens].

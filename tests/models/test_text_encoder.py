@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from models.networks import text_encoder
 from models.networks.text_encoder import TextNetwork
 from models.orders import build_student, predict_request
 from models.wordpiece import SPECIAL
+from tests.features.tiny_text import ARCHITECTURES, write_text_encoder
 from tests.models.tiny_lake import CLASSES, FIELDS, TinyLake, batch_of, fitted, order, predictions
 from warehouse import Artifact
 from warehouse.errors import InvalidField, NothingLoaded, ShapeDiffers
@@ -79,6 +81,34 @@ def test_a_checkpoint_made_elsewhere_is_a_beginning_too(lake: TinyLake, tmp_path
     weights = network.model.bert.embeddings.word_embeddings.weight
     assert torch.equal(weights, model.bert.embeddings.word_embeddings.weight)
     assert network(batch_of(lake, ["text"])).shape == (24, 3)  # longer texts are cut to what it can read
+
+
+def test_a_checkpoint_that_counts_its_positions_as_roberta_does_loses_two_of_them(
+    lake: TinyLake, tmp_path: Path
+) -> None:  # fmt: skip
+    network = _module(init=write_text_encoder(tmp_path / "roberta", "roberta", "ForMaskedLM"), max_tokens=1000)
+    few = batch_of(lake, ["text"])
+    long = replace(few, texts={"text": tuple(f"{text} " * 200 for text in few.texts["text"])})
+    assert network(long).shape == (24, 3)
+    assert network.max_tokens == network.model.config.max_position_embeddings - 2
+
+
+def test_a_checkpoint_without_a_table_of_positions_is_cut_where_its_config_says(lake: TinyLake, tmp_path: Path) -> None:
+    network = _module(init=write_text_encoder(tmp_path / "deberta", "deberta"), max_tokens=1000)
+    assert network.max_tokens == network.model.config.max_position_embeddings == 512
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_checkpoint_is_loaded_as_the_family_that_it_began_with(
+    lake: TinyLake, tmp_path: Path, architecture: str
+) -> None:
+    network = _module(init=write_text_encoder(tmp_path / "placed", architecture)).eval()
+    network.save(tmp_path)
+    again = _module()
+    again.load(tmp_path)
+    batch = batch_of(lake, ["text"])
+    with torch.inference_mode():
+        assert torch.equal(again.eval()(batch), network(batch))
 
 
 @pytest.mark.parametrize(("classes", "same"), [(CLASSES, True), (CLASSES[::-1], False), (CLASSES[:2], False)])
