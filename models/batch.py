@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import accumulate
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from models.memory import Lend, fresh
 from warehouse.errors import ShapeDiffers
+
+T = TypeVar("T")
 
 NO_LABEL = -100
 """The label of an utterance that has none: the number that cross-entropy passes over."""
@@ -68,12 +71,12 @@ def step_mask(lengths: Tensor, n_steps: int) -> Tensor:
 
 
 class Several(NamedTuple):
-    """The arrays of one role in one batch, as they are stored.
+    """The arrays of one role in some batches, as they are stored.
 
     Args:
         flat: all numbers of each, [n].
         shape: of one; the others differ in no axis but the second to last, the steps.
-        lengths: steps of each, int64 [B]; None where arrays have none.
+        lengths: steps of each, int64; None where arrays have none.
         dtype: of all, None where two differ.
     """
 
@@ -83,18 +86,36 @@ class Several(NamedTuple):
     dtype: np.dtype | None
 
 
-class Gathered(NamedTuple):
-    """What a batch is made of; as in `Batch`."""
+Row = tuple[slice, tuple[str, ...], dict[str, Tensor], dict[str, tuple[str, ...]], Tensor, Tensor | None]
+"""What one batch has of what was gathered: where its utterances stand among all; its ids, lengths, texts, labels and
+targets."""
 
-    ids: tuple[str, ...]
+
+class Gathered(NamedTuple):
+    """What some batches are made of: the ids of each, the rest of all, one batch behind the other; as in `Batch`."""
+
+    groups: Sequence[Sequence[str]]
     arrays: Mapping[str, Several]
     texts: Mapping[str, tuple[str, ...]]
     labels: Tensor
     targets: Tensor | None = None
 
-    @property
-    def lengths(self) -> dict[str, Tensor]:
-        return {role: one.lengths for role, one in self.arrays.items() if one.lengths is not None}
+    def rows(self) -> list[Row]:
+        """Made at once, and not between two copies of arrays, which leave nothing else in the processor's caches."""
+        sizes = [len(group) for group in self.groups]
+        parts = [slice(end - n, end) for n, end in zip(sizes, accumulate(sizes), strict=True)]
+        lengths = {role: own.lengths.split(sizes) for role, own in self.arrays.items() if own.lengths is not None}
+        texts = {role: [own[part] for part in parts] for role, own in self.texts.items()}
+        targets: Sequence[Tensor | None] = [None] * len(sizes) if self.targets is None else self.targets.split(sizes)
+        return list(zip(
+            parts, map(tuple, self.groups), _by_batch(lengths, len(sizes)), _by_batch(texts, len(sizes)),
+            self.labels.split(sizes), targets, strict=True,
+        ))  # fmt: skip
+
+
+def _by_batch(columns: Mapping[str, Sequence[T]], n: int) -> list[dict[str, T]]:
+    """role -> of each batch one, as for each of n batches role -> one."""
+    return [{role: own[number] for role, own in columns.items()} for number in range(n)]
 
 
 def collate(
@@ -114,7 +135,7 @@ def collate(
     Raises:
         ShapeDiffers: two arrays of a role differ in an axis that is not its steps.
     """
-    return pad(gather(ids, arrays, texts, labels, targets), waves)
+    return next(pad(gather(ids, arrays, texts, labels, targets), waves))
 
 
 def gather(
@@ -123,7 +144,7 @@ def gather(
 ) -> Gathered:  # fmt: skip
     """Looks at what a batch is to be made of. Arguments and errors are those of `collate`."""
     return Gathered(
-        tuple(ids),
+        [ids],
         {role: several_of(role, [a.reshape(-1) for a in own], [a.shape for a in own]) for role, own in arrays.items()},
         {role: tuple(own) for role, own in texts.items()},
         torch.from_numpy(np.array(labels)),
@@ -142,8 +163,12 @@ def several_of(role: str, flat: Sequence[np.ndarray], shapes: Sequence[tuple[int
         if form_of(shape) != first:
             raise ShapeDiffers(role, shape, f"another of the batch has {shapes[0]}")
     kinds = {array.dtype for array in flat}
-    lengths = torch.from_numpy(np.array([shape[-2] for shape in shapes], np.int64)) if len(shapes[0]) > 1 else None
-    return Several(flat, shapes[0], lengths, kinds.pop() if len(kinds) == 1 else None)
+    return Several(flat, shapes[0], lengths_of(shapes), kinds.pop() if len(kinds) == 1 else None)
+
+
+def lengths_of(shapes: Sequence[tuple[int, ...]]) -> Tensor | None:
+    """Steps of each, int64; None where there are none."""
+    return torch.from_numpy(np.array([shape[-2] for shape in shapes], np.int64)) if len(shapes[0]) > 1 else None
 
 
 def form_of(shape: tuple[int, ...]) -> tuple[object, ...]:
@@ -156,17 +181,18 @@ def form_of(shape: tuple[int, ...]) -> tuple[object, ...]:
     return len(shape), shape[:-2], shape[-1:]
 
 
-def pad(gathered: Gathered, waves: Collection[str] = (), memory: Mapping[str, Lend] | None = None) -> Batch:
-    """What `collate` makes, of what was looked at.
+def pad(gathered: Gathered, waves: Collection[str] = (), memory: Mapping[str, Lend] | None = None) -> Iterator[Batch]:
+    """What `collate` makes, of what was looked at, one batch after the other.
 
     Args:
         memory: role -> who lends it; fresh where there is none.
     """
-    padded = {
-        role: _pad(several, role in waves, memory[role] if memory else fresh)
-        for role, several in gathered.arrays.items()
-    }
-    return Batch(gathered.ids, padded, gathered.lengths, gathered.texts, gathered.labels, gathered.targets)
+    for part, ids, lengths, texts, labels, targets in gathered.rows():
+        yield Batch(ids, {
+            role: _pad(several.flat[part], several.shape, lengths.get(role), role in waves,
+                       memory[role] if memory else fresh)
+            for role, several in gathered.arrays.items()
+        }, lengths, texts, labels, targets)  # fmt: skip
 
 
 def as_float32(array: np.ndarray, is_wave: bool) -> np.ndarray:
@@ -175,14 +201,15 @@ def as_float32(array: np.ndarray, is_wave: bool) -> np.ndarray:
     return numbers * np.float32(1 / FULL_SCALE) if is_wave and array.dtype == np.int16 else numbers
 
 
-def _pad(several: Several, is_wave: bool, lend: Lend) -> Tensor:
+def _pad(
+    flat: Sequence[np.ndarray], shape: tuple[int, ...], lengths: Tensor | None, is_wave: bool, lend: Lend
+) -> Tensor:
     """Each number is written once, or twice where it is scaled, while its row is still in the cache. Steps and
     dimensions are copied as one axis, which is faster."""
-    flat = several.flat
-    if several.lengths is None:
+    if lengths is None:
         return torch.from_numpy(np.stack(flat).astype(np.float32))
-    steps = several.lengths.tolist()
-    before, dim = several.shape[:-2], several.shape[-1]
+    steps = lengths.tolist()
+    before, dim = shape[:-2], shape[-1]
     n_before, n_steps = math.prod(before), max(steps)
     tensor, lent = lend(len(flat) * n_before * n_steps * dim, np.dtype(np.float32))
     padded = lent.reshape(len(flat), n_before, n_steps * dim)

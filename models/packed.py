@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,22 +71,23 @@ def pack(
     targets: Sequence[np.ndarray] | None = None,
 ) -> Packed:
     """Puts utterances one behind the other. Arguments and errors are those of `models.batch.collate`."""
-    return join(gather(ids, arrays, texts, labels, targets), waves)
+    return next(join(gather(ids, arrays, texts, labels, targets), waves))
 
 
-def join(gathered: Gathered, waves: Collection[str] = (), memory: Mapping[str, Lend] | None = None) -> Packed:
-    """What `pack` makes, of what was looked at.
+def join(gathered: Gathered, waves: Collection[str] = (), memory: Mapping[str, Lend] | None = None) -> Iterator[Packed]:
+    """What `pack` makes, of what was looked at, one batch after the other.
 
     Args:
         memory: role -> who lends it; fresh where there is none.
     """
-    flat = {}
-    for role, several in gathered.arrays.items():
-        numbers, dtype = several.flat, several.dtype
-        if dtype is None or dtype not in SENT:
-            numbers, dtype = [as_float32(array, role in waves) for array in numbers], np.dtype(np.float32)
-        flat[role], there = (memory[role] if memory else fresh)(sum(map(len, numbers)), dtype)
-        np.concatenate(numbers, out=there)
-    ids, arrays, texts, labels, targets = gathered
-    shapes = {role: several.shape for role, several in arrays.items()}
-    return Packed(ids, flat, shapes, gathered.lengths, texts, labels, waves, targets)
+    shapes = {role: several.shape for role, several in gathered.arrays.items()}
+    for part, ids, lengths, texts, labels, targets in gathered.rows():
+        flat = {}
+        for role, (stored, _, _, dtype) in gathered.arrays.items():
+            numbers = stored[part]
+            if dtype is None or dtype not in SENT:
+                numbers, dtype = [as_float32(array, role in waves) for array in numbers], np.dtype(np.float32)
+            flat[role], there = (memory[role] if memory else fresh)(sum(map(len, numbers)), dtype)
+            np.concatenate(numbers, out=there)
+            del there  # else the memory would not be free for the next batch
+        yield Packed(ids, flat, shapes, lengths, texts, labels, waves, targets)

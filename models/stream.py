@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from models.batch import NO_LABEL, Batch, Gathered, Several, form_of, pad, several_of
+from models.batch import NO_LABEL, Batch, Gathered, Several, form_of, lengths_of, pad, several_of
 from models.memory import Lend, Shelf, pinned
 from models.packed import Packed, join
 from warehouse.copies import fetch_ahead
@@ -20,8 +18,6 @@ from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import TAR, ShardReader
 from warehouse.tables import read_table
-
-T = TypeVar("T")
 
 
 def read_split(path: Path) -> dict[str, dict[str, str | None]]:
@@ -58,6 +54,7 @@ class Field:
         self.role, self.is_wave = role, is_wave
         self._views: dict[str, tuple[np.ndarray, tuple[int, ...]]] = {}
         self._forms: set[tuple[object, ...]] = set()
+        self._is_text = False
         self._shards: dict[str, ShardReader] = {}
         for folder in folders:
             shard = ShardReader(folder)
@@ -66,31 +63,33 @@ class Field:
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._shards
 
-    def several(self, groups: Sequence[Sequence[str]]) -> list[Several] | list[tuple[str, ...]]:
-        """The arrays of each of some batches, or the texts. Views are kept, with their shapes: to make one takes longer
-        than to copy what a short one shows.
+    def look_at(self, ids: Sequence[str]) -> bool:
+        """Makes a view of each array, to be kept with its shape: to make one takes longer than to copy what a short
+        one shows. False where arrays differ in more than their steps, so that each batch must be looked at."""
+        if not self._is_text:
+            for utterance_id in ids:
+                if utterance_id not in self._views:
+                    array = self.read(utterance_id)
+                    if isinstance(array, str):
+                        self._is_text = True
+                        break
+                    self._views[utterance_id] = array.reshape(-1), array.shape
+                    self._forms.add((array.dtype, *form_of(array.shape)))
+        return len(self._forms) < 2
+
+    def several(self, ids: Sequence[str]) -> Several | tuple[str, ...]:
+        """The arrays of what was looked at, or the texts.
 
         Raises:
-            ShapeDiffers: two arrays of a batch differ in an axis that is not their steps.
+            ShapeDiffers: two arrays differ in an axis that is not their steps.
+            SchemaMismatch: there are both.
         """
-        ids = list(chain.from_iterable(groups))
-        try:
-            flat, shapes = zip(*[self._views[utterance_id] for utterance_id in ids], strict=True)
-        except KeyError:
-            values: list[Any] = [self.read(utterance_id) for utterance_id in ids]
-            if isinstance(values[0], str):
-                return _parts(tuple(values), groups)
-            for utterance_id, array in zip(ids, values, strict=True):
-                self._views[utterance_id] = array.reshape(-1), array.shape
-                self._forms.add((array.dtype, *form_of(array.shape)))
-            return self.several(groups)
-        parts, first, dtype = _parts(flat, groups), shapes[0], flat[0].dtype
+        if self._is_text:
+            return tuple(self._shards[utterance_id].text(utterance_id) for utterance_id in ids)
+        flat, shapes = zip(*map(self._views.__getitem__, ids), strict=True)
         if len(self._forms) > 1:
-            return [several_of(self.role, *both) for both in zip(parts, _parts(shapes, groups), strict=True)]
-        if len(first) == 1:
-            return [Several(part, first, None, dtype) for part in parts]
-        lengths = _split(np.array([shape[-2] for shape in shapes], np.int64), groups)
-        return [Several(part, first, own, dtype) for part, own in zip(parts, lengths, strict=True)]
+            return several_of(self.role, flat, shapes)
+        return Several(flat, shapes[0], lengths_of(shapes), flat[0].dtype)
 
     def read(self, utterance_id: str) -> np.ndarray | str:
         stored = self._stored(utterance_id)
@@ -187,13 +186,13 @@ class Stream:
     def batches(self, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch]:
         """Reads batches: the groups of ids given, or all utterances in order."""
         for gathered in self._gathered(groups):
-            yield pad(gathered, self._waves, self._memory)
+            yield from pad(gathered, self._waves, self._memory)
 
     def packed(self, groups: Sequence[Sequence[str]] | None = None, to_cuda: bool = False) -> Iterator[Packed]:
         """The same, to be padded where they are sent."""
         memory = dict.fromkeys(self._memory, pinned) if to_cuda else self._memory
         for gathered in self._gathered(groups):
-            yield join(gathered, self._waves, memory)
+            yield from join(gathered, self._waves, memory)
 
     def loads(self, device: torch.device, groups: Sequence[Sequence[str]] | None = None) -> Iterator[Batch | Packed]:
         """Whichever of the two is sooner on a device, with `to`: a CPU would only copy once more what is packed."""
@@ -206,18 +205,18 @@ class Stream:
         while some := groups[first : first + n]:
             first, n = first + n, min(2 * n, AT_ONCE)
             ids = list(chain.from_iterable(some))
-            arrays: dict[str, Any] = {}
-            texts: dict[str, Any] = {}
-            for field in self.fields:
-                several = field.several(some)
-                (arrays if isinstance(several[0], Several) else texts)[field.role] = several
-            labels = _split(np.array([self.labels[utterance_id] for utterance_id in ids], np.int64), some)
-            targets = [None] * len(some) if self._votes is None else _split(self._shares(ids), some)
-            for number, group in enumerate(some):
-                yield Gathered(
-                    tuple(group), {role: several[number] for role, several in arrays.items()},
-                    {role: several[number] for role, several in texts.items()}, labels[number], targets[number],
-                )  # fmt: skip
+            are_alike = [field.look_at(ids) for field in self.fields]
+            for together in [some] if all(are_alike) else [[group] for group in some]:
+                yield self._gather(together)
+
+    def _gather(self, groups: Sequence[Sequence[str]]) -> Gathered:
+        ids = list(chain.from_iterable(groups))
+        several = {field.role: field.several(ids) for field in self.fields}
+        arrays = {role: own for role, own in several.items() if isinstance(own, Several)}
+        texts = {role: own for role, own in several.items() if not isinstance(own, Several)}
+        labels = torch.from_numpy(np.array([self.labels[utterance_id] for utterance_id in ids], np.int64))
+        targets = None if self._votes is None else torch.from_numpy(self._shares(ids))
+        return Gathered(groups, arrays, texts, labels, targets)
 
     def _shares(self, ids: Sequence[str]) -> np.ndarray:
         """Each class's share of the votes, [utterance, class]; where there are none, the label has all."""
@@ -238,17 +237,6 @@ class Stream:
                 longest = self._n_steps[utterance_id]
             groups[-1].append(utterance_id)
         return groups
-
-
-def _parts(values: tuple[T, ...], groups: Sequence[Sequence[str]]) -> list[tuple[T, ...]]:
-    """What each of some groups has of the values of them all."""
-    left = iter(values)
-    return [tuple(islice(left, len(group))) for group in groups]
-
-
-def _split(numbers: np.ndarray, groups: Sequence[Sequence[str]]) -> Sequence[Tensor]:
-    """The same as tensors, which share one memory."""
-    return torch.from_numpy(numbers).split([len(group) for group in groups])
 
 
 def _position(label: str | None, classes: Sequence[str]) -> int:

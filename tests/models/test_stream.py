@@ -12,7 +12,7 @@ from models.batch import Batch
 from models.packed import Packed
 from models.stream import RATE_HZ, Stream, read_split, read_votes
 from tests.models.tiny_lake import CLASSES, TinyLake
-from warehouse.errors import RowsMissing, ShapeDiffers, UnknownName
+from warehouse.errors import RowsMissing, SchemaMismatch, ShapeDiffers, UnknownName
 from warehouse.schema import SPLIT, VOTES
 from warehouse.shards import ShardReader, write_shard
 from warehouse.tables import write_rows
@@ -160,6 +160,24 @@ def test_frames_are_no_wave(tmp_path: Path) -> None:
     stream = Stream({"wave": [tmp_path]}, "train", {"u0": None}, (), 100, waves=("wave",))
     with pytest.raises(ShapeDiffers, match=r"an array of 'wave' has shape \(3, 2\), but a wave is wanted"):
         list(stream.batches())
+
+
+def test_texts_alone_are_batches_too(tmp_path: Path) -> None:
+    write_shard(tmp_path, "text", [("u0", "x", "so it is"), ("u1", "x", "no")])
+    stream = Stream({"text": [tmp_path]}, "train", {"u0": "sad", "u1": "happy"}, CLASSES, 100)
+    for [batch] in (stream.batches(), (one.to("cpu") for one in stream.packed())):
+        assert batch.texts == {"text": ("no", "so it is")} and not batch.arrays and not batch.lengths
+        assert [CLASSES[n] for n in batch.labels] == ["happy", "sad"]
+
+
+@pytest.mark.parametrize("first", ["text", "array"])
+def test_a_role_is_texts_or_arrays_and_not_both(tmp_path: Path, first: str) -> None:
+    values = {"text": "so it is", "array": np.ones((3, 2), np.float32)}
+    members = sorted(values, key=lambda kind: kind != first)
+    write_shard(tmp_path, "speech", [(f"u{n}", "x", values[kind]) for n, kind in enumerate(members)])
+    stream = Stream({"speech": [tmp_path]}, "train", {"u0": None, "u1": None}, (), 100)
+    with pytest.raises(SchemaMismatch, match=rf"the member of u{members.index('array')} is no text"):
+        list(stream.batches([["u0", "u1"]]))
 
 
 def test_targets_are_shares_of_votes_and_labels_where_nobody_voted(tmp_path: Path) -> None:
