@@ -6,7 +6,10 @@ import fcntl
 import gc
 import os
 import re
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByLake(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Of several workers each imports another share of the tests before all are collected: pytest compiles a test once
+    and for ten seconds altogether, but workers that began with the same file would all compile every one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or session.config.args != session.config.getini("testpaths"):
+        return
+    number, n_workers = (os.environ[f"PYTEST_XDIST_WORKER{part}"] for part in ("", "_COUNT"))
+    for path in sorted(Path(__file__).parent.rglob("test_*.py"))[int(number.removeprefix("gw")) :: int(n_workers)]:
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it is said when it is collected
+            import_module(".".join(path.relative_to(Path(__file__).parents[1]).with_suffix("").parts))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lakes = [*COSTLY]
     places = {group: lakes.index(group) for group in lakes}
@@ -51,6 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
+    gc.set_threshold(20_000)  # the usual 700 costs three in a hundred of all tests
 
 
 def pytest_unconfigure() -> None:
@@ -64,16 +80,33 @@ def shared_by(path: str) -> str:
     return next((lake for lake, words in COSTLY.items() if re.search(words, text)), path)
 
 
-@pytest.fixture(scope="session")
-def small_sandbox(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Corpus name -> root of its tree; read only. Whichever worker is the first to need it speaks it for all."""
-    from features import sandbox
+Once = Callable[[str, Callable[[Path], object]], Path]
 
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """(name, function) -> a folder that the function wrote, once for all workers: whichever needs it first calls it."""
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with open(shared / "sandbox.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return sandbox.write(shared / "sandbox", seed=0, scale=0.1)
+
+    def written(name: str, write: Callable[[Path], object]) -> Path:
+        with open(shared / f"{name}.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock.fileno()).st_size == 0:  # nobody has said yet that it is whole
+                write(shared / name)
+                lock.write(b"written")
+        return shared / name
+
+    return written
+
+
+@pytest.fixture(scope="session")
+def small_sandbox(once: Once) -> dict[str, Path]:
+    """Corpus name -> root of its tree; read only."""
+    from features import sandbox
+
+    write = partial(sandbox.write, seed=0, scale=0.1)
+    return write(once("sandbox", write))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tests.flows.saying import Say, saying
 from tests.flows.small import Small, emolake, small_recipe
 
 if TYPE_CHECKING:
+    from tests.flows.audit.little import Little
     from tests.flows.spoken import Spoken
 
 
@@ -26,6 +27,22 @@ def small(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     printed = emolake("run", str(recipe), *given, "--json", "--workers", "1", cwd=folder)  # each costs a start
     assert printed.returncode == 0, printed.stderr
     return Small(folder, recipe, roots, printed, json.loads(printed.stdout))
+
+
+@pytest.fixture(scope="session")
+def whole(once: Callable[[str, Callable[[Path], object]], Path]) -> Little:
+    """The little lake, which is never touched: whoever changes a lake has a `little_copy`."""
+    from tests.flows.audit.little import little_in, write_little  # here: the training loop takes seconds to import
+
+    return little_in(once("little", write_little))
+
+
+@pytest.fixture
+def little(whole: Little, tmp_path: Path) -> Little:
+    """A copy of the little lake."""
+    from tests.flows.audit.little import little_copy
+
+    return little_copy(whole, tmp_path / "lake")
 
 
 @pytest.fixture(scope="session")

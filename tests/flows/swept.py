@@ -59,6 +59,8 @@ models = ["words", "sound"]
 averages = { both = ["words", "sound"] }
 remarks = ["Nobody feels anything here."]
 """
+QUICK = RECIPE.replace("epochs = 12", "epochs = 1")
+"""For tests that do not look at what was learned."""
 PROTOCOL = """
 id = "calm2"
 reader = "table"

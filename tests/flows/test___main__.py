@@ -72,3 +72,9 @@ def test_the_door_itself_is_light() -> None:
         "import flows.__main__, sys; print(sorted({'typer', 'numpy', 'duckdb', 'prefect', 'rich'} & set(sys.modules)))"
     )
     assert run(code) == (0, "[]\n", "")
+
+
+def test_a_process_says_nothing_of_its_end() -> None:
+    """As DuckDB does where what it made when it was imported is left."""
+    code = "import sys; sys.argv = ['emolake', 'purge', '--help']; from flows.__main__ import main; main()"
+    assert run(code)[::2] == (0, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.audit.repair import repair
-from tests.flows.audit.little import Little, at_once, flip, little_copy, write_little
+from tests.flows.audit.little import Little, at_once, flip, write_little
 from tests.flows.saying import Say, saying
 from tests.warehouse.faulty_store import FaultyStore, on_store, put_lake
 from warehouse import Warehouse, copies
@@ -25,11 +25,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Little]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(import_module("features.extract"), "BATCH_S", 5.0)
         yield write_little(tmp_path_factory.mktemp("compact"))
-
-
-@pytest.fixture
-def little(whole: Little, tmp_path: Path) -> Little:
-    return little_copy(whole, tmp_path / "lake")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -49,9 +50,15 @@ FIGURES = {
 }
 
 
+@cache
+def drawn(name: str) -> str:
+    """The figure, drawn once for all tests."""
+    return FIGURES[name]()
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_same_numbers_same_bytes_whatever_the_settings(name: str) -> None:
-    first = FIGURES[name]()
+    first = drawn(name)
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "none", "lines.linewidth": 9, "savefig.dpi": 33}):
         assert FIGURES[name]() == first
 
@@ -62,12 +69,12 @@ def test_same_bytes_in_another_process() -> None:
     command, environment = [sys.executable, "-c", program], {"PYTHONHASHSEED": "7", "LC_ALL": "C.UTF-8"}
     here = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=here, env=environment, capture_output=True, check=True, text=True)
-    assert done.stdout == "".join(figure() for figure in FIGURES.values()) + "\n"
+    assert done.stdout == "".join(map(drawn, FIGURES)) + "\n"
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_one_element_of_the_page(name: str) -> None:
-    svg = FIGURES[name]()
+    svg = drawn(name)
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert root.get("role") == "img"

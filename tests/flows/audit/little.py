@@ -79,11 +79,16 @@ def write_little(folder: Path) -> Little:
             soundfile.write(tones / f"{speaker}-{emotion}.wav", wave.astype(np.float32), 16_000)
             lines.append(f"{speaker}-{emotion}.wav,tone {speaker} {number},s{speaker},{emotion}")
     (tones / "tones.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    recipe = folder / "little.toml"
-    recipe.write_text(RECIPE, encoding="utf-8")
-    little = Little(Warehouse(folder / "lake", create=True), recipe, {"tones": tones})
-    Line(read_recipe(recipe), little.warehouse, little.roots, Wholly(little.warehouse)).run()
+    (folder / "little.toml").write_text(RECIPE, encoding="utf-8")
+    Warehouse(folder / "lake", create=True)
+    little = little_in(folder)
+    Line(read_recipe(little.recipe), little.warehouse, little.roots, Wholly(little.warehouse)).run()
     return little
+
+
+def little_in(folder: Path) -> Little:
+    """That which was written there."""
+    return Little(Warehouse(folder / "lake"), folder / "little.toml", {"tones": folder / "tones"})
 
 
 def little_copy(little: Little, folder: Path) -> Little:

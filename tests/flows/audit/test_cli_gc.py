@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from features.extract import extract
-from tests.flows.audit.little import write_little
+from tests.flows.audit.little import Little
 from tests.flows.saying import Say, saying
 from warehouse import Warehouse
 
@@ -17,8 +15,7 @@ def tell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return saying(monkeypatch, capsys)
 
 
-def test_gc_lists_first_and_takes_away_when_it_is_told_to(tell: Say, tmp_path: Path) -> None:
-    little = write_little(tmp_path)
+def test_gc_lists_first_and_takes_away_when_it_is_told_to(tell: Say, little: Little) -> None:
     lake = str(little.warehouse.root)
     nothing = "everything is reached, or too young to tell: nothing to take away\n"
     assert tell("gc", "--lake", lake, "--older-than", "0").out == nothing
@@ -43,8 +40,7 @@ def test_gc_lists_first_and_takes_away_when_it_is_told_to(tell: Say, tmp_path: P
     assert tell("plan", str(little.recipe), "--lake", lake).out.splitlines()[-1].startswith("0 of ")
 
 
-def test_gc_takes_nothing_where_it_is_not_known_what_is_wanted(tell: Say, tmp_path: Path) -> None:
-    little = write_little(tmp_path)
+def test_gc_takes_nothing_where_it_is_not_known_what_is_wanted(tell: Say, little: Little) -> None:
     extract(little.warehouse, "mfcc", ["tones"], n_mfcc=7)
     (little.warehouse.root / "refs" / "corpora" / "tones.json").unlink()
     n = len(little.warehouse.artifacts())

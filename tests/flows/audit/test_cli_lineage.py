@@ -9,15 +9,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.flows.audit.little import Little, write_little
+from tests.flows.audit.little import Little, little_copy
 from tests.flows.saying import Said, saying
 
 Ask = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
-def little(tmp_path_factory: pytest.TempPathFactory) -> Little:
-    return write_little(tmp_path_factory.mktemp("little"))
+def little(whole: Little, tmp_path_factory: pytest.TempPathFactory) -> Little:
+    return little_copy(whole, tmp_path_factory.mktemp("little") / "lake")
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 
 from tests.flows.audit.test_pages import TITLES
 from tests.flows.saying import saying
-from tests.flows.swept import swept_line
+from tests.flows.swept import QUICK, swept_line
 
 
 def test_the_page_is_written_and_told_as_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = swept_line(tmp_path)
+    line = swept_line(tmp_path, QUICK)
     monkeypatch.chdir(tmp_path)
     say = saying(monkeypatch, capsys)
     lake = str(line.warehouse.root)

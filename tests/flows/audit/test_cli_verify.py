@@ -7,20 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.audit.little import Little, flip, little_copy, write_little
+from tests.flows.audit.little import Little, flip
 from tests.flows.partly import lake_copy
 from tests.flows.saying import Say, saying
 from tests.flows.small import Small
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Little:
-    return write_little(tmp_path_factory.mktemp("verify"))
-
-
-@pytest.fixture
-def little(whole: Little, tmp_path: Path) -> Little:
-    return little_copy(whole, tmp_path / "lake")
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from flows.audit.collect import Garbage, collect, garbage
 from flows.line import Line
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
-from tests.flows.audit.little import Little, flip, little_copy, rewritten, write_little
+from tests.flows.audit.little import Little, flip, little_copy, rewritten
+from tests.flows.killing import HERE
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.errors import LakeAtWork, ReachUnknown
@@ -24,16 +27,6 @@ from warehouse.audit.verify import verify
 from warehouse.compaction import merge, merge_of
 from warehouse.errors import UnreadableManifest, UnreadableRef
 from warehouse.marker import MARKER, id_of
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Little:
-    return write_little(tmp_path_factory.mktemp("gc"))
-
-
-@pytest.fixture
-def little(whole: Little, tmp_path: Path) -> Little:
-    return little_copy(whole, tmp_path / "lake")
 
 
 def found(little: Little, **how: Any) -> Garbage:
@@ -50,15 +43,31 @@ def has_nothing_to_do(little: Little) -> bool:
     return is_done(plan(read_recipe(little.recipe), warehouse, little.roots))
 
 
-def with_other_recipe(little: Little, folder: Path) -> dict[str, Artifact]:
-    """Runs the recipe with another extractor under the same name, then the first again: what only the other made."""
-    before = {a.key for a in little.warehouse.artifacts()}
-    other = folder / "other.toml"
+Aged = tuple[Little, dict[str, Artifact]]
+
+
+@pytest.fixture(scope="module")
+def grown(whole: Little, tmp_path_factory: pytest.TempPathFactory) -> Little:
+    """The little lake after a recipe with another extractor under the same name ran in it, and then the first again."""
+    folder = tmp_path_factory.mktemp("grown")
+    grown = little_copy(whole, folder / "lake")
+    for path in (other_recipe(whole, folder), whole.recipe):
+        Line(read_recipe(path), grown.warehouse, grown.roots, Wholly(grown.warehouse)).run()
+    return grown
+
+
+@pytest.fixture
+def aged(grown: Little, whole: Little, tmp_path: Path) -> Aged:
+    """A copy of it, and what only the other recipe made."""
+    little, before = little_copy(grown, tmp_path / "lake"), {a.key for a in whole.warehouse.artifacts()}
+    return little, {a.key: a for a in little.warehouse.artifacts() if a.key not in before}
+
+
+def other_recipe(little: Little, folder: Path) -> Path:
     text = little.recipe.read_text(encoding="utf-8")
+    other = folder / "other.toml"
     other.write_text(text.replace("eGeMAPSv02", "GeMAPSv01b").replace("n_mfcc = 13", "n_mfcc = 20"), encoding="utf-8")
-    for path in (other, little.recipe):
-        Line(read_recipe(path), little.warehouse, little.roots, Wholly(little.warehouse)).run()
-    return {a.key: a for a in Warehouse(little.warehouse.root).artifacts() if a.key not in before}
+    return other
 
 
 def test_of_a_lake_whose_recipe_has_just_run_nothing_goes(little: Little) -> None:
@@ -67,9 +76,9 @@ def test_of_a_lake_whose_recipe_has_just_run_nothing_goes(little: Little) -> Non
 
 
 def test_what_only_an_earlier_form_of_a_recipe_made_goes_and_its_plan_finds_all_the_rest(
-    little: Little, whole: Little, tmp_path: Path
+    aged: Aged, whole: Little
 ) -> None:
-    old = with_other_recipe(little, tmp_path)
+    little, old = aged
     assert {a.request.kind for a in old.values()} >= {"features", "shards", "checkpoint", "report"}
     canaries = {a.key for a in old.values() if "canary" in a.request.kind}
     rubbish = found(little)
@@ -83,14 +92,14 @@ def test_what_only_an_earlier_form_of_a_recipe_made_goes_and_its_plan_finds_all_
     assert found(little).artifacts == []
 
 
-def test_the_raw_files_and_the_recipe_need_not_be_there(little: Little, tmp_path: Path) -> None:
-    old = with_other_recipe(little, tmp_path)
+def test_the_raw_files_and_the_recipe_need_not_be_there(aged: Aged, tmp_path: Path) -> None:
+    little, old = aged
     away = garbage(little.setup(tones=tmp_path / "not mounted"), hours=0)
     assert away.remarks == [] and keys(away) == keys(found(little)) and keys(away) < old.keys()
 
 
-def test_what_is_young_stays_with_all_that_it_rests_on(little: Little, tmp_path: Path) -> None:
-    old = with_other_recipe(little, tmp_path)
+def test_what_is_young_stays_with_all_that_it_rests_on(aged: Aged) -> None:
+    little, old = aged
     assert found(little, hours=24).artifacts == []
     tomorrow = datetime.now(UTC) + timedelta(hours=25)
     assert keys(found(little, hours=24, now=tomorrow)) == keys(found(little)) != set()
@@ -106,13 +115,13 @@ def text(folder: Path) -> None:
     (folder / "x").write_text("x")
 
 
-def test_what_is_named_stays(little: Little, tmp_path: Path) -> None:
-    old = with_other_recipe(little, tmp_path)
+def test_what_is_named_stays(aged: Aged, tmp_path: Path) -> None:
+    (little, old), other = aged, other_recipe(aged[0], tmp_path)
     report = next(a for a in old.values() if a.request.kind == "report")
     spared = found(little, keep=[report.key[:12]])
     assert {a.request.kind for a in spared.artifacts} == {"features"}  # the frames, which are in no report
-    assert found(little, named=[str(tmp_path / "other.toml")]).artifacts == []  # and the last report's stays too
-    renamed = (tmp_path / "other.toml").read_text(encoding="utf-8").replace('"little"', '"other"')
+    assert found(little, named=[str(other)]).artifacts == []  # and the last report's stays too
+    renamed = other.read_text(encoding="utf-8").replace('"little"', '"other"')
     (tmp_path / "third.toml").write_text(renamed, encoding="utf-8")
     left = found(little, named=[str(tmp_path / "third.toml")]).artifacts
     assert {a.request.kind for a in left} == {"report"}  # whose text has another name
@@ -128,8 +137,8 @@ def test_rows_of_a_recipe_that_is_under_way_stay(little: Little, tmp_path: Path)
     assert found(little, named=[str(recipe)]).artifacts == []
 
 
-def test_what_was_cited_meanwhile_is_put_back(little: Little, tmp_path: Path) -> None:
-    old = with_other_recipe(little, tmp_path)
+def test_what_was_cited_meanwhile_is_put_back(aged: Aged) -> None:
+    little, old = aged
     rubbish = found(little)
     shards = next(a for a in old.values() if a.request.kind == "shards")
     little.warehouse.materialize(Request("made", "new", 1, {}, {"shards": (shards.digest,)}), text)
@@ -138,10 +147,9 @@ def test_what_was_cited_meanwhile_is_put_back(little: Little, tmp_path: Path) ->
 
 
 def test_killed_at_any_moment_it_leaves_a_sound_lake(
-    little: Little, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aged: Aged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_other_recipe(little, tmp_path)
-    rename, n_left = os.rename, 0
+    little, rename, n_left = aged[0], os.rename, 0
 
     def dying(source: Any, target: Any) -> None:
         nonlocal n_left
@@ -163,6 +171,45 @@ def test_killed_at_any_moment_it_leaves_a_sound_lake(
         shutil.rmtree(copy.warehouse.root)
 
 
+def test_what_a_killed_process_left_is_completed_by_the_next_call(aged: Aged, tmp_path: Path) -> None:
+    """Killed for good between two renames, the first of which it has done."""
+    once, killed = (little_copy(aged[0], tmp_path / name) for name in ("once", "killed"))
+    assert collect(once.warehouse, found(once)) > 1
+    child = subprocess.run([sys.executable, "-c", _KILLED, killed.warehouse.root], cwd=HERE)
+    assert child.returncode == 9
+    (left,) = (killed.warehouse.root / ".scratch").iterdir()
+    assert len(list(left.iterdir())) == 1, "aside, and not yet gone"
+    collect(Warehouse(killed.warehouse.root), found(killed))
+    assert _what_is_there(killed) == _what_is_there(once) and has_nothing_to_do(killed)
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+from flows.audit.collect import collect, garbage
+from flows.run import Setup
+from warehouse import Warehouse
+
+lake, rename, renamed = Path(sys.argv[1]), os.rename, []
+rubbish = garbage(Setup(lake, {}, "cpu", 1), hours=0)
+
+def dying(source, target):
+    if renamed:
+        os._exit(9)
+    renamed.append(target)
+    rename(source, target)
+
+os.rename = dying
+collect(Warehouse(lake), rubbish)
+"""
+
+
+def _what_is_there(little: Little) -> set[str]:
+    root = little.warehouse.root
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return {name for name in names if not name.startswith(".cache/")}
+
+
 def test_small_ones_stay_while_what_holds_their_rows_is_young(little: Little) -> None:
     small = little.warehouse.artifacts("features")[0]
     made = merge(little.warehouse, merge_of([small]))
@@ -173,23 +220,26 @@ def test_small_ones_stay_while_what_holds_their_rows_is_young(little: Little) ->
 
 
 def test_small_ones_stay_while_what_holds_their_rows_is_damaged(little: Little) -> None:
-    small = little.warehouse.artifacts("features")[0]
-    made = merge(little.warehouse, merge_of([small]))
+    """And only they: they are the last copies of their rows."""
+    small, other = little.warehouse.artifacts("features")[:2]
+    made, _ = (merge(little.warehouse, merge_of([one])) for one in (small, other))
     rubbish = found(little)
-    assert keys(rubbish) == {small.key} and rubbish.remarks == []
+    assert keys(rubbish) == {small.key, other.key} and rubbish.remarks == []
     sound = made.path("features.parquet").read_bytes()
     flip(made.path("features.parquet"))
     assert verify(Warehouse(little.warehouse.root), deep=False) == [], "at a glance it is as it was"
-    with pytest.raises(ReachUnknown, match=f"small ones that merged features/{made.key} was made of are kept, for it"):
-        collect(little.warehouse, rubbish)
-    assert small.folder.exists()
+    told: list[str] = []
+    assert collect(little.warehouse, rubbish, told=told.append) == 1
+    assert small.folder.exists() and not other.folder.exists()
+    why = f"1 small artifacts that merged features/{made.key} was made of are kept, for it is damaged"
+    assert told == [f"{why}: see `emolake verify`"]
     rewritten(made.path("features.parquet"), sound)
-    assert collect(little.warehouse, rubbish) == 1 and has_nothing_to_do(little)
+    assert collect(little.warehouse, rubbish, told=told.append) == 1 and len(told) == 1 and has_nothing_to_do(little)
 
 
-def test_leftovers_of_fits_that_nobody_goes_on_with_go(little: Little, tmp_path: Path) -> None:
-    root, done = little.warehouse.root, little.warehouse.artifacts("checkpoint")[0]
-    old = with_other_recipe(little, tmp_path)
+def test_leftovers_of_fits_that_nobody_goes_on_with_go(aged: Aged) -> None:
+    little, old = aged
+    root, done = little.warehouse.root, next(a for a in little.warehouse.artifacts("checkpoint") if a.key not in old)
     goes = next(a for a in old.values() if a.request.kind == "checkpoint")
     for name in (".resume", ".logs"):
         for key in (done.key, goes.key, "f" * 32):
@@ -274,8 +324,8 @@ def test_states_of_a_fit_that_a_recipe_asks_for_stay(little: Little) -> None:
     assert found(little).leftovers == []
 
 
-def test_what_is_wanted_must_be_known(little: Little, tmp_path: Path) -> None:
-    with_other_recipe(little, tmp_path)
+def test_what_is_wanted_must_be_known(aged: Aged) -> None:
+    little, _ = aged
     report = next(a for a in little.warehouse.artifacts("report") if a.key == reports(little)["artifact"])
     params = {**report.request.params, "recipe": "name = 'little'\n"}
     bad = little.warehouse.materialize(Request("report", "flows.report", 2, params, report.request.inputs), text)

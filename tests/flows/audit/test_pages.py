@@ -14,7 +14,7 @@ from flows.audit.pages import _anew, _Subject, audit_of
 from flows.line import Line
 from flows.recipe import read_recipe
 from flows.sections import Section
-from tests.flows.swept import swept_line
+from tests.flows.swept import QUICK, swept_line
 from tests.flows.wholly import Wholly
 from tests.warehouse.small_lake import small_lake
 from warehouse import Warehouse
@@ -33,7 +33,7 @@ TITLES = (
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    return swept_line(tmp_path_factory.mktemp("swept"))
+    return swept_line(tmp_path_factory.mktemp("swept"), QUICK)
 
 
 def page_of(warehouse: Warehouse, reference: str = "reports/swept", deep: bool = False) -> dict[str, Section]:
@@ -60,7 +60,7 @@ def test_every_question_has_its_section(line: Line) -> None:
 
 
 def test_a_second_run_says_what_it_made_anew_and_what_changed(tmp_path: Path) -> None:
-    line = swept_line(tmp_path)
+    line = swept_line(tmp_path, QUICK)
     first = line.warehouse.resolve("reports/swept")
     table = tmp_path / "clips" / "clips.csv"
     table.write_text(table.read_text().replace("sleep tea snow", "sleep tea rain", 1), encoding="utf-8")

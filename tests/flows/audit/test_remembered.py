@@ -11,20 +11,10 @@ from flows.line import Line
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe
 from flows.run import roots_of
-from tests.flows.audit.little import Little, little_copy, write_little
+from tests.flows.audit.little import Little
 from tests.flows.wholly import Wholly
 from warehouse import Warehouse
 from warehouse.errors import UnknownName
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Little:
-    return write_little(tmp_path_factory.mktemp("remembered"))
-
-
-@pytest.fixture
-def little(whole: Little, tmp_path: Path) -> Little:
-    return little_copy(whole, tmp_path / "lake")
 
 
 def test_a_report_remembers_its_recipe(little: Little) -> None:
@@ -62,14 +52,13 @@ def test_what_the_lake_has_not_got_whole_is_not_known(little: Little) -> None:
     assert known_products(Warehouse(little.warehouse.root), one.recipe, one.report, {}) == {}
 
 
-def test_a_name_that_has_moved_on_leaves_the_reports_reading(little: Little) -> None:
+def test_a_name_that_has_moved_on_leaves_the_reports_reading(little: Little, tmp_path: Path) -> None:
     """The corpus was read again since, in another way."""
-    path = little.recipe.with_name("other.toml")
+    path = tmp_path / "other.toml"
     path.write_text(little.recipe.read_text().replace('file = "tones.csv"', 'file = "tones.csv"\ndialogue = "speaker"'))
     before = little.warehouse.ref("corpora/tones")
     other = read_recipe(path)
     Line(other, little.warehouse, little.roots, Wholly(little.warehouse)).ingest()
-    path.unlink()
     assert little.warehouse.ref("corpora/tones") != before
     (one,) = remembered(little.warehouse)
     assert one.recipe is not None and before is not None

@@ -12,23 +12,13 @@ from typing import Any
 import pytest
 
 from flows.audit.repair import repair, with_workers
-from tests.flows.audit.little import Little, at_once, flip, little_copy, rewritten, write_little
+from tests.flows.audit.little import Little, at_once, flip, rewritten
 from warehouse import Artifact, Warehouse, Work
 from warehouse.artifact import MANIFEST
 from warehouse.audit.aside import ASIDE, Fate
 from warehouse.audit.verify import verify
 from warehouse.errors import MissingFolder, UnknownName
 from warehouse.marker import MARKER, id_of
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Little:
-    return write_little(tmp_path_factory.mktemp("repair"))
-
-
-@pytest.fixture
-def little(whole: Little, tmp_path: Path) -> Little:
-    return little_copy(whole, tmp_path / "lake")
 
 
 def mended(little: Little, answer: Any = None, named: Sequence[str] = (), **roots: Path) -> dict[str, Fate]:
