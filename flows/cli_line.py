@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -55,6 +57,8 @@ def _lake_or_none(lake: Path) -> Iterator[Warehouse]:
         try:
             warehouse = Warehouse(lake)
         except NoLakeYet:
+            if lake.is_file():  # where a run could begin none
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(lake)) from None
             folder = stack.enter_context(TemporaryDirectory(prefix="emolake-"))
             warehouse = Warehouse(Path(folder), create=True)
         yield warehouse
