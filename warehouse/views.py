@@ -240,9 +240,9 @@ class _Views:
         parts = []
         for (step, plugin_key), own in of_plugin.items():
             said = f", {_text(step)} AS step, {_text(plugin_key)} AS plugin_key" if columns else ""
-            once, twice = self._apart(name, plugin_key, own, file)
-            if once:
-                read = _reading(name, once, file, columns)
+            single, twice = self._apart(name, plugin_key, own, file)
+            if single:
+                read = _reading(name, single, file, columns)
                 parts.append(f"SELECT *{said} FROM ({read})" if said else read)
             if twice:
                 first = "SELECT input_id, min(artifact) FROM own GROUP BY input_id"
