@@ -1,11 +1,13 @@
 """What it costs to bring shards into batches, against touching every byte of the same tars through a map.
 
 Run as `PYTHONPATH=. python benchmarks/stream.py [N_UTTERANCES [FOLDER]]`. Everything is read once before it is timed;
-numbers are processor seconds, the least of several rounds in turns. There are four floors: the sum of every byte,
+numbers are processor seconds, the least of several rounds in turns. There are five floors: the sum of every byte,
 which writes nothing; each array copied as it is stored, into memory that is there, which is the least that joining
-arrays takes; the same into two memories in turns, as whoever makes a batch must while the one before is held; and each
-array made float32 in one memory, not padded. Packed batches are what a fit sends to a GPU, which pads
-them; padded ones are what it gives a CPU. webdataset reads the same tars, decodes and does not batch.
+arrays takes; the same into two memories in turns, as whoever makes a batch must while the one before is held; each
+array made float32 in one memory, not padded; and the memory map, which does all that a reader must and has no format:
+the same numbers in one flat file, each utterance cut out by its offset, a batch joined into a tensor beside its
+lengths. Packed batches are what a fit sends to a GPU, which pads them; padded ones are what it gives a CPU.
+webdataset reads the same tars, decodes and does not batch.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -61,11 +63,16 @@ def show(role: str, folders: list[Path], budget: int) -> None:
     order = [arrays_of(opened, group) for group in groups]
     stored, other, floats = (np.ones(max(sum(a.size for a in group) for group in order), dtype) for dtype in
                              (order[0][0].dtype, order[0][0].dtype, np.float32))  # fmt: skip
+    flat, spans = flat_file(folders[0].parent / "flat", opened)
+    pairs = zip(stream.packed(groups), flat_batches(flat, spans, groups), strict=True)
+    if not all(own.flat[role].equal(numbers.reshape(-1)) and own.lengths[role].equal(n) for own, (numbers, n) in pairs):
+        raise SystemExit(f"{role}, batches of {budget}: a packed batch is not what lies in the flat file")
     ways: dict[str, Callable[[], object]] = {
         "every byte through a map": lambda: touch(maps),
         "each array copied as it is stored": lambda: copy(order, stored),
         "the same, two memories in turns": lambda: copy(order, stored, other),
         "each array as float32, not batched": lambda: copy(order, floats),
+        "one flat file through a map, cut and joined": lambda: consume(flat_batches(flat, spans, groups)),
         "this, packed": lambda: consume(stream.packed(groups)),
         "this, packed, one ahead in a thread": lambda: consume(ahead(stream.packed(groups))),
         "this, packed, then padded by the processor": lambda: consume(one.to("cpu") for one in stream.packed(groups)),
@@ -76,8 +83,9 @@ def show(role: str, folders: list[Path], budget: int) -> None:
     spent = least(ways)
     size_mb = sum((folder / TAR).stat().st_size for folder in folders) / 1e6
     print(f"\n{role}: {len(ids)} utterances, {size_mb:.0f} MB, {seconds(stream, role):.0f} s of sound; "
-          f"{len(groups)} batches of {budget}\n{'':44}       ms  × bytes × copies × in two × floats")  # fmt: skip
-    floors = list(spent.values())[:4]
+          f"{len(groups)} batches of {budget}\n"
+          f"{'':44}       ms  × bytes × copies × in two × floats    × map")  # fmt: skip
+    floors = list(spent.values())[:5]
     for what, least_s in spent.items():
         ratios = " ".join(f"{least_s / floor:8.2f}" for floor in floors)
         print(f"{what:44} {least_s * 1e3:8.1f} {ratios} {seconds(stream, role) / least_s:12.0f} × real time")
@@ -86,6 +94,30 @@ def show(role: str, folders: list[Path], budget: int) -> None:
         one_by_one, one_ahead = beside(lambda f=form: f(groups[:60])), beside(lambda f=form: ahead(f(groups[:60])))  # type: ignore[misc]
         print(f"a device that takes {1e3 * WAIT_S:.0f} ms a batch, {form.__name__}: {one_by_one:.2f} × its time, "
               f"one batch ahead {one_ahead:.2f} ×")  # fmt: skip
+
+
+def flat_file(path: Path, readers: Iterable[ShardReader]) -> tuple[np.ndarray, dict[str, slice]]:
+    """All arrays one behind the other in a file without any format, through a map; and where each lies, in steps."""
+    spans, n_steps = {}, 0
+    with open(path, "wb") as stream:
+        for reader in readers:
+            for utterance_id in reader:
+                array = reader.array(utterance_id)
+                stream.write(array.tobytes())
+                spans[utterance_id] = slice(n_steps, n_steps := n_steps + len(array))
+    return np.asarray(np.memmap(path, array.dtype, "r", shape=(n_steps, *array.shape[1:]))), spans
+
+
+def flat_batches(
+    flat: np.ndarray, spans: Mapping[str, slice], groups: Sequence[Sequence[str]]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches and their lengths, in two memories in turns: the plainest reader there is."""
+    most = max(sum(spans[u].stop - spans[u].start for u in group) for group in groups)
+    memories = cycle([np.ones((most, *flat.shape[1:]), flat.dtype) for _ in range(2)])
+    for group, memory in zip(groups, memories, strict=False):
+        arrays = [flat[spans[utterance_id]] for utterance_id in group]
+        lengths = [len(array) for array in arrays]
+        yield torch.from_numpy(np.concatenate(arrays, out=memory[: sum(lengths)])), torch.tensor(lengths)
 
 
 def arrays_of(readers: Iterable[ShardReader], group: Iterable[str]) -> list[np.ndarray]:
