@@ -5,12 +5,14 @@
 Makes the lake once in FOLDER (a temporary one without it): hand-made artifacts, a million edges, utterances and a
 feature's rows in few files; with `--millions` a second one with ten million utterances. Every number is the least of
 several; a view's query and the bare one over the same Parquet files are asked in turns, each on a connection that was
-opened before.
+opened before. Commands are processes of their own, with their imports, each the least of two.
 """
 
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -48,8 +50,11 @@ def main() -> None:
         time.sleep(SETTLED_NS / 1e9 + 1)
         table(f"{N_ARTIFACTS:,} artifacts, {N_ARTIFACTS * N_INPUTS:,} edges", manifests(large))
         questions(large.root, N_UTTERANCES)
+        commands(lake_of(folder / "utterances", N_UTTERANCES, 0).root, N_UTTERANCES)
         if "--millions" in sys.argv:
-            questions(lake_of(folder / "millions", 10_000_000, 0).root, 10_000_000)
+            many = lake_of(folder / "millions", 10_000_000, 0)
+            questions(many.root, 10_000_000)
+            commands(many.root, 10_000_000)
 
 
 def table(title: str, rows: Iterator[tuple[str, float]]) -> None:
@@ -220,6 +225,32 @@ def questions(root: Path, n: int) -> None:
             f"{what:42} {seconds[0] * 1e3:6.1f} ms {seconds[1] * 1e3:6.1f} ms {seconds[1] / seconds[0]:6.2f}"
             f" {whole * 1e3:11.1f} ms", flush=True,
         )  # fmt: skip
+
+
+def commands(root: Path, n: int) -> None:
+    """Whole commands of a lake without small artifacts: seconds of the clock, of processors, and the most memory."""
+    first, second = (a.key for a in Warehouse(root).artifacts("utterances")[:2])
+    one = f"made-{n // 20 + 1:08d}"
+    print(f"\n{n:,} utterances, whole commands")
+    for arguments in (
+        ["lineage", one], ["lineage", one, "--down"], ["lineage", f"features/made#{one}"], ["why", first], ["verify"],
+        ["purge", "--speaker", "corpus3/speaker3"], ["purge", "--utterance", one], ["licence", "corpora/made"],
+        ["diff", first, second], ["diff", "features/made", "features/made"], ["gc"],
+        ["sql", "SELECT speaker_id, avg(F0) FROM utterances JOIN features_made ON input_id = audio_id GROUP BY ALL"],
+    ):  # fmt: skip
+        clock, busy, n_bytes = min(process(["-m", "flows", *arguments, "--lake", str(root)]) for _ in range(2))
+        print(f"{' '.join(arguments)[:58]:58} {clock:7.2f} s {busy:7.2f} s {n_bytes / 2**20:7.0f} MiB", flush=True)
+
+
+def process(arguments: list[str]) -> tuple[float, float, int]:
+    """Seconds of the clock and of processors that Python takes with these arguments, and its most bytes of memory."""
+    began = time.perf_counter()
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    clock = time.perf_counter() - began
+    if status:
+        raise SystemExit(f"{arguments} failed")
+    return clock, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""How long it takes to hold what was learned from against what judges, in a lake of 221,000 utterances.
+"""How long it takes to hold what was learned from against what judges, in a lake of N utterances (221,000).
 
     PYTHONPATH=. python benchmarks/contamination.py [FOLDER] [N]
 
 Makes the lake once in FOLDER (a temporary one without it): a tenth is a corpus of five sessions, of which five students
 leave one out each; the rest are lines of films, from which their teacher learned. Words are drawn as often as words are
-said, one line in twenty is not ASCII, and one in ten is said again elsewhere. Each line is the least of three questions
-of a new process' warehouse, imports not counted.
+said, one line in twenty is not ASCII, and one in ten is said again elsewhere. Each line is the least of
+three questions of a newly opened lake, imports not counted: the first ones with nothing remembered, then those that
+were asked before.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +27,8 @@ from warehouse import Warehouse
 from warehouse.schema import FAILURES, METRICS, PREDICTIONS, SPLIT, UTTERANCES
 
 FOLDS = ("1", "2", "3", "4", "5")
+_LINES = 1_000_000
+"""That are made at a time: among these one in ten is said again."""
 MARKS = ("{}.", "{}?", "{}!", "- {}", "“{}”", "{}…", "'{}'", "Well, {}")
 
 
@@ -37,13 +41,22 @@ def main() -> None:
         if not (root / "lake.json").exists():
             lake_of(root, n)
         for subject in ("mine:best", "made5", teacher_of(root)):
-            began = time.process_time()
-            seconds = timed(lambda s=subject: contamination(Warehouse(root), s), 3)  # type: ignore[misc]
-            used = (time.process_time() - began) / 3
-            print(
-                f"contamination {subject[:12]:12} {seconds:6.2f} s of the clock, {used:6.2f} s of processors",
-                flush=True,
-            )
+            for asked in ("first", "again"):
+                seconds, used = asked_thrice(root, subject, asked == "first")
+                spent = f"{seconds:7.3f} s of the clock, {used:7.3f} s of processors"
+                print(f"contamination {subject[:12]:12} {asked} {spent}", flush=True)
+
+
+def asked_thrice(root: Path, subject: str, is_first: bool) -> tuple[float, float]:
+    """The least seconds of three questions, by the clock and of processors."""
+    seconds, used = [], []
+    for _ in range(3):
+        if is_first:
+            shutil.rmtree(root / ".cache", ignore_errors=True)
+        began = time.process_time()
+        seconds.append(timed(lambda: contamination(Warehouse(root), subject)))
+        used.append(time.process_time() - began)
+    return min(seconds), min(used)
 
 
 def teacher_of(root: Path) -> str:
@@ -79,7 +92,11 @@ def lake_of(root: Path, n: int) -> None:
 
 def lines(n: int) -> list[str]:
     """What is said: words by Zipf's law, one to twenty of them."""
-    chance = np.random.default_rng(0)
+    return [line for block in range(0, n, _LINES) for line in _lines(min(_LINES, n - block), block)]
+
+
+def _lines(n: int, seed: int) -> list[str]:
+    chance = np.random.default_rng(seed)
     known = np.array([f"word{rank}" if rank % 7 else f"wo'rd{rank}" for rank in range(20_000)])
     often = 1 / np.arange(1, len(known) + 1)
     lengths = np.clip(np.round(chance.lognormal(1.8, 0.6, n)), 1, 20).astype(int)
@@ -105,7 +122,8 @@ def read(lake: Warehouse, corpus: str, numbers: np.ndarray, texts: Sequence[str]
     }  # fmt: skip
     rows = pa.table({name: own[name] for name in UTTERANCES.names}, schema=UTTERANCES)
     tables = {"utterances.parquet": rows, "failures.parquet": FAILURES.empty_table()}
-    return artifact(lake, "utterances", {"corpus": corpus, "unit": str(numbers[0])}, {}, tables, int(numbers[0]))
+    first = int(numbers[0])
+    return artifact(lake, "utterances", {"corpus": corpus, "unit": str(first)}, {}, tables, first % 86_400)
 
 
 def name_of(number: int) -> str:

@@ -24,16 +24,14 @@ from flows.checkpoints import only_checkpoint, record_placed
 from flows.choice import Choice, choice_of
 from flows.doer import Doer, Waits
 from flows.fitting import Orders, fit_all, fits_of
-from flows.pack import Told, pack_text_works, pack_works
-from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
+from flows.packing import packed_shards
 from flows.predicting import predictions_of
 from flows.readings import Reading, corpus_reading
 from flows.recipe import Recipe, plugin_of, step_of
 from flows.reporting import report_of
-from flows.retelling import read_for, refuse_voices_of_other_parts, retold_reading, retold_roots, told_rows
+from flows.retelling import read_for, refuse_voices_of_other_parts, retold_reading, retold_roots
 from flows.score import Fitted
 from flows.select import selection_work
-from flows.sources import TEXT, aligner_of, read_source, told_source
 from warehouse import Warehouse
 from warehouse.artifact import Artifact, Work
 from warehouse.copies import fetched
@@ -210,7 +208,7 @@ class Line:
         corpus = self.corpus(entry.corpus)
         feature, output = self.source(entry.logits)
         work = selection_work(
-            corpus.utterances, self._of_corpus(feature, corpus), feature.outputs[output].names,
+            corpus.utterances, self.of_corpus(feature, corpus), feature.outputs[output].names,
             feature.plugin.needs, entry.threshold, entry.thresholds,
         )  # fmt: skip
         return self.doer.step(f"select {name}", [work])[0]
@@ -226,41 +224,7 @@ class Line:
     def _shards(self, corpus: str, source: str, selection: str | None) -> list[Artifact]:
         chosen = f" ({selection})" if selection else ""
         name = f"pack {corpus} {source}{chosen}"
-        return self._once(name, lambda: self._pack(name, corpus, source, selection))
-
-    def _pack(self, name: str, corpus_name: str, source: str, selection: str | None) -> list[Artifact]:
-        utterances = self.corpus(corpus_name).utterances
-        keep = ids_in(self.selection(selection)) if selection else None
-        retold, source = told_source(source)
-        told = told_rows(self, retold, corpus_name) if retold else None
-        if source == TEXT:
-            return self.doer.step(name, pack_text_works(utterances, keep, told))
-        if read_source(source).tier:
-            return self._pack_segments(name, corpus_name, source, keep, told)
-        feature, output = self.source(source)
-        rows = self._of_corpus(feature, self.corpus(retold or corpus_name))
-        works = pack_works(utterances, feature.step, feature.plugin, output, feature.outputs[output], rows, keep, told)
-        return self.doer.step(name, works)
-
-    def _pack_segments(
-        self, name: str, corpus_name: str, source: str, keep: set[str] | None, told: Told | None
-    ) -> list[Artifact]:
-        """The means of a feature's frames over a tier of an alignment, or where only the tier is named, its times."""
-        utterances, parts = self.corpus(corpus_name).utterances, read_source(source)
-        aligned = told.corpus if told else corpus_name
-        corpus, alignment = self.corpus(aligned), self.alignment(aligner_of(parts, aligned, self.recipe.align))
-        tier = Tier(parts.tier, alignment.step, alignment.plugin, self._of_corpus(alignment, corpus))
-        if not parts.feature:
-            return self.doer.step(name, pack_spans_works(utterances, tier, keep, told))
-        feature, output = self.source(source.partition("@")[0])
-        spec = feature.outputs[output]
-        if spec.level != "frame" or not spec.hop_s:
-            problem = f"asks for means over time, but '{output}' of this feature is no row of frames"
-            raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
-        frames = Frames(output, spec.hop_s, feature.step, feature.plugin, self._of_corpus(feature, corpus))
-        made = self.doer.step(name, pack_means_works(utterances, frames, tier, keep, told))
-        self.count_failures(made)
-        return made
+        return self._once(name, lambda: packed_shards(self, name, corpus, source, selection))
 
     def model(self, name: str) -> list[Fitted]:
         return self._once(f"fit {name}", lambda: fits_of(self, name))
@@ -328,7 +292,7 @@ class Line:
             raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
         return feature, output
 
-    def _of_corpus(self, rows: Feature | Alignment, corpus: Reading) -> list[Artifact]:
+    def of_corpus(self, rows: Feature | Alignment, corpus: Reading) -> list[Artifact]:
         """Those of the artifacts of a feature or an alignment that hold rows of one corpus."""
         kind = "features" if isinstance(rows, Feature) else "intervals"
         kept = {a.key for a in of_utterances(self.warehouse, kind, rows.step, rows.plugin, corpus.utterances)}

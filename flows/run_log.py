@@ -22,7 +22,8 @@ may quote one (that is on the terminal, in Prefect's record and in `failures.par
 password or a key is written without what it says.
 
 A host of a cluster writes into that folder where it sees it. Where it does not, as with a lake on a store, of which it
-has a copy of its own, its lines come back with the answer or the mistake, and the flow writes them.
+has a copy of its own, its lines come back with the answer or the mistake, and the flow writes them. Of a process that
+died there, whoever gave it the work tells that it had begun.
 
 Nothing here stops a run: what cannot be written, as on a full disk, is lost.
 """
@@ -198,8 +199,13 @@ def tell_began(works: Sequence[Work]) -> None:
 
 
 def tell_again(work: Work, event: str = "retried", **fields: Any) -> None:
-    """A process died that was at this work, which is done again."""
-    tell(event, **({"step": _flows[-1].step} if _flows else {}), **_of(work), **fields)
+    """A process died that was at this work, which is done again. Where it could not write, what it told died with it:
+    that it began is told here, late."""
+    step = {"step": _flows[-1].step} if _flows else {}
+    folder, _ = _away.get()
+    if folder and not _flows and not Path(folder).is_dir():
+        tell_began([work])
+    tell(event, **step, **_of(work), **fields)
 
 
 def step_began(step: Step, works: Sequence[Work], found: Mapping[str, Artifact | None]) -> None:

@@ -134,8 +134,9 @@ class Elsewhere:
             if self._runner is None:
                 self._begin()
             task = answer_elsewhere.with_options(name=work.request.step)
+            parcel = Parcel(work, log_told_to(), 1 if self.cluster is None else None)
             with deaf(), self._on_gpu() if computes_on_gpu(work) else nullcontext():
-                future = self._runner.submit(task, {"lake": lake, "parcel": Parcel(work, log_told_to())})
+                future = self._runner.submit(task, {"lake": lake, "parcel": parcel})
             futures[number] = future
             future.add_done_callback(lambda _, number=number: ready.put(number))
         while futures:
@@ -205,9 +206,10 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, L
     from flows.tasks import hang_up
 
     if cluster is None:
-        # What needs memory are the children of these workers, whose use Dask does not see.
+        # What needs memory are the children of these workers, whose use Dask does not see. Each worker has one, and two
+        # threads: while the child is at one task, Prefect's engine ends the last and begins the next.
         own = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+            n_workers=n_workers, threads_per_worker=2, processes=True, memory_limit=0, dashboard_address=None,
             silence_logs=logging.CRITICAL,
         )  # fmt: skip
         runner: Any = DaskTaskRunner(cluster=stack.enter_context(own))

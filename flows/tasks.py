@@ -27,11 +27,16 @@ def answer(workers: Workers, works: Sequence[Work], note: Noter) -> list[Artifac
 
 
 class Parcel:
-    """A work on its way to another process, and the folder of the run's log. Task runners walk through lists, mappings
-    and dataclasses in search of futures, for seconds where there are many rows; through this they do not."""
+    """A work on its way to another process. Task runners walk through lists, mappings and dataclasses in search of
+    futures, for seconds where there are many rows; through this they do not.
 
-    def __init__(self, work: Work, log: str = "") -> None:
-        self.work, self.log = work, log
+    Args:
+        log: the folder of the run's log.
+        n_processes: that do works at once where it arrives, as `kept_workers` takes it.
+    """
+
+    def __init__(self, work: Work, log: str = "", n_processes: int | None = None) -> None:
+        self.work, self.log, self.n_processes = work, log, n_processes
 
     def __dask_tokenize__(self) -> str:
         return self.work.request.key
@@ -53,7 +58,7 @@ def answer_elsewhere(lake: str, parcel: Parcel) -> Answered:
     Args:
         lake: folder or URL, as every host of the cluster knows it.
     """
-    with Telling(parcel.log) as lines, kept_workers(lake) as workers:
+    with Telling(parcel.log) as lines, kept_workers(lake, parcel.n_processes) as workers:
         return Answered(workers.answer([parcel.work], _silent), lines)
 
 

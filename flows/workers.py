@@ -222,19 +222,21 @@ _keeping = threading.Lock()
 
 
 @contextmanager
-def kept_workers(lake: str, idle_s: float = IDLE_S) -> Iterator[Workers]:
+def kept_workers(lake: str, n_processes: int | None = None, idle_s: float = IDLE_S) -> Iterator[Workers]:
     """Workers of a process that does the tasks of a cluster. They are kept for the tasks after this one, and are gone
     when none came for `idle_s`.
 
     Args:
         lake: folder or URL.
+        n_processes: of theirs; one for each task that is done here at once where None is given.
     """
     multiprocessing.current_process().daemon = False  # as Dask's are, which then may start no process
-    own = lake, os.environ.get("CUDA_VISIBLE_DEVICES", "")  # Ray says to each task anew which GPU is its own
+    # Ray says to each task anew which GPU is its own.
+    own = lake, os.environ.get("CUDA_VISIBLE_DEVICES", ""), str(n_processes)
     with _keeping:
         if own not in _kept:
-            # A process is started only when all others are busy: one for each task that is done here at once.
-            _kept[own] = Workers(Warehouse(lake).root, os.cpu_count() or 1, "cpu")
+            # A process is started only when all others are busy.
+            _kept[own] = Workers(Warehouse(lake).root, n_processes or os.cpu_count() or 1, "cpu")
         _n_busy[own] += 1
         if own in _leaving:
             _leaving.pop(own).cancel()

@@ -16,9 +16,11 @@ from typing import Any
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("house", deadline=None)  # how long an example takes is no law
+hypothesis.settings.register_profile("thorough", deadline=None)  # of `make test-all`; how long one takes is no law
+hypothesis.settings.register_profile("house", deadline=None, max_examples=30)
 hypothesis.settings.load_profile("house")
 gc.disable()  # until all tests are collected: what is imported stays, and looking through it takes seconds
+os.fsync = lambda fd: None  # no power fails here, and thousands of commits would wait for the disk
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores: their threads would only wait for each other
 

@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
 from warehouse.errors import UnreadableManifest
 from warehouse.in_progress import disk_ns
-from warehouse.manifest_rows import COLUMNS, STAMPED, Remembered, Rows, Stamp, row_of, unsealed, write_sealed
+from warehouse.manifest_rows import COLUMNS, STAMPED, Remembered, Rows, Stamp, row_of, table_of, unsealed, write_sealed
 from warehouse.merged import Pieces
 
 MANY = 64
@@ -119,7 +119,7 @@ class ManifestIndex:
     def table(self, *columns: str) -> pa.Table:
         """Some `COLUMNS` of all manifests."""
         wanted = pa.schema([COLUMNS.field(name) for name in columns])
-        return pa.concat_tables([wanted.empty_table(), *(state.table(wanted) for state in self._states())])
+        return pa.concat_tables([table_of([], wanted), *(state.table(wanted) for state in self._states())])
 
     def _states(self, kind: str | None = None) -> list[_State]:
         self.pull(kind)
@@ -205,7 +205,7 @@ class _State:
     def table(self, columns: pa.Schema) -> pa.Table:
         """Rows of what was found: of the file, then of what is fresh."""
         rows = [row_of(self.found[key], stamp) for key, stamp in self.fresh.items()]
-        fresh = pa.Table.from_pylist(rows, schema=columns)
+        fresh = table_of(rows, columns)
         if self.stored is None:
             return fresh
         table = self.stored.file.read(columns.names).select(columns.names).cast(columns)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse.arrays import counts_of, texts_of
 from warehouse.artifact import Artifact, Request, recalled
 
 _MARK = b"emolake manifests 1 "
@@ -122,6 +123,13 @@ def row_of(artifact: Artifact, stamp: Stamp) -> dict[str, Any]:
         "attempt": attempt if isinstance(attempt, int) and 0 <= attempt < 1 << 60 else 0,
         "mtime_ns": stamp[0], "size": stamp[1],
     }  # fmt: skip
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], columns: pa.Schema) -> pa.Table:
+    """Some columns of such rows."""
+    own = {column.name: [row[column.name] for row in rows] for column in columns}
+    arrays = [(texts_of if column.type == _TEXT else counts_of)(own[column.name]) for column in columns]
+    return pa.Table.from_arrays(arrays, schema=columns)
 
 
 class Remembered(Mapping[str, Artifact]):

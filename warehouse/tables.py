@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from warehouse.arrays import texts_of
 from warehouse.errors import SchemaMismatch
 
 if TYPE_CHECKING:
@@ -45,8 +46,12 @@ def table_of(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, where: str = 
 
 def check_table(table: pa.Table, schema: pa.Schema, where: str) -> None:
     """Raises SchemaMismatch unless the table has exactly these columns, types and no forbidden null."""
-    found = {column.name: column.type for column in table.schema}
-    for name, n_columns in Counter(table.schema.names).items():
+    _check(table.schema, schema, where, lambda name: table.column(name).null_count)
+
+
+def _check(own: pa.Schema, schema: pa.Schema, where: str, n_nulls: Callable[[str], int]) -> None:
+    found = {column.name: column.type for column in own}
+    for name, n_columns in Counter(own.names).items():
         if n_columns > 1:
             raise SchemaMismatch(where, f"column '{name}' is given twice")
     for column in schema:
@@ -54,8 +59,8 @@ def check_table(table: pa.Table, schema: pa.Schema, where: str) -> None:
             raise SchemaMismatch(where, f"column '{column.name}' is missing (columns: {', '.join(found)})")
         if found[column.name] != column.type:
             raise SchemaMismatch(where, f"column '{column.name}' is {found[column.name]}, not {column.type}")
-        if not column.nullable and table.column(column.name).null_count:
-            raise SchemaMismatch(where, f"column '{column.name}' holds {table.column(column.name).null_count} nulls")
+        if not column.nullable and n_nulls(column.name):
+            raise SchemaMismatch(where, f"column '{column.name}' holds {n_nulls(column.name)} nulls")
     unknown = sorted(set(found) - set(schema.names))
     if unknown:
         raise SchemaMismatch(where, f"unknown columns {unknown}")
@@ -110,7 +115,7 @@ def check_files(paths: Iterable[Path], schema: pa.Schema) -> None:
     for path in paths:
         with _reading(path):
             found = pq.read_schema(path)
-        check_table(found.empty_table(), schema, str(path))
+        _check(found, schema, str(path), lambda name: 0)
 
 
 def rows_about(path: Path, ids: Collection[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -120,7 +125,7 @@ def rows_about(path: Path, ids: Collection[str], columns: Sequence[str]) -> Iter
     Args:
         columns: `input_id` among them.
     """
-    wanted = pa.array(sorted(ids), pa.string())
+    wanted = texts_of(sorted(ids))
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             if file.num_row_groups > 1 and not _is_any(file.read_row_group(group, ["input_id"]), wanted):

@@ -34,6 +34,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse import disagreement, functions, schema, summaries
+from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact
 from warehouse.hashing import ID_LENGTH
 from warehouse.merged import KINDS, is_merged, live, pieces, superseded
@@ -162,14 +163,14 @@ class _Views:
     def _plugins_table(self) -> pa.Table:
         table = self._warehouse.manifests.table("key", "step", "plugin_key", "attempt")
         table = table.filter(table["plugin_key"].is_valid()).rename_columns(["artifact", *table.column_names[1:]])
-        if not pc.any(pc.equal(table["step"], MERGED)).as_py():
+        if not pc.any(pc.equal(table["step"], texts_of([MERGED])[0])).as_py():
             return table
         gone = superseded([a for kind in KINDS for a in self._warehouse.artifacts(kind)])
-        table = table.filter(pc.invert(pc.is_in(table["artifact"], pa.array(sorted(gone), pa.string()))))
+        table = table.filter(pc.invert(pc.is_in(table["artifact"], texts_of(sorted(gone)))))
         made_by = {a.key: a.request.params["plugin"]["step"] for a in self._all_merged()}
         keys, steps = (table[name].to_pylist() for name in ("artifact", "step"))
         steps = [made_by.get(key, step) for key, step in zip(keys, steps, strict=True)]
-        return table.set_column(1, "step", pa.array(steps, pa.string()))
+        return table.set_column(1, "step", texts_of(steps))
 
     def _all_merged(self) -> list[Artifact]:
         return [a for kind in KINDS for a in self._live(kind) if is_merged(a)]
@@ -219,7 +220,7 @@ class _Views:
         """A view over one file of many artifacts; its column `artifact` is the key of the artifact of each row."""
         if not artifacts:
             fields = [*columns, pa.field("artifact", pa.string())]
-            _register(self._connection, name, pa.schema(fields).empty_table())
+            _register(self._connection, name, pa.Table.from_batches([], pa.schema(fields)))
             return
         read = f"{_reading(name, artifacts, file, columns)} {once(artifacts)}"
         self._connection.execute(f"CREATE VIEW {_named(name)} AS {read}")
@@ -230,13 +231,13 @@ class _Views:
         given), a row also says whose it is."""
         if not artifacts:
             fields = [*(columns or ()), *(pa.field(name, pa.string()) for name in ("artifact", "step", "plugin_key"))]
-            _register(self._connection, name, pa.schema(fields).empty_table())
+            _register(self._connection, name, pa.Table.from_batches([], pa.schema(fields)))
             return
-        keys, *whose = (self._plugins_table[name].to_pylist() for name in ("artifact", "step", "plugin_key"))
-        plugins = dict(zip(keys, zip(*whose, strict=True), strict=True))
-        of_plugin: dict[tuple[str | None, str | None], list[Artifact]] = {}
+        of_plugin: dict[tuple[str, str | None], list[Artifact]] = {}
         for artifact in artifacts:
-            of_plugin.setdefault(plugins.get(artifact.key, (None, None)), []).append(artifact)
+            request = artifact.request
+            step = request.params["plugin"]["step"] if is_merged(artifact) else request.step
+            of_plugin.setdefault((step, request.plugin_key or None), []).append(artifact)
         parts = []
         for (step, plugin_key), own in of_plugin.items():
             said = f", {_text(step)} AS step, {_text(plugin_key)} AS plugin_key" if columns else ""
@@ -270,9 +271,8 @@ class _Views:
 
     def _own(self, name: str) -> list[Artifact]:
         """The artifacts of the extractor that a recipe calls so."""
-        whose = pc.field("plugin_key") == self._features[name]["plugin_key"]
-        keys = set(self._plugins_table.filter(whose)["artifact"].to_pylist())
-        return [a for a in self._live("features") if a.key in keys]
+        own = self._features[name]["plugin_key"]
+        return [a for a in self._live("features") if a.request.plugin_key == own]
 
     def _own_features(self, name: str) -> None:
         if made := self._own(name):

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.doer import Waits
@@ -22,6 +23,7 @@ from flows.line import Line
 from flows.plan import Planner
 from flows.recipe import Recipe
 from warehouse import Warehouse
+from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
@@ -86,14 +88,17 @@ class _Collector(Planner):
         return artifacts
 
 
-def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
+def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path], trust_raw: bool = False) -> list[Artifact]:
     """Every training shard of a recipe's models.
+
+    Args:
+        trust_raw: take raw files as they were recorded, without a look at any.
 
     Raises:
         NotPacked: one of them is not there yet.
     """
     collector = _Collector(warehouse)
-    line = Line(recipe, warehouse, roots, collector)
+    line = Line(recipe, warehouse, roots, collector, trust_raw=trust_raw)
     try:
         for model in recipe.models:
             line.shards(model)
@@ -102,8 +107,13 @@ def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> l
     return [artifact for artifact in collector.found.values() if artifact.request.kind == "shards"]
 
 
-def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
+def write_bundle(
+    path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path], trust_raw: bool = False
+) -> list[Artifact]:
     """Writes the bundle of a recipe's shards and lets `refs/bundles/<recipe>` keep what they rest on.
+
+    Args:
+        trust_raw: as in `shards_of`.
 
     Returns:
         The shards.
@@ -113,7 +123,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         InvalidField: the recipe's protocol lies where no bundle can put it.
     """
     protocols = _own_protocols(recipe)
-    shards = shards_of(recipe, warehouse, roots)
+    shards = shards_of(recipe, warehouse, roots, trust_raw)
     known = warehouse.artifacts()
     keys = closure_up(known, [shard.key for shard in shards])
     artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
@@ -159,8 +169,8 @@ def _recordings_and_utterances(artifacts: Iterable[Artifact]) -> tuple[bytes, by
         if request.kind == "raw":
             table = read_table(artifact.path("files.parquet"), FILES)
             for name in ("unit", "corpus"):
-                value = pa.array([request.params[name]] * table.num_rows, pa.string())
-                table = table.add_column(0, name, value)
+                value = texts_of([request.params[name]])[0]
+                table = table.add_column(0, name, pc.fill_null(pa.nulls(table.num_rows, pa.string()), value))
             files.append(table)
         elif request.kind == "utterances":
             path = artifact.path("utterances.parquet")

@@ -7,11 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from flows import run as runs
 from flows import show
 from flows.app import Json, Lake, Roots, command, console_for, print_json, print_rows, setup_of, warehouse_of
 from flows.audit.wherefore import why_apart, why_steps
-from flows.plan import plan
 from flows.recipe import read_recipe, recipe_path
 from warehouse import Warehouse
 from warehouse.audit.why import nearest
@@ -49,6 +47,9 @@ def why(
 
 
 def _why_recipe(path: Path, lake: Path | None, root: list[str] | None, as_json: bool) -> None:
+    from flows import run as runs  # knows the whole line, as a plan does; what artifacts differ in needs neither
+    from flows.plan import plan
+
     declared = read_recipe(path)
     setup = setup_of(declared.corpora, lake, root)
     warehouse = Warehouse(setup.lake)

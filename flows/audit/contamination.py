@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.audit.answered import remembering
 from flows.audit.declarations import ANY_KIND, Declared, lost, placed, verdict
 from flows.audit.overlap import (
     KINDS,
@@ -193,7 +194,8 @@ def _contamination(
         for _, one in sorted(outside.items())
         for corpus, reader in (tested or {"": ""}).items()
     ]
-    return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress))
+    with remembering(warehouse, "overlaps-met") as known:
+        return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress, known))
 
 
 def _says(warehouse: Warehouse, one: Declared, corpus: str, reader: str) -> str:

@@ -8,8 +8,10 @@ hash that could meet another's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +19,15 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from flows.similarity import CONTAINED, LEAST_WORDS, N, words_of
+from warehouse.arrays import texts_of
 
 _MOST_PAIRS = 1 << 20
 """(text, reference that holds one of its grams) pairs that are counted together."""
 
 _TEXT = pa.large_string()
-_BLANK = pa.scalar(" ", _TEXT)
 _SPACE, _END, _QUOTE = 32, 10, 39
+_NEVER = 255
+"""A byte that no text has."""
 
 Numbers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -55,20 +59,19 @@ class Echoes:
     def __init__(
         self, texts: pa.Array | pa.ChunkedArray, least: float = CONTAINED, least_words: int = LEAST_WORDS
     ) -> None:
-        words = split_words(texts)
-        coded = pc.binary_join(words, _BLANK).dictionary_encode()
-        self._wording, self._wording_of = coded.dictionary, _numbers(coded.indices)
-        _, first = np.unique(self._wording_of, return_index=True)
-        own = words.take(pa.array(first))
-        long = np.flatnonzero(_numbers(pc.list_value_length(own)) >= max(least_words, N))
-        own = own.take(pa.array(long))
-        self._words = own.flatten().unique()
-        word, text = _numbered(own.flatten(), self._words), _places(own)
-        self._pairs = pa.array(np.unique(self._word_pairs(word, text)[1]))
-        text, keys = self._keys(own)
-        self._keys_known = pa.array(np.unique(keys))
-        n_grams = len(self._keys_known)
-        pairs = np.unique(text * n_grams + np.searchsorted(self._keys_known.to_numpy(), keys))
+        coded = wordings(texts).dictionary_encode()
+        self._wording, self._wording_of = coded.dictionary, numbers_of(coded.indices)
+        n_words = np.bincount(words_in(self._wording)[1], minlength=len(self._wording))
+        long = np.flatnonzero(n_words >= max(least_words, N))
+        own, text = words_in(self._wording.take(_column(long)))
+        coded = own.dictionary_encode()
+        self._words = coded.dictionary
+        word = numbers_of(coded.indices)
+        self._pairs = _column(np.unique(self._word_pairs(word, text)[1]))
+        text, keys = self._keys(word, text)
+        known = np.unique(keys)
+        self._keys_known, n_grams = _column(known), len(known)
+        pairs = np.unique(text * n_grams + np.searchsorted(known, keys))
         self._gram = pairs % max(n_grams, 1)
         self._size = np.bincount(pairs // max(n_grams, 1), minlength=len(long)).astype(np.int64)
         self._begin = np.cumsum(self._size) - self._size
@@ -88,14 +91,14 @@ class Echoes:
         same = np.zeros(len(self._wording), np.bool_)
         unfound = is_asked[self._long]
         for batch in references:
-            words = split_words(batch)
-            found = pc.index_in(pc.binary_join(words, _BLANK), self._wording)
-            same[_numbers(found.drop_null())] = True
-            place, keys = self._keys(words)
+            wording = wordings(batch)
+            same[numbers_of(pc.index_in(wording, self._wording).drop_null())] = True
+            words, place = words_in(wording)
+            place, keys = self._keys(_numbered(words, self._words), place)
             if len(keys):
                 gram = _numbered(keys, self._keys_known)
                 self._strike_found(place[gram >= 0], gram[gram >= 0], unfound)
-        same[_numbers(pc.index_in(pa.array([""], _TEXT), self._wording).drop_null())] = False
+        same[numbers_of(pc.index_in(texts_of([""]).cast(_TEXT), self._wording).drop_null())] = False
         near = np.zeros(len(self._wording), np.bool_)
         near[self._long] = ~unfound
         return Said((same & is_asked)[self._wording_of] & asked, (near & is_asked)[self._wording_of] & asked)
@@ -106,9 +109,8 @@ class Echoes:
         at = np.flatnonzero(known[:-1] & known[1:] & (text[:-1] == text[1:]))
         return at, word[at] * len(self._words) + word[at + 1]
 
-    def _keys(self, words: pa.ListArray) -> tuple[Numbers, Numbers]:
+    def _keys(self, word: Numbers, text: Numbers) -> tuple[Numbers, Numbers]:
         """Of every 4-gram whose pairs are known, the place of its text and a number."""
-        word, text = _numbered(words.flatten(), self._words), _places(words)
         at, pairs = self._word_pairs(word, text)
         pair = np.full(len(word), -1)
         pair[at] = _numbered(pairs, self._pairs)
@@ -154,48 +156,69 @@ class Echoes:
             start = stop
 
 
-def split_words(texts: pa.Array | pa.ChunkedArray) -> pa.ListArray:
-    """The words of each text, as `flows.similarity.words_of` has them: what is ASCII in one pass over all bytes, the
-    rest by that function itself.
+def wordings(texts: pa.Array | pa.ChunkedArray) -> pa.LargeStringArray:
+    """The words of each text, as `flows.similarity.words_of` has them, each with a blank behind it, in passes over all
+    bytes; what is not ASCII by that function itself, letter by letter.
 
     Example:
-        >>> split_words(pa.array(["Well -- I can't, 'Mr. O'Neil'!", "…"])).to_pylist()
-        [['WELL', 'I', "CAN'T", 'MR', "O'NEIL"], []]
+        >>> wordings(pa.array(["Well -- I can't, 'Mr. O'Neil'!", "…"])).to_pylist()
+        ["WELL I CAN'T MR O'NEIL ", '']
     """
     whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    plain = _in_ascii(whole.cast(_TEXT))
-    ended = pc.binary_join_element_wise(plain, pa.scalar("", _TEXT), pa.scalar("\n", _TEXT))
-    offsets, content = _bytes_of(ended)
-    letters = _LETTERS[content]
-    letters[offsets[1:] - 1] = _END
-    letters = _unquoted(letters[letters > 0])
-    is_letter = letters > _SPACE
-    edges = np.flatnonzero(np.diff(is_letter, prepend=False, append=False))
-    begins, stops = edges[::2], edges[1::2]
-    ends = np.concatenate([[0], np.cumsum(stops - begins)]).astype(np.int64)
-    words = pa.LargeStringArray.from_buffers(len(begins), pa.py_buffer(ends), pa.py_buffer(letters[is_letter]))
-    lists = np.concatenate([[0], np.searchsorted(begins, np.flatnonzero(letters == _END))]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(lists), words)
+    offsets, content = _bytes_of(_spoken(whole.cast(_TEXT)))
+    ended = np.insert(content, offsets[1:] - offsets[0], _NEVER)
+    letters = _unquoted(np.frombuffer(ended.tobytes().translate(_LETTERS, _DROPPED), np.uint8))
+    ends = np.flatnonzero(letters == _END)
+    stays = letters > _SPACE
+    stays[1:] |= stays[:-1]  # with one byte behind each word, which is its blank
+    n_dropped = np.searchsorted(np.flatnonzero(~stays), ends, side="right")
+    offsets = np.concatenate([[0], ends + 1 - n_dropped]).astype(np.int64)
+    letters = letters[stays]
+    letters[letters == _END] = _SPACE
+    return pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(letters))
+
+
+def words_in(worded: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Numbers]:
+    """All words of some wordings, each with its blank, and of each the place of its text."""
+    begins, letters = _bytes_of(worded)
+    ends = np.flatnonzero(letters == _SPACE) + 1
+    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    words = pa.LargeStringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(letters))
+    n_words = np.diff(np.searchsorted(ends, begins - begins[0], side="right"))
+    return words, np.repeat(np.arange(len(n_words)), n_words)
+
+
+def numbers_of(array: pa.Array) -> Numbers:
+    """An array of integers; where one is null, any. (What Arrow has for that imports pandas first.)"""
+    whole = array.cast(pa.int64())
+    if not len(whole):
+        return np.zeros(0, np.int64)
+    return np.frombuffer(whole.buffers()[1], np.int64)[whole.offset : whole.offset + len(whole)]
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
-def _letters() -> NDArray[np.uint8]:
-    """What becomes of each byte, 0 where nothing: bytes of letters beyond ASCII stay, for those are words already."""
-    made = np.arange(256, dtype=np.uint8)
+def _letters() -> tuple[bytes, bytes]:
+    """What becomes of each byte, and those of which nothing does. Bytes of letters beyond ASCII stay."""
+    made, dropped = bytearray(range(256)), bytearray()
+    made[_NEVER] = _END
     for code in range(128):
         letter = chr(code)
-        made[code] = ord(letter.upper()) if letter.isalnum() else _SPACE if letter.isspace() or letter == "-" else 0
-    made[_QUOTE] = _QUOTE
-    return made
+        if letter.isalnum():
+            made[code] = ord(letter.upper())
+        elif letter.isspace() or letter == "-":
+            made[code] = _SPACE
+        elif code != _QUOTE:
+            dropped.append(code)
+    return bytes(made), bytes(dropped)
 
 
-_LETTERS = _letters()
+_LETTERS, _DROPPED = _letters()
 
 
-def _in_ascii(texts: pa.LargeStringArray) -> pa.LargeStringArray:
-    """Texts of which those that are not ASCII are only their words."""
+def _spoken(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Texts in which what is not ASCII has become what it is in words."""
     offsets, content = _bytes_of(texts)
     beyond = np.flatnonzero(content > 127)
     if not len(beyond):
@@ -203,8 +226,22 @@ def _in_ascii(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     places = np.unique(np.searchsorted(offsets[1:], beyond + offsets[0], side="right"))
     mask = np.zeros(len(texts), np.bool_)
     mask[places] = True
-    words = [" ".join(words_of(text)) for text in texts.take(pa.array(places)).to_pylist()]
-    return pc.replace_with_mask(texts, pa.array(mask), pa.array(words, _TEXT))
+    own = [_BEYOND.sub(_as_spoken, text) for text in texts.take(_column(places)).to_pylist()]
+    bits = [None, pa.py_buffer(np.packbits(mask, bitorder="little"))]
+    return pc.replace_with_mask(texts, pa.Array.from_buffers(pa.bool_(), len(mask), bits), texts_of(own).cast(_TEXT))
+
+
+_BEYOND = re.compile(r"[^\x00-\x7f]")
+
+
+def _as_spoken(found: re.Match[str]) -> str:
+    return _within_words(found[0])
+
+
+@cache
+def _within_words(letter: str) -> str:
+    """What becomes of a letter, which is asked once of each; its neighbours have no part in that."""
+    return " ".join(words_of(f"A{letter}A"))[1:-1]
 
 
 def _bytes_of(texts: pa.LargeStringArray) -> tuple[Numbers, NDArray[np.uint8]]:
@@ -219,8 +256,12 @@ def _bytes_of(texts: pa.LargeStringArray) -> tuple[Numbers, NDArray[np.uint8]]:
 
 def _unquoted(letters: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Without the apostrophes at the begin and at the end of words."""
-    edges = np.flatnonzero(np.diff(letters == _QUOTE, prepend=False, append=False))
-    begins, stops = edges[::2], edges[1::2]
+    quotes = np.flatnonzero(letters == _QUOTE)
+    if not len(quotes):
+        return letters
+    first = np.flatnonzero(np.diff(quotes, prepend=-2) > 1)
+    begins = quotes[first]
+    stops = quotes[np.append(first, len(quotes))[1:] - 1] + 1
     outside = (begins == 0) | (letters[begins - 1] <= _SPACE) | (letters[stops] <= _SPACE)
     return np.delete(letters, _ranges(begins[outside], (stops - begins)[outside]))
 
@@ -231,19 +272,19 @@ def _ranges(begins: Numbers, lengths: Numbers) -> Numbers:
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins - ends + lengths, lengths)
 
 
-def _numbers(array: pa.Array) -> Numbers:
-    return np.asarray(array).astype(np.int64)
+def _column(numbers: Numbers) -> pa.Int64Array:
+    content = pa.py_buffer(np.ascontiguousarray(numbers, np.int64))
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, content])
 
 
 def _numbered(values: pa.Array | Numbers, known: pa.Array) -> Numbers:
     """The place of each among what is known, -1 of what is not."""
-    array = pa.array(values) if isinstance(values, np.ndarray) else values
-    return _numbers(pc.index_in(array, known).fill_null(-1))
-
-
-def _places(words: pa.ListArray) -> Numbers:
-    """Of every word of all, the place of its text."""
-    return np.repeat(np.arange(len(words)), _numbers(pc.list_value_length(words)))
+    found = pc.index_in(_column(values) if isinstance(values, np.ndarray) else values, known)
+    if not found.null_count:
+        return numbers_of(found)
+    bits = np.frombuffer(found.buffers()[0], np.uint8)
+    is_known = np.unpackbits(bits, count=found.offset + len(found), bitorder="little")[found.offset :]
+    return np.where(is_known, numbers_of(found), -1)
 
 
 def _distinct(pairs: Numbers, n_grams: int, least: int) -> tuple[Numbers, Numbers]:

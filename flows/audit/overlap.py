@@ -8,21 +8,18 @@ that a learner or an evaluation shares when the lake lacks a part of what it is 
 
 from __future__ import annotations
 
-import glob
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-
-from flows.audit.echoes import Echoes
 from flows.leakage import GROUPS, TIMELINES
+from flows.similarity import CONTAINED, LEAST_WORDS, N
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
-from warehouse.schema import SPLIT, UTTERANCES
-from warehouse.tables import check_files, read_table
+from warehouse.hashing import short_digest
+from warehouse.schema import SPLIT
+from warehouse.tables import read_table
 
 KINDS = ("utterance", "chosen on", "sound", "time", "text", "near text", "speaker", "dialogue")
 """What a test utterance may share with what was learned from: itself; itself with what an epoch was chosen on; the same
@@ -31,8 +28,8 @@ the dialogue."""
 
 UNKNOWN = "unknown"
 
-_MEMORY = "512MB"
-_ROWS = 65_536
+_COUNTED = [1, KINDS, GROUPS, TIMELINES, N, LEAST_WORDS, CONTAINED]
+"""What is counted and how; its number is raised by hand when the same artifacts share another number of utterances."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,11 @@ class Learner:
         """What it learned from, by name; 'unknown' ends it where some of that is missing."""
         return _named(self.readings, self.missing)
 
+    @cached_property
+    def identity(self) -> str:
+        """A digest of all utterances that it learned from."""
+        return _identity(self.readings, self.split)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -73,6 +75,11 @@ class Evaluation:
     @property
     def corpora(self) -> tuple[str, ...]:
         return _named(self.readings, self.missing)
+
+    @cached_property
+    def identity(self) -> str:
+        """A digest of all utterances that judge."""
+        return _identity(self.readings, self.split)
 
 
 @dataclass(frozen=True)
@@ -126,36 +133,37 @@ def learner_of(
 
 
 def overlaps(
-    pairs: Iterable[tuple[Learner, Evaluation]], progress: Callable[[int, int], None] = lambda done, total: None
+    pairs: Iterable[tuple[Learner, Evaluation]],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    known: dict[str, Any] | None = None,
 ) -> list[Overlap]:
     """What each of these evaluations shares with each learner.
 
-    The test utterances, which are few, are held in memory; what was learned from passes by, once per learner. Speakers
-    and dialogues are those of one corpus, and words are compared without case and punctuation, as in `flows.leakage`.
+    Speakers and dialogues are those of one corpus, and words are compared without case and punctuation, as in
+    `flows.leakage`.
+
+    Args:
+        known: what was counted before, by a digest of all that it rests on; what is counted now is added.
     """
+    known = {} if known is None else known
     wanted: dict[tuple[str, str], tuple[Learner, dict[str, Evaluation]]] = {}
     for learner, evaluation in pairs:
         own = wanted.setdefault((learner.key, learner.name), (learner, {}))[1]
         own[evaluation.split.key] = evaluation
-    judging = {key: evaluation for _, own in wanted.values() for key, evaluation in own.items()}
+    new = [(learner, [one for one in own.values() if _is_new(learner, one, known)]) for learner, own in wanted.values()]
+    if any(own for _, own in new):
+        from flows.audit.counted import count  # with DuckDB, which takes a while
+
+        for number, (learner, told) in enumerate(count(new), start=1):
+            known |= {_question(learner, one): counted for one, counted in told}
+            progress(number, len(new))
     found = []
-    with (
-        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
-    ):
-        connection.execute("SET enable_progress_bar = false")
-        whole = [one for one in judging.values() if not one.missing]
-        for one in whole:
-            _enter(connection, one)
-        tests = _Tests(connection) if whole else None
-        for number, (learner, own) in enumerate(wanted.values(), start=1):
-            counts = _counts(connection, learner, tests, own.keys()) if tests else {}
-            for key, evaluation in own.items():
-                if learner.missing or evaluation.missing:
-                    found.append(Overlap(learner, evaluation, _n_test(evaluation), dict.fromkeys(KINDS)))
-                elif key in counts:
-                    found.append(Overlap(learner, evaluation, *counts[key]))
-            progress(number, len(wanted))
+    for learner, own in wanted.values():
+        for one in own.values():
+            if _is_unknown(learner, one):
+                found.append(Overlap(learner, one, _n_test(one), dict.fromkeys(KINDS)))
+            elif (counted := known[_question(learner, one)]) is not None:
+                found.append(Overlap(learner, one, counted[0], dict(zip(KINDS, counted[1], strict=True))))
     return found
 
 
@@ -179,96 +187,23 @@ def _named(readings: Iterable[Artifact], missing: Sequence[str]) -> tuple[str, .
     return (*sorted(names), *([UNKNOWN] if missing else []))
 
 
+def _identity(readings: Sequence[Artifact], split: Artifact | None) -> str:
+    return short_digest([[one.digest for one in readings], split and split.digest])
+
+
+def _is_unknown(learner: Learner, evaluation: Evaluation) -> bool:
+    return bool(learner.missing or evaluation.missing)
+
+
+def _is_new(learner: Learner, evaluation: Evaluation, known: Collection[str]) -> bool:
+    return not _is_unknown(learner, evaluation) and _question(learner, evaluation) not in known
+
+
+def _question(learner: Learner, evaluation: Evaluation) -> str:
+    """What a count rests on: the bytes of both, and what is counted."""
+    return short_digest([_COUNTED, learner.identity, evaluation.identity])
+
+
 def _n_test(evaluation: Evaluation) -> int:
     parts = read_table(evaluation.split.path("split.parquet"), SPLIT).column("part").to_pylist()
     return parts.count("test")
-
-
-_GROUPED = ("speaker", "dialogue")
-
-
-def _columns(timelines: Iterable[str] = TIMELINES) -> str:
-    """What is compared of an utterance, in SQL."""
-    groups = [f"({GROUPS[name]}) AS g_{name}" for name in dict.fromkeys((*_GROUPED, *timelines))]
-    spans = [f"({TIMELINES[name]}) AS t_{name}" for name in timelines]
-    return ", ".join(["utterance_id", "if(end_s > start_s, audio_id, NULL) AS audio_id", "text", *groups, *spans])
-
-
-def _show(connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], split: Artifact | None) -> None:
-    """Lets SQL see `_utterances`, and `_split`, which is empty without one."""
-    for view, own, name, schema in (
-        ("_utterances", readings, "utterances", UTTERANCES),
-        ("_split", [split] if split else [], "split", SPLIT),
-    ):
-        paths = [one.path(f"{name}.parquet") for one in own]
-        check_files(paths, schema)
-        if paths:
-            found = connection.read_parquet([glob.escape(str(path)) for path in paths], hive_partitioning=False)
-        else:
-            found = connection.from_arrow(schema.empty_table())
-        found.create_view(view, replace=True)
-
-
-def _enter(connection: duckdb.DuckDBPyConnection, evaluation: Evaluation) -> None:
-    """Adds its test utterances to the table of all."""
-    _show(connection, evaluation.readings, evaluation.split)
-    rows = (
-        f"SELECT '{evaluation.split.key}' AS split, {_columns()} FROM _utterances "
-        "SEMI JOIN (FROM _split WHERE part = 'test') USING (utterance_id)"
-    )
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS tests AS {rows} LIMIT 0")
-    connection.execute(f"INSERT INTO tests {rows}")
-
-
-class _Tests:
-    """What all test utterances say, of which split each is, and the timelines on which any of them is: the others,
-    which are most, need not be asked about what was learned from."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        tests = connection.sql("SELECT split, text FROM tests").to_arrow_table()
-        lasting = "FROM tests WHERE g_{0} IS NOT NULL AND t_{0}[1] < t_{0}[2] LIMIT 1"
-        self.timelines = [name for name in TIMELINES if connection.sql(lasting.format(name)).fetchall()]
-        self._split = tests.column("split").to_numpy(zero_copy_only=False)
-        self._echoes = Echoes(tests.column("text"))
-
-    def again(self, keys: Collection[str], references: Iterable[pa.Array]) -> dict[str, dict[str, int]]:
-        """Key of a split -> how many of its test utterances are said again in the same words, and nearly."""
-        found = self._echoes.among(references, np.isin(self._split, sorted(keys)))
-        counts = {}
-        for key in keys:
-            own = self._split == key
-            counts[key] = {"text": int(found.same[own].sum()), "near text": int(found.near[own].sum())}
-        return counts
-
-
-def _counts(
-    connection: duckdb.DuckDBPyConnection, learner: Learner, tests: _Tests, keys: Collection[str]
-) -> dict[str, tuple[int, dict[str, int]]]:
-    """Key of each of these splits that has test utterances -> how many, and how many of them share what."""
-    if not learner.readings or learner.missing:
-        return {}
-    _show(connection, learner.readings, learner.split)
-    only = "SEMI JOIN (FROM _split WHERE part = 'train') USING (utterance_id)" if learner.split else ""
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE learned AS SELECT {_columns(tests.timelines)} FROM _utterances {only}"
-    )
-    lines = " OR ".join(
-        f"EXISTS (FROM learned AS l WHERE l.g_{name} = t.g_{name} AND l.t_{name}[1] < t.t_{name}[2] "
-        f"AND t.t_{name}[1] < l.t_{name}[2] AND t.t_{name}[1] < t.t_{name}[2] AND l.t_{name}[1] < l.t_{name}[2])"
-        for name in tests.timelines
-    )
-    met = {
-        "utterance": "utterance_id IN (SELECT utterance_id FROM learned)",
-        "chosen on": "utterance_id IN (SELECT utterance_id FROM _split WHERE part = 'dev')",
-        "sound": "audio_id IN (SELECT audio_id FROM learned WHERE audio_id IS NOT NULL)", "time": lines or "false",
-        **{name: f"g_{name} IN (SELECT g_{name} FROM learned WHERE g_{name} IS NOT NULL)" for name in _GROUPED},
-    }  # fmt: skip
-    flags = ", ".join(f'({sql}) AS "{kind}"' for kind, sql in met.items())
-    sums = ", ".join(f'count(*) FILTER ("{kind}")' for kind in met)
-    own = f"SELECT split, {flags} FROM tests AS t WHERE list_contains($keys, split)"
-    query = f"SELECT split, count(*), {sums} FROM ({own}) GROUP BY split"
-    rows = connection.execute(query, {"keys": sorted(keys)}).fetchall()
-    counted = {row[0]: (row[1], dict(zip(met, row[2:], strict=True))) for row in rows}
-    batches = connection.sql("SELECT text FROM learned").to_arrow_reader(_ROWS)
-    again = tests.again(counted.keys(), (batch.column(0) for batch in batches))
-    return {key: (n, {kind: (shared | again[key])[kind] for kind in KINDS}) for key, (n, shared) in counted.items()}

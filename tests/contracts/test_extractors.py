@@ -61,6 +61,11 @@ VARIANTS |= {f"encoder {name}": {} for name in TEXT_ARCHITECTURES if f"encoder {
 VARIANTS |= {f"speech_encoder {name}": {} for name in SPEECH_ARCHITECTURES if f"speech_encoder {name}" not in VARIANTS}
 del VARIANTS["speech_encoder wav2vec2-large"]  # what the tests of the bare name take
 
+QUICK = (
+    "opensmile eGeMAPSv02 lld", "encoder deberta", "encoder sentence", "speech_encoder wavlm", "speech_encoder whisper",
+)  # fmt: skip
+"""Variants of `make test`: of each kind of row, half precision and windows; the others come in `make test-all`."""
+
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "encoder": write_bert,
     "encoder sentence": write_sentence_encoder,
@@ -145,7 +150,10 @@ def clips() -> list[Clip]:
     return [Clip(f"c{n}", wave, text) for n, (wave, text) in enumerate(zip(waves, SENTENCES, strict=True))]
 
 
-@pytest.fixture(scope="module", params=[*NAMES, *VARIANTS])
+@pytest.fixture(
+    scope="module",
+    params=[*NAMES, *(pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in VARIANTS)],
+)
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     name = request.param.split()[0]
     cls = catalog.plugin_class(ROOM, name)

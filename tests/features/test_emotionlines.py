@@ -93,6 +93,7 @@ def test_the_joint_file_of_emotionx_is_refused(root: Path) -> None:
         EmotionLines().units(root)
 
 
+@pytest.mark.slow
 def test_a_tree_of_the_published_size_is_read_whole(tmp_path: Path, read_all) -> None:
     emotionlines.write(tmp_path / "EmotionLines")
     rows = read_all(EmotionLines(), tmp_path / "EmotionLines")

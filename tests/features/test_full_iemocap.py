@@ -15,6 +15,8 @@ from features.sandbox import full_iemocap
 from warehouse.errors import Untreatable
 from warehouse.hashing import digest, file_digest
 
+pytestmark = pytest.mark.slow  # `test_iemocap` and `releases/test_iemocap_check` ask the same of the miniature
+
 FOUR = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
 CMD = {"a": FOUR | {"fru": "angry", "sur": "happy"}, "b": FOUR | {"fru": "sad", "sur": "happy"}}
 

@@ -68,14 +68,23 @@ def clips(tmp_path: Path) -> Path:
     return _corpus(tmp_path / "clips", {name: name for name in SAID})
 
 
-@pytest.fixture
-def lake(tmp_path: Path, clips: Path) -> Warehouse:
+@pytest.fixture(scope="module")
+def purged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Read, with features of everything, and purged of Ana."""
-    lake = Warehouse(tmp_path / "lake", create=True)
-    _read(lake, "clips", clips)
+    folder = tmp_path_factory.mktemp("purged")
+    lake = Warehouse(folder / "lake", create=True)
+    _read(lake, "clips", _corpus(folder / "clips", {name: name for name in SAID}))
     extract(lake, "mfcc", ["clips"])
     purge(lake, plan_purge(lake, Asked(speakers=["clips/Ana"])), KEY)
-    return Warehouse(lake.root)
+    return lake.root
+
+
+@pytest.fixture
+def lake(tmp_path: Path, clips: Path, purged: Path) -> Warehouse:
+    """A copy of it, whose clips are those of the test."""
+    lake = Warehouse(shutil.copytree(purged, tmp_path / "lake"))
+    lake.set_ref("corpora/clips", {**(lake.ref("corpora/clips") or {}), "root": str(clips)})
+    return lake
 
 
 def test_reading_again_makes_nothing_new(lake: Warehouse, clips: Path) -> None:

@@ -76,6 +76,7 @@ def test_files_that_are_missing_or_not_utf8(root: Path, tmp_path: Path, read_all
         Xed().units(root)
 
 
+@pytest.mark.slow
 def test_the_published_files_are_read_whole(real: Path, read_all) -> None:
     rows = read_all(Xed(), real / "xed")
     assert len(rows.utterances) == 22_422 + 9_674 and not rows.failures

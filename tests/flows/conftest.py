@@ -1,4 +1,4 @@
-"""One small lake, built once through the command line and Prefect, that the tests of this room read."""
+"""One small lake, built once, to its end through the command line and Prefect, that the tests of this room read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from flows.server import _server_begun
 from tests.flows.saying import Say, saying
-from tests.flows.small import Small, emolake, small_recipe
+from tests.flows.small import Small, beginning, emolake, small_recipe
+from warehouse import Warehouse
 
 if TYPE_CHECKING:
     from tests.flows.audit.little import Little
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def small(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """What the students need is made in this process, all of it but for one corpus and one extractor; the run goes on
+    from there: it starts a server, a worker and three jobs, and each of them takes seconds to import what it does."""
+    from flows.line import Line
+    from flows.recipe import read_recipe
+    from tests.flows.wholly import Wholly
+
     folder, roots = tmp_path_factory.mktemp("small"), small_sandbox
-    recipe = folder / "small.toml"
+    recipe, begun = folder / "small.toml", folder / "begun.toml"
     recipe.write_text(small_recipe(), encoding="utf-8")
+    begun.write_text(beginning(small_recipe()), encoding="utf-8")
+    warehouse, own = Warehouse(folder / "lake", create=True), {name: roots[name] for name in ("meld", "films")}
+    Line(read_recipe(begun), warehouse, own, Wholly(warehouse)).pack()
+    begun.unlink()
     given = [part for name, root in roots.items() for part in ("--root", f"{name}={root}")]
     printed = emolake("run", str(recipe), *given, "--json", "--workers", "1", cwd=folder)  # each costs a start
     assert printed.returncode == 0, printed.stderr

@@ -7,11 +7,16 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
+import typer.main
 
 from flows import cli
+
+# Each call reads the signatures of all commands that were ever called here, twice, and these do not change.
+typer.main.get_params_from_function = cache(typer.main.get_params_from_function)
 
 
 @dataclass(frozen=True)

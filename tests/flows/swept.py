@@ -79,7 +79,7 @@ WORDS = {"calm": "sleep tea snow", "loud": "run fire drum"}
 def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly, verb: str = "run") -> Line:
     """The line of a recipe over the clips, run wholly in this process, or as far as a verb goes.
 
-    What one such line has made, the next need not make again: it begins with a copy of the artifacts.
+    What one such line has made, the next that runs need not make again: it begins with a copy of the artifacts.
     """
     root = folder / "clips"
     root.mkdir(parents=True)
@@ -93,7 +93,7 @@ def swept_line(folder: Path, text: str = RECIPE, doer: type[Wholly] = Wholly, ve
     (folder / "calm2.toml").write_text(PROTOCOL, encoding="utf-8")
     (folder / "swept.toml").write_text(text, encoding="utf-8")
     warehouse = Warehouse(folder / "lake", create=True)
-    first = _made.get((text, doer))
+    first = _made.get((text, doer)) if verb == "run" else None
     if first is not None:
         shutil.copytree(first, warehouse.root / "artifacts")
     line = Line(read_recipe(folder / "swept.toml"), warehouse, {"clips": root}, doer(warehouse))

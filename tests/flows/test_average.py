@@ -47,7 +47,7 @@ def rows_of(artifact: Artifact) -> list[dict[str, Any]]:
     return read_table(artifact.path("predictions.parquet"), PREDICTIONS).to_pylist()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32), st.integers(2, 4), st.floats(0.1, 50))
 def test_it_is_the_softmax_of_the_mean_of_the_logits(lake: Warehouse, seed: int, n_members: int, scale: float) -> None:
     logits = np.random.default_rng(seed).normal(scale=scale, size=(n_members, 5, 3))

@@ -172,12 +172,16 @@ def write_clips(root: Path, swapped: str = "") -> None:
     (root / "clips.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run(folder: Path, lake: str, swapped: str = "") -> Line:
+def begun(folder: Path, lake: str, swapped: str = "") -> Line:
     (folder / "law.toml").write_text(RECIPE, encoding="utf-8")
     (folder / "calm.toml").write_text(CALM, encoding="utf-8")
     write_clips(folder / f"raw {lake}", swapped)
     warehouse = Warehouse(folder / lake, create=True)
-    line = Line(read_recipe(folder / "law.toml"), warehouse, {"clips": folder / f"raw {lake}"}, Wholly(warehouse))
+    return Line(read_recipe(folder / "law.toml"), warehouse, {"clips": folder / f"raw {lake}"}, Wholly(warehouse))
+
+
+def run(folder: Path, lake: str, swapped: str = "") -> Line:
+    line = begun(folder, lake, swapped)
     line.run()
     return line
 
@@ -209,7 +213,7 @@ def test_other_test_labels_change_no_byte_of_a_checkpoint_or_of_predictions_and_
         splits = one[0].split, again[0].split
         assert splits[0].digest == splits[1].digest and splits[0].key != splits[1].key, "asked of other labels"
     assert accuracy(line)["plain"] > 0.5 and accuracy(other)["plain"] == 1 - accuracy(line)["plain"]
-    dev = run(folder, "other dev", swapped="dev").predictions("plain")[0][0].checkpoint
+    dev = begun(folder, "other dev", swapped="dev").model("plain")[0].checkpoint
     assert dev.key != fits[0].key, "those of dev do reach the fit"
 
 

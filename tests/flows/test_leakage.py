@@ -210,7 +210,7 @@ def test_a_teacher_is_read_once_for_all_folds_and_each_fold_is_told_what_it_is_t
 SAID = st.lists(st.sampled_from("ABC"), max_size=9).map(" ".join)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(
     said=st.lists(st.tuples(st.sampled_from(["train", "dev", "test"]), SAID, st.sampled_from(["x", "y", None]))),
     read=st.dictionaries(st.sampled_from(["a" * 32, "b" * 32]), st.lists(SAID)), order=st.randoms(),
@@ -322,7 +322,7 @@ SPOKEN = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=settings.default.max_examples // 4)
 @given(SPOKEN)
 def test_groups_and_times_are_those_of_the_definition(spoken: list[tuple[str, str, str, int]]) -> None:
     rows, parts = [], {}

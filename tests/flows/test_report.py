@@ -6,18 +6,46 @@ import dataclasses
 import io
 import json
 import re
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from rich.console import Console
 
+from flows import plots
 from flows.leaks import Leak, Leakage
 from flows.report import html_report, terminal_tables
 from tests.flows.reported import LABELLED, LOSO, content_of, prediction
 from warehouse.hashing import canonical_json
 from warehouse.schema import UTTERANCES
+
+FIGURES = (
+    "fold_dots", "confusion_matrices", "reliability_diagrams", "learning_curves", "class_bars", "duration_histograms",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def drawn_once() -> Iterator[None]:
+    """The same numbers are drawn once for all tests here, half a second for a page: that they are always the same
+    figure is for `test_plots`."""
+    found: dict[bytes, str] = {}
+
+    def once(name: str, draw: Callable[[Any], str]) -> Callable[[Any], str]:
+        def drawn(numbers: Any) -> str:
+            key = name.encode() + canonical_json(numbers)
+            if key not in found:
+                found[key] = draw(numbers)
+            return found[key]
+
+        return drawn
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FIGURES:
+            patch.setattr(plots, name, once(name, getattr(plots, name)))
+        yield
 
 
 class _Page(HTMLParser):

@@ -35,6 +35,7 @@ from tests.flows.partly import Partly, contents, new
 from tests.flows.test_stand_ins import selected
 from tests.flows.test_voices import labels_of, protocol_of, recorded
 from tests.flows.test_voices import rows_of as made_rows
+from tests.sparing import first
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.lineage import up
 from warehouse.audit.subject import places_of, subject_of
@@ -486,7 +487,7 @@ def lake(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "voices", create=True)
 
 
-@pytest.mark.parametrize("protocol", ["drawn", "sessions", "official parts"])
+@pytest.mark.parametrize("protocol", first(1, ["drawn", "sessions", "official parts"]))
 def test_voices_of_the_models_own_protocol_are_never_refused_whatever_was_lost(lake: Warehouse, protocol: str) -> None:
     """Not of what is read with other words, nor where a voice's own utterance was lost between it and the model."""
     rows, rules = made_rows(), protocol_of(protocol)
@@ -589,7 +590,7 @@ def test_the_way_from_a_prediction_leads_through_what_was_heard_to_raw_bytes(bui
     assert {"extractors.asr", "extractors.waveform", "corpora.table", "features.raw"} <= set(nodes)
 
 
-@pytest.mark.parametrize(("model", "corpus"), [("parrot", "clips"), ("mimic", "clips_voiced")])
+@pytest.mark.parametrize(("model", "corpus"), first(1, [("parrot", "clips"), ("mimic", "clips_voiced")]))
 def test_a_voice_leads_to_the_recording_whose_sound_it_is(
     built: Path, warehouse: Warehouse, model: str, corpus: str
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_corpus_without_a_root_is_asked_for(small: Small, tmp_path: Path) -> N
         runs.roots_of(recipe, Warehouse(tmp_path / "lake", create=True), {})
 
 
+@pytest.mark.slow  # `test_server` interrupts a flow, `test_bad_input` the command, `test_workers` the processes
 def test_ctrl_c_leaves_no_server_and_nothing_half_written_and_a_rerun_continues(
     small: Small, api: str, tmp_path: Path
 ) -> None:

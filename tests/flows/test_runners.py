@@ -60,6 +60,7 @@ class Near:
     def __init__(self, lake: Warehouse, n_losses: int) -> None:
         self.lake, self.n_losses, self.n_waiting, self.most = lake, n_losses, 0, 0
         self.is_asking, self.asked = False, list[bool]()
+        self.n_processes = set[int | None]()
         self.on_gpu: runners.Asking = self.asking
 
     @contextmanager
@@ -73,6 +74,7 @@ class Near:
         self.most = max(self.most, self.n_waiting)
 
         self.asked.append(self.is_asking)
+        self.n_processes.add(parameters["parcel"].n_processes)
 
         def result() -> Answered:
             self.n_waiting -= 1
@@ -193,7 +195,8 @@ def test_what_another_host_tells_of_a_mistake_comes_into_the_log_too(lake: Wareh
 
 
 def test_a_mistake_brings_along_what_its_host_could_not_write(lake: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through the child that made it, and the process of a cluster whose child that is: here one that kills it."""
+    """Through the child that made it, and the process of a cluster whose child that is: here one that kills it. A
+    child that is killed brings nothing along; that it began is told for it."""
     with run_log.logged(lake.root, "small") as folder:
         assert folder is not None
         away = f"{folder.parent}/elsewhere/{folder.name}"
@@ -206,7 +209,7 @@ def test_a_mistake_brings_along_what_its_host_could_not_write(lake: Warehouse, m
     told = [(event["event"], event["maker"]) for event in events(lake) if "maker" in event]
     assert told == [
         ("began", "refuse"), ("failed", "refuse"),
-        ("retried", "crash"), ("worker died", "crash"), ("failed", "crash"),
+        ("began", "crash"), ("retried", "crash"), ("began", "crash"), ("worker died", "crash"), ("failed", "crash"),
     ]  # fmt: skip
 
 
@@ -233,6 +236,15 @@ def test_works_of_networks_ask_for_a_gpu_where_the_cluster_has_any(lake: Warehou
     near.on_gpu = nullcontext
     answered(lake, networks())
     assert near.asked[5:] == [False] * 5
+
+
+def test_a_worker_of_a_cluster_of_our_own_has_one_process_whatever_its_tasks(lake: Warehouse, near: Near) -> None:
+    """Prefect's engine readies the next task meanwhile. Others' clusters say by their threads how much they take."""
+    answered(lake, numbered(1))
+    assert near.n_processes == {1}
+    with closing(Elsewhere("dask", "tcp://far:8786", 2)) as elsewhere:
+        elsewhere.answer(str(lake.root), numbered(1), Silent())
+    assert near.n_processes == {1, None}
 
 
 def test_only_so_many_wait_at_once(lake: Warehouse, near: Near, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -60,11 +61,13 @@ except KeyboardInterrupt:
 
 
 def _start(home: Path) -> subprocess.Popen[bytes]:
+    """Someone's program; the database begins with what any server on this machine ended with, if there is one."""
+    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(home)],
         cwd=HERE,
-        env={**inherited, "HOME": str(home.parent)},
+        env={"XDG_CACHE_HOME": cache, **inherited, "HOME": str(home.parent)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
@@ -97,10 +100,18 @@ def _wait_until_gone(home: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which a first start was killed with -9 while it made the database."""
+@pytest.fixture(scope="module", params=["a new home", pytest.param("a killed start", marks=pytest.mark.slow)])
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home, new or one in which a first start was killed with -9 while it made the database, which it has to."""
     home = tmp_path_factory.mktemp("someone") / "prefect"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "a killed start":
+            patch.setenv("XDG_CACHE_HOME", str(home.parent / "cache"))
+            _killed_while_it_makes_the_database(home)
+        yield home
+
+
+def _killed_while_it_makes_the_database(home: Path) -> None:
     with _start(home) as process:
         deadline = time.monotonic() + 60
         while not (home / "prefect.db").exists():
@@ -110,7 +121,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         process.communicate()
     _wait_until_gone(home)
     assert not (home / "prefect.db.complete").exists()
-    return home
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks for the server in /proc")
@@ -157,7 +167,11 @@ def test_a_server_goes_with_a_flow_that_is_killed(home: Path) -> None:
     _wait_until_gone(home)
 
 
-def test_a_server_of_the_users_own_is_respected(tmp_path: Path) -> None:
+@pytest.mark.slow  # the next one is one too, and `test_a_server_that_may_be_set_…` says where all of them are found
+@pytest.mark.parametrize(("own", "url"), [
+    ({}, "http://prefect.lab/api"), ({"PREFECT_API_URL": "http://x/api"}, "http://x/api"),
+])  # fmt: skip
+def test_a_server_of_the_users_own_is_respected(tmp_path: Path, own: dict[str, str], url: str) -> None:
     program = """
 import os, sys
 from pathlib import Path
@@ -172,10 +186,9 @@ with prefect_server(Path(sys.argv[1])) as wait_until_ready:
     (tmp_path / ".prefect" / "profiles.toml").write_text(profiles, encoding="utf-8")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     command = [sys.executable, "-c", program, str(tmp_path / "home")]
-    for own, url in (({}, "http://prefect.lab/api"), ({"PREFECT_API_URL": "http://x/api"}, "http://x/api")):
-        environment = {**inherited, "HOME": str(tmp_path), **own}
-        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=True, text=True)
-        assert (done.stdout, done.stderr) == (f"{url}\n", "")
+    environment = {**inherited, "HOME": str(tmp_path), **own}
+    done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, check=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{url}\n", "")
     assert not (tmp_path / "home" / "prefect.db").exists()
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.progress import Progress
@@ -183,7 +183,6 @@ def test_hashing_is_shown_from_where_it_takes_time() -> None:
 NOTES = st.lists(st.tuples(st.sampled_from(WORKS), st.integers(0, 400), st.integers(0, 300)), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
 @given(NOTES)
 def test_progress_never_passes_its_end_and_reaches_it(notes: list[tuple[Work, int, int]]) -> None:
     progress = Progress(disable=True, console=Console(file=io.StringIO()))
@@ -214,7 +213,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(VALUES)
 def test_whatever_a_cell_holds_is_json_that_every_reader_takes(value: Any) -> None:
     text = json.dumps(show.plain(value), allow_nan=False)

@@ -46,7 +46,7 @@ def parts(split: Any) -> dict[str, tuple[str, str | None]]:
 
 
 @given(st.sampled_from(sorted(MORE)), st.sets(st.sampled_from([row["utterance_id"] for row in ROWS]), max_size=40))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=settings.default.max_examples // 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whoever_is_told_again_is_where_its_source_is(lake: Warehouse, name: str, lost: set[str]) -> None:
     rules = Protocol(**{"id": "mine", "reader": "made", "title": "t", "labels": {"calm": "calm", "loud": "loud"}}
                      | MORE[name])  # fmt: skip

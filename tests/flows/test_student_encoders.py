@@ -15,6 +15,7 @@ from tests.features.tiny_bert import write_bert
 from tests.features.tiny_speech import write_speech_encoder
 from tests.flows.partly import Partly
 from tests.flows.test_retelling import PROTOCOL, write_clips
+from tests.flows.wholly import Wholly
 from warehouse import Artifact, Warehouse, Work
 from warehouse.audit.lineage import up
 from warehouse.audit.verify import verify
@@ -107,12 +108,14 @@ fit = { epochs = 1, learning_rate = 1e-3, batch_frames = 16 }
 """
 
 
-def test_a_job_begins_with_a_network_that_somebody_placed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_job", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_fit_begins_with_a_network_that_somebody_placed(tmp_path: Path, by_job: bool) -> None:
     write_clips(tmp_path / "clips")
     roots = {"clips": tmp_path / "clips", "checkpoints/bert": write_bert(tmp_path / "bert", "BertForMaskedLM")}
     warehouse = Warehouse(tmp_path / "lake", create=True)
     recipe = _recipe(tmp_path, "[models.crossed]", f"{TOLD}\n[models.crossed]")
-    line = Line(recipe, warehouse, roots, Fitting(warehouse, "record", "ingest", "weights", "pack", "split"))
+    fitting = Fitting(warehouse, "record", "ingest", "weights", "pack", "split") if by_job else Wholly(warehouse)
+    line = Line(recipe, warehouse, roots, fitting)
     [fitted] = line.model("told")
     assert fitted.checkpoint.request.inputs["init"] == (line.weights("bert").digest,)
     fresh = read_card(fitted.checkpoint.folder).fresh

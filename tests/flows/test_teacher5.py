@@ -102,6 +102,7 @@ def test_xed_by_line_has_several_labels_and_is_refused(tmp_path: Path) -> None:
         split_of(RULES, "all", ["all"], of_kind(artifacts, "utterances"), of_kind(artifacts, "labels"))
 
 
+@pytest.mark.slow
 def test_the_published_lines_of_xed_give_their_share(real: Path, tmp_path: Path) -> None:
     lake = Warehouse(tmp_path / "lake", create=True)
     artifacts = ingest(lake, "xed", "corpora.xed", Xed(), real / "xed")

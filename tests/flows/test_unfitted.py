@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.swept import RECIPE, swept_line
+from tests.flows.swept import QUICK, swept_line
 from tests.flows.wholly import Wholly
 from warehouse import Artifact, Work
 from warehouse.errors import InvalidField
 
 WITHOUT_GRIDS = (
-    RECIPE.replace("[models.sound.grid]\ninverse_strength = [0.1, 1, 10]\n", "")
+    QUICK.replace("[models.sound.grid]\ninverse_strength = [0.1, 1, 10]\n", "")
     .replace('[models.words.grid]\n"fit.learning_rate" = [1e-9, 0.01]\n', "")
     .replace("batch_frames = 12 }", "batch_frames = 12, learning_rate = 0.01 }")
     .replace('averages = { both = ["words", "sound"] }\n', "")
@@ -43,7 +43,7 @@ def test_the_report_is_of_the_folds_that_could_be_fitted_and_says_so(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "who"),
     [
-        (RECIPE, r"the choice of 'words'"),
+        (QUICK, r"the choice of 'words'"),
         (WITHOUT_GRIDS + 'averages = { both = ["words", "sound"] }\n', "the average 'both'"),
         (
             WITHOUT_GRIDS.replace("[report]", """[models.pupil]

@@ -123,12 +123,15 @@ def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:
 
 
 def test_processes_that_are_kept_serve_the_next_task_and_leave_when_none_comes(lake: Path) -> None:
-    with kept_workers(str(lake), idle_s=60) as first:
-        [made] = first.answer([work("write_pid")], QUIET)
-    other = Work(Request("made", "write_pid", 1, {"number": 2}), deeds.write_pid)
-    with kept_workers(str(lake), idle_s=0.05) as again:
-        [next_one] = again.answer([other], QUIET)
-    assert again is first and made.path("pid").read_text() == next_one.path("pid").read_text()
+    """Two tasks at once, as a Dask worker of our own has them, take turns at its one process."""
+    asked = [Work(Request("made", "write_pid", 1, {"number": number}), deeds.write_pid) for number in range(3)]
+    with kept_workers(str(lake), 1, idle_s=60) as first, ThreadPoolExecutor() as threads:
+        [made], [beside] = threads.map(lambda one: first.answer([one], QUIET), asked[:2])
+        assert len(first._pool._processes or {}) == 1
+    with kept_workers(str(lake), 1, idle_s=0.05) as again:
+        [next_one] = again.answer(asked[2:], QUIET)
+    assert again is first
+    assert len({one.path("pid").read_text() for one in (made, beside, next_one)}) == 1
     deadline = time.monotonic() + 30
     while _is_alive(int(made.path("pid").read_text())):
         assert time.monotonic() < deadline

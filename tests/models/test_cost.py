@@ -12,6 +12,7 @@ from torch import nn
 from models import cost, job
 from models.cost import Spent, cost_of, forget_peaks, n_parameters, peak_bytes
 from tests.models.tiny_lake import TinyLake, fitted, order, tiny_lake
+from tests.sparing import first
 
 
 def test_seconds_and_what_was_got_through_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +67,7 @@ def test_a_record_is_json() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("student", "role", "n_epochs"), [("mced", "speech", 2), ("linear", "vector", 1)])
+@pytest.mark.parametrize(("student", "role", "n_epochs"), first(1, [("mced", "speech", 2), ("linear", "vector", 1)]))
 def test_a_job_records_what_its_fit_cost_and_its_bytes_know_nothing_of_it(
     lake: TinyLake, tmp_path: Path, student: str, role: str, n_epochs: int
 ) -> None:

@@ -10,6 +10,7 @@ from models.checkpoint import load
 from models.students.cross_attention import CrossAttention
 from tests.models.parity import tone_and_word, unseen_accuracy
 from tests.models.tiny_lake import CLASSES, FIELDS, STATE_DIM, TinyLake, batch_of, fitted, order, tiny_lake
+from tests.sparing import first
 from warehouse.errors import InvalidField, MissingFolder, ShapeDiffers
 
 SHAPES = {"audio_states": (7, STATE_DIM), "text_states": (1, 3, STATE_DIM), "text": (), "wave": (900, 1)}
@@ -24,12 +25,12 @@ def _student(**fields: object) -> CrossAttention:
     return CrossAttention(**{**FIELDS["cross_attention"], **fields})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("modalities", "trained", "inputs", "encoders"), [
+@pytest.mark.parametrize(("modalities", "trained", "inputs", "encoders"), first(2, [
     ("both", True, ("wave", "text"), ("audio", "text")),
     ("both", False, ("audio_states", "text_states"), ()),
     ("audio", True, ("wave",), ("audio",)), ("audio", False, ("audio_states",), ()),
     ("text", True, ("text",), ("text",)), ("text", False, ("text_states",), ()),
-])  # fmt: skip
+]))  # fmt: skip
 def test_every_variant_is_fitted_and_read_again(
     lake: TinyLake, modalities: str, trained: bool, inputs: tuple[str, ...], encoders: tuple[str, ...]
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -12,7 +12,6 @@ from warehouse.errors import UnknownName
 CLASSES = ["a", "b", "c", "d"]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=40))
 def test_scores_agree_with_scikit_learn(pairs: list[tuple[str, str]]) -> None:
     gold, predicted = [g for g, _ in pairs], [p for _, p in pairs]

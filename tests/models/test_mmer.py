@@ -23,6 +23,7 @@ from models.spelling import ctc_targets
 from models.students.mmer import Mmer
 from tests.models.parity import remember_frames
 from tests.models.tiny_lake import CLASSES, FIELDS, STATE_DIM, TinyLake, batch_of, fitted, order, tiny_lake
+from tests.sparing import first
 from warehouse.errors import InvalidField, RoleMissing, ShapeDiffers
 
 SHAPES = {"wave": (900, 1), "text_states": (1, 3, STATE_DIM)}
@@ -59,14 +60,14 @@ def _network(lake: TinyLake, **fields: Any) -> Any:
 # -- variants ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fields", "inputs", "objective"), [
+@pytest.mark.parametrize(("fields", "inputs", "objective"), first(2, [
     ({}, ("wave", "text_states"), PAPER),
     (RELEASED, ("wave", "text_states"), PAPER),
     ({"fusion": "concatenation"}, ("wave", "text_states"), PAPER),
     ({"modalities": "audio"}, ("wave",), PAPER),
     ({"modalities": "text"}, ("text_states",), {"label": 1.0}),
     ({"width": 16, "similarity": "cosine"}, ("wave", "text_states"), {"label": 1.0, "supervised": 0.1}),
-])  # fmt: skip
+]))  # fmt: skip
 def test_every_variant_is_fitted_and_read_again(
     lake: TinyLake, fields: dict[str, Any], inputs: tuple[str, ...], objective: dict[str, float]
 ) -> None:

@@ -30,7 +30,7 @@ from tests.models.tiny_lake import CLASSES, TinyLake, batch_of, fitted, order
 from warehouse import Artifact
 from warehouse.errors import InvalidField
 
-LONG = ("mult", "multilevel", "cross_attention", "mced")  # to be drawn as a graph: ten seconds each
+LONG = ("pooled", "mult", "multilevel", "cross_attention", "mced")  # to be drawn as a graph: up to ten seconds each
 STORED = {
     "linear": {}, "pooled": {"pooling": "statistics"}, "mult": {}, "multilevel": {}, "mced": {},
     "cross_attention": {"trained": False}, "mmer": {"modalities": "text"},

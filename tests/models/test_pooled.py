@@ -14,14 +14,15 @@ from models.determinism import reproducible
 from models.students.pooled import Pooled
 from tests.models.parity import unseen_accuracy
 from tests.models.tiny_lake import CLASSES, STATE_DIM, TEACHER_LAYERS, TinyLake, batch_of, fitted, order
+from tests.sparing import first
 from warehouse.errors import InvalidField, ShapeDiffers
 
 SHAPES = {"audio_states": (7, STATE_DIM), "text_states": (1, 3, STATE_DIM)}
 
 
-@pytest.mark.parametrize(("modalities", "inputs"), [
+@pytest.mark.parametrize(("modalities", "inputs"), first(1, [
     ("both", ("audio_states", "text_states")), ("audio", ("audio_states",)), ("text", ("text_states",)),
-])  # fmt: skip
+]))  # fmt: skip
 @pytest.mark.parametrize("more", [{}, {"pooling": "statistics", "hidden": 6, "dropout": 0.2}])
 def test_every_variant_is_fitted_and_read_again(
     lake: TinyLake, modalities: str, inputs: tuple[str, ...], more: dict[str, Any]

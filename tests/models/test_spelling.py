@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.spelling import alphabet_of, ctc_targets, spelled
@@ -19,7 +19,6 @@ def test_upper_case_without_punctuation(text: str, expected: str) -> None:
     assert spelled(text) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), max_size=4))
 def test_what_the_alphabet_was_made_of_comes_back(texts: list[str]) -> None:
     alphabet = alphabet_of(texts)

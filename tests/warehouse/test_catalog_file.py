@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.sparing import first
 from tests.warehouse.small_lake import MAIN, SmallLake, small_lake, utterance
 from warehouse import Warehouse
 from warehouse.audit.errors import NotACatalog
@@ -71,7 +72,7 @@ def test_it_is_written_again_when_it_is_stale_and_only_then(small: SmallLake) ->
     assert not catalog(small.lake).is_new
 
 
-@pytest.mark.parametrize("damage", ["absent", "empty", "garbage", "cut", "another"])
+@pytest.mark.parametrize("damage", first(2, ["absent", "cut", "empty", "garbage", "another"]))
 def test_what_is_no_catalog_is_replaced(small: SmallLake, tmp_path: Path, damage: str) -> None:
     path = catalog(small.lake).path
     content = path.read_bytes()
@@ -175,10 +176,11 @@ BUILDER = """
 """
 
 
-def test_readers_never_wait_and_builders_never_fail(small: SmallLake) -> None:
+@pytest.mark.parametrize("seconds", first(1, ["0.5", "5"]))
+def test_readers_never_wait_and_builders_never_fail(small: SmallLake, seconds: str) -> None:
     """Two builders write it again and again, while two bare clients in processes of their own open and ask it."""
     catalog(small.lake)
-    seconds, path = "2", str(small.lake.root / CATALOG)
+    path = str(small.lake.root / CATALOG)
     asks = [[READER, path, seconds]] * 2
     builds = [[BUILDER, str(small.lake.root), seconds, name] for name in "ab"]
     environ = os.environ | {"PYTHONPATH": str(HOUSE)}

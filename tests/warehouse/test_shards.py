@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -38,7 +38,6 @@ def digests(folder: Path) -> list[str]:
     return [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (TAR, INDEX)]
 
 
-@settings(max_examples=50)
 @given(MEMBERS)
 def test_members_come_back(tmp_path_factory: pytest.TempPathFactory, members: dict[str, np.ndarray | str]) -> None:
     folder = write(tmp_path_factory.mktemp("shard"), "frames", **members)
@@ -54,7 +53,6 @@ def test_members_come_back(tmp_path_factory: pytest.TempPathFactory, members: di
             np.testing.assert_array_equal(reader.array(name), value)
 
 
-@settings(max_examples=30)
 @given(MEMBERS)
 def test_the_index_points_at_what_tar_itself_finds(
     tmp_path_factory: pytest.TempPathFactory, members: dict[str, np.ndarray | str]

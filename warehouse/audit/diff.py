@@ -216,6 +216,8 @@ def _table_change(
     order = [name for name in shared if ours[name] in _ORDERED and theirs[name] in _ORDERED]
     for view in ("before", "after"):
         nth = f"row_number() OVER (PARTITION BY {_list(keys)} ORDER BY {_list([*keys, *order])})"
+        if not _shares_keys(connection, view, keys):  # sorting would take longer than all else
+            nth = "1"
         connection.execute(
             f"CREATE OR REPLACE TEMP VIEW {view}_rows AS SELECT *, {nth} AS nth, true AS here FROM {view}"
         )
@@ -231,14 +233,32 @@ def _table_change(
         *(f"count(*) FILTER ({test})" for test in differs.values()),
         *(_largest(name, ours[name], theirs[name]) for name in compared),
     ]  # fmt: skip
-    told = connection.execute(f"SELECT {', '.join(counts)} FROM {matched}").fetchone() or ()
-    n_before, n_after, added, removed, changed, *more = told
+    ((n_before, n_after, added, removed, changed, *more),) = connection.execute(
+        f"SELECT {', '.join(counts)} FROM {matched}"
+    ).fetchall()
     columns = [
         ColumnChange(name, n, _largest_of_arrays(connection, matched, name) if name in arrays else largest)
         for name, n, largest in zip(compared, more[: len(compared)], more[len(compared) :], strict=True) if n
     ]  # fmt: skip
-    examples = list(_examples(connection, matched, keys, {c.column: differs[c.column] for c in columns}, n_examples))
+    tests = {c.column: differs[c.column] for c in columns}
+    examples = list(_examples(connection, matched, keys, removed, added, tests, n_examples))
     return TableChange(table, n_before, n_after, added, removed, changed, columns, only_before, only_after, examples)
+
+
+def _answers_twice(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> bool:
+    """Whether two files have rows about one input, of which the first then counts: to look for that in each row, with
+    all its columns, takes much longer."""
+    read = "FROM read_parquet($files, hive_partitioning = false)"
+    query = f"SELECT 1 {read} GROUP BY input_id HAVING min(file_index) <> max(file_index)"
+    ((found,),) = connection.execute(f"SELECT EXISTS ({query})", {"files": files}).fetchall()
+    return bool(found)
+
+
+def _shares_keys(connection: duckdb.DuckDBPyConnection, view: str, keys: Sequence[str]) -> bool:
+    """Whether two rows of a side have the same key."""
+    query = f"SELECT EXISTS (FROM (SELECT 1 FROM {view} GROUP BY {_list(keys)} HAVING count(*) > 1))"
+    ((found,),) = connection.execute(query).fetchall()
+    return bool(found)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, view: str, side: Side, table: str) -> dict[str, str]:
@@ -246,7 +266,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, view: str, side: Side, table
     files = [glob.escape(str(path)) for path in side.tables[table]]
     rows = connection.read_parquet(files, union_by_name=True, hive_partitioning=False)
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    if side.is_namespace:
+    if side.is_namespace and _answers_twice(connection, files):
         file = "f" * (max(map(len, types)) + 1)  # longer than any column, so it is none
         query = f"FROM read_parquet($files, union_by_name = true, hive_partitioning = false, filename = '{file}')"
         query += f" QUALIFY {file} = min({file}) OVER (PARTITION BY input_id)"
@@ -296,19 +316,20 @@ def _largest_of_arrays(connection: duckdb.DuckDBPyConnection, matched: str, name
 
 
 def _examples(
-    connection: duckdb.DuckDBPyConnection, matched: str, keys: Sequence[str], differs: Mapping[str, str], most: int
-) -> Iterator[Example]:
-    """Of each sort of change the first rows by key; bytes are told by their number."""
+    connection: duckdb.DuckDBPyConnection, matched: str, keys: Sequence[str], removed: int, added: int,
+    differs: Mapping[str, str], most: int,
+) -> Iterator[Example]:  # fmt: skip
+    """Of each sort of change that there is the first rows by key; bytes are told by their number."""
     named = ", ".join(f"coalesce(b.{key}, a.{key}) AS {key}" for key in map(_named, keys))
 
     def rows(where: str, more: str = "") -> Iterator[tuple[Any, ...]]:
         query = f"SELECT {named}{more} FROM {matched} WHERE {where} ORDER BY {_list(keys)} LIMIT {most}"
         yield from connection.execute(query).fetchall()
 
-    for change, absent in (("removed", "a"), ("added", "b")):
-        for row in rows(f"{absent}.here IS NULL"):
+    for change, absent, n in (("removed", "a", removed), ("added", "b", added)):
+        for row in rows(f"{absent}.here IS NULL") if n and most else ():
             yield Example(change, dict(zip(keys, row, strict=True)))
-    for column, test in differs.items():
+    for column, test in differs.items() if most else ():
         for cells in rows(test, f", b.{_named(column)}, a.{_named(column)}"):
             own = dict(zip(keys, cells[:-2], strict=True))
             yield Example("changed", own, column, *map(_cell, cells[-2:]))

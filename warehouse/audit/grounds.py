@@ -7,13 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from warehouse.artifact import Artifact
+from warehouse.audit.holders import asked_of
 from warehouse.audit.lineage import closure_up
 from warehouse.merged import is_merged, with_pieces
 from warehouse.store import environment
+from warehouse.tables import columns_of
 
 
 @dataclass(frozen=True)
@@ -98,15 +97,13 @@ def _steps(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
 
 def _files(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     """A file that two units have, as all pieces of one file, is there once, under the first."""
-    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
-
     seconds = _seconds([a for a in artifacts if a.request.kind == "utterances"])
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for a in artifacts:
         if a.request.kind != "raw":
             continue
         corpus, unit = a.request.params.get("corpus", ""), a.request.params.get("unit", "")
-        for row in ds.dataset([str(a.path("files.parquet"))], format="parquet").to_table().to_pylist():
+        for row in columns_of(a.path("files.parquet")).to_pylist():
             n_utterances, heard_s = seconds.get(row["sha256"], (0, 0.0))
             found.setdefault(
                 (corpus, row["path"], row["sha256"]),
@@ -122,22 +119,12 @@ def _files(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-_SPANS = pa.schema([("recording_id", pa.string()), ("start_s", pa.float64()), ("end_s", pa.float64()),
-                    ("audio_id", pa.string())])  # fmt: skip
-
-
 def _seconds(readings: Sequence[Artifact]) -> dict[str, tuple[int, float]]:
     """Digest of a recording -> how many stretches of it, or lines where it has no sound, and their seconds in sum."""
-    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
-
-    if not readings:
-        return {}
-    spans = ds.dataset([str(a.path("utterances.parquet")) for a in readings], schema=_SPANS, format="parquet")
-    table = spans.to_table().group_by(["recording_id", "audio_id", "start_s", "end_s"]).aggregate([([], "count_all")])
-    lasting = pc.subtract(table.column("end_s"), table.column("start_s"))
-    is_text = pc.equal(table.column("audio_id"), "")
-    counts = pc.if_else(is_text, table.column("count_all"), 1)
-    table = table.append_column("lasting", lasting).append_column("counts", counts)
-    sums = table.group_by("recording_id").aggregate([("lasting", "sum"), ("counts", "sum")])
-    columns = (sums.column(name).to_pylist() for name in ("recording_id", "counts_sum", "lasting_sum"))
-    return {recording: (n, heard_s) for recording, n, heard_s in zip(*columns, strict=True)}
+    paths = [a.path("utterances.parquet") for a in readings]
+    query = """
+        SELECT recording_id, sum(if(audio_id = '', n, 1))::BIGINT, fsum(end_s - start_s)
+        FROM (SELECT recording_id, audio_id, start_s, end_s, count(*) AS n FROM rows GROUP BY ALL) GROUP BY recording_id
+    """
+    found = asked_of(paths, ("recording_id", "audio_id", "start_s", "end_s"), query)
+    return {recording: (n, heard_s) for recording, n, heard_s in found}

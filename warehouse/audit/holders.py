@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
+from contextlib import nullcontext
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from warehouse.artifact import Artifact
+from warehouse.errors import QueryFailed
 from warehouse.schema import pair_id
+
+if TYPE_CHECKING:
+    import duckdb
 
 KEYED: Mapping[str, tuple[str, ...]] = {
     "utterances": ("utterance_id",),
@@ -29,33 +34,83 @@ KEYED: Mapping[str, tuple[str, ...]] = {
 
 
 def rows_where(
-    artifacts: Iterable[Artifact], table: str, wanted: pc.Expression, columns: Sequence[str]
+    artifacts: Iterable[Artifact], table: str, wanted: str, values: Mapping[str, Any], columns: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The rows of one table of many artifacts for which `wanted` holds, each with its `artifact`, a key.
+    """The rows of one table of many artifacts for which a condition holds, each with its `artifact`, a key, in order.
 
-    One scan over all files, which reads of each only these columns; a column that a file lacks is null.
+    One scan over all files, which reads of each only these columns, and the whole of them only where the condition may
+    hold; a column that a file lacks is NULL.
+
+    Args:
+        wanted: in SQL, about some of the columns; `one_of` writes such.
+        values: its parameters.
+
+    Raises:
+        QueryFailed: a file cannot be read.
     """
-    import pyarrow.dataset as ds  # takes as long to import as small questions to answer
-
     file = f"{table}.parquet"
     of_path = {str(a.path(file)): a.key for a in artifacts if file in a.files}
     if not of_path:
         return []
-    kinds = pa.schema([(column, _KINDS.get(column, pa.string())) for column in columns])
-    files = ds.dataset(list(of_path), schema=kinds, format="parquet")
-    found = files.to_table(columns=[*columns, "__filename"], filter=wanted).to_pylist()
-    return [row | {"artifact": of_path[row.pop("__filename")]} for row in found]
+    query = f"SELECT {', '.join(columns)}, _file, file_row_number FROM rows WHERE {wanted}"
+    order = {path: number for number, path in enumerate(of_path)}
+    found = sorted(asked_of(of_path, columns, query, values), key=lambda row: (order[row[-2]], row[-1]))
+    names = [*columns, "artifact"]
+    return [dict(zip(names, (*row, of_path[path]), strict=True)) for *row, path, _ in found]
 
 
-def one_of(column: str, values: Collection[str]) -> pc.Expression:
-    """That a column of text has one of these values; of none nothing has."""
-    return pc.field(column).isin(pa.array(list(values), pa.string()))
+def one_of(column: str, values: str) -> str:
+    """That a column has one of the values that a parameter of this name has, in SQL; of none nothing has."""
+    return f"{column} IN (SELECT unnest(${values}::VARCHAR[]))"
 
 
-_KINDS = {
-    "start_s": pa.float64(), "end_s": pa.float64(), "attributes": pa.map_(pa.string(), pa.string()),
-    "n_bytes": pa.int64(),
-}  # fmt: skip
+def rows_about(
+    paths: Iterable[Path], values: Mapping[str, Collection[str]], connection: duckdb.DuckDBPyConnection | None = None
+) -> dict[Path, int]:
+    """How many rows of some Parquet files have one of these values in one of these columns; of files that have any."""
+    of_path = {str(path): path for path in paths}
+    if not (of_path and any(values.values())):
+        return {}
+    # A condition on either of two columns would have each row looked at.
+    own = " UNION ".join(f"SELECT _file, file_row_number FROM rows WHERE {one_of(name, name)}" for name in values)
+    query = f"SELECT _file, count(*) FROM ({own}) GROUP BY ALL"
+    ids = {name: sorted(own) for name, own in values.items()}
+    return {of_path[path]: n for path, n in asked_of(of_path, list(values), query, ids, connection)}
+
+
+def asked_of(
+    paths: Iterable[Path | str], columns: Sequence[str], query: str, values: Mapping[str, Any] = MappingProxyType({}),
+    connection: duckdb.DuckDBPyConnection | None = None,
+) -> list[tuple[Any, ...]]:  # fmt: skip
+    """The answer to a question in SQL about `rows`, which has some columns of many Parquet files, and their `_file`.
+
+    Args:
+        columns: one that a file lacks is NULL.
+        values: parameters.
+        connection: of who asks several, for one of its own takes longer than most questions.
+
+    Raises:
+        QueryFailed: a file cannot be read.
+    """
+    import duckdb  # takes as long to import as small questions to answer
+
+    files = [glob.escape(str(path)) for path in paths]
+    if not files:
+        return []
+    none = ", ".join(f"NULL::{_KINDS.get(column, 'VARCHAR')} AS {column}" for column in columns)
+    read = (
+        "read_parquet($files, union_by_name = true, hive_partitioning = false, filename = '_file', "
+        "file_row_number = true)"
+    )
+    rows = f"WITH rows AS (SELECT {none} WHERE false UNION ALL BY NAME FROM {read})"
+    try:
+        with nullcontext(connection) if connection else duckdb.connect() as own:
+            return own.execute(f"{rows} {query}", {"files": files, **values}).fetchall()
+    except duckdb.Error as error:
+        raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
+
+
+_KINDS = {"start_s": "DOUBLE", "end_s": "DOUBLE", "attributes": "MAP(VARCHAR, VARCHAR)", "n_bytes": "BIGINT"}
 
 _CLIP = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "audio_id", "text", "text_id",
          "speaker_id", "attributes")  # fmt: skip
@@ -64,15 +119,13 @@ _CLIP = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "e
 def clips_where(artifacts: Sequence[Artifact], column: str, values: Collection[str]) -> list[dict[str, Any]]:
     """The utterances, in any reading, whose column has one of these values, and all that are told from them again."""
     readings = [a for a in artifacts if a.request.kind == "utterances"]
-    found = rows_where(readings, "utterances", one_of(column, values), _CLIP)
+    found = rows_where(readings, "utterances", one_of(column, "values"), {"values": list(values)}, _CLIP)
     new = found
     while new:
         digests = {a.digest for a in readings if a.key in {row["artifact"] for row in new}}
         told = [a for a in readings if digests & set(a.request.inputs.get("source", ()))]
-        source = pc.map_lookup(pc.field("attributes"), pa.scalar("source"), "first")
-        new = rows_where(
-            told, "utterances", source.isin(pa.array([row["utterance_id"] for row in new], pa.string())), _CLIP
-        )
+        sources = {"values": [row["utterance_id"] for row in new]}
+        new = rows_where(told, "utterances", one_of("attributes['source']", "values"), sources, _CLIP)
         found = found + new
     return found
 
@@ -91,11 +144,14 @@ def holders(
     Which bytes an artifact holds is asked of the bytes, not of what it was made from: a text that two utterances share
     is one row, and stands where either of them put it.
     """
+    import duckdb
+
     values = {"utterance_id": utterance_ids, "input_id": input_ids}
     found: dict[str, Counter[str]] = {}
-    for table, columns in KEYED.items():
-        about = [one_of(column, values[column]) for column in columns]
-        wanted = about[0] | about[1] if len(about) == 2 else about[0]
-        for row in rows_where(artifacts, table, wanted, columns):
-            found.setdefault(row["artifact"], Counter())[f"{table}.parquet"] += 1
+    with duckdb.connect() as connection:
+        for table, columns in KEYED.items():
+            file = f"{table}.parquet"
+            of_path = {a.path(file): a.key for a in artifacts if file in a.files}
+            for path, n in rows_about(of_path, {name: values[name] for name in columns}, connection).items():
+                found.setdefault(of_path[path], Counter())[file] = n
     return found

@@ -41,7 +41,7 @@ from warehouse.audit.purge_ground import (
     unwrite,
     write,
 )
-from warehouse.audit.rewriting import Change, change_of, is_reading, renewed, write_rest
+from warehouse.audit.rewriting import Change, change_of, is_reading, renewed, rows_going, write_rest
 from warehouse.audit.taints import Taint, taint, taints_of
 from warehouse.audit.tombstones import JOURNALS, PURGED, TOMBSTONES, successors, unfinished
 from warehouse.audit.withdrawal import Asked, Withdrawal, withdrawal_of
@@ -228,6 +228,7 @@ def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Cha
     tombstone, changed = withdrawal.tombstone, set[str]()
     artifacts = _in_order(warehouse)
     records = {a.digest: a for a in artifacts if a.request.kind == "raw"}
+    going = rows_going(artifacts, withdrawal)
     for artifact in artifacts:
         request, concerned = artifact.request, False
         if request.kind in ("utterances", "labels") and is_reading(request):
@@ -235,7 +236,7 @@ def _changes(warehouse: Warehouse, withdrawal: Withdrawal) -> Iterator[tuple[Cha
             files = [one for a in raw for one in columns_of(a.path("files.parquet"))["sha256"].to_pylist()]
             concerned = tombstone.concerns(request.params.get("corpus", ""), files)
             concerned = concerned and tombstone.id not in request.params.get("withdrawn", ())
-        change = change_of(artifact, withdrawal, changed, concerned)
+        change = change_of(artifact, withdrawal, changed, concerned, going)
         if change is not None:
             if change.how != "renewed":
                 changed.add(artifact.digest)

@@ -17,16 +17,21 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request
+from warehouse.audit.holders import rows_about
 from warehouse.audit.tombstones import WITHDRAWN
 from warehouse.audit.withdrawal import Withdrawal
 from warehouse.hashing import canonical_json, digest
@@ -45,6 +50,9 @@ _TOKEN = re.compile(rb"[A-Za-z0-9_-]{6,}")
 _BLOCK = 1 << 22
 _LONGEST = 512
 _OPAQUE = (".parquet", ".tar", ".safetensors")
+
+_IDS = frozenset({"utterance_id", "input_id"})
+"""Columns of any table by which its rows go."""
 
 How = Literal["rewritten", "renewed", "removed"]
 
@@ -66,21 +74,48 @@ def is_reading(request: Request) -> bool:
     return "reader" in request.params or (request.kind == "raw" and "files" in request.params)
 
 
-def change_of(artifact: Artifact, withdrawal: Withdrawal, changed: Collection[str], concerned: bool) -> Change | None:
+def rows_going(artifacts: Iterable[Artifact], withdrawal: Withdrawal) -> dict[Path, int]:
+    """How many rows go from each table of some artifacts, asked of all at once: most of a lake is in them. Left out are
+    those of which `_kept` decides by more than ids: failures, and what tells of raw files."""
+    tables: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
+    for artifact in artifacts:
+        for name in artifact.files:
+            if name.endswith(".parquet"):
+                keys = _keys(path := artifact.path(name))
+                if keys and keys <= _IDS and name != "failures.parquet":
+                    tables.setdefault((name, tuple(sorted(keys))), []).append(path)
+    ids = {"utterance_id": withdrawal.utterances, "input_id": withdrawal.inputs}
+    found = dict.fromkeys((path for paths in tables.values() for path in paths), 0)
+    with duckdb.connect() as connection:
+        for (_, columns), paths in tables.items():
+            found |= rows_about(paths, {column: ids[column] for column in columns}, connection)
+    return found
+
+
+def change_of(
+    artifact: Artifact, withdrawal: Withdrawal, changed: Collection[str], concerned: bool,
+    going: Mapping[Path, int] = MappingProxyType({}),
+) -> Change | None:  # fmt: skip
     """What must become of an artifact; None where nothing must.
 
     Args:
         changed: digests of the artifacts before it that are rewritten or removed.
         concerned: whether the tombstone concerns it, as one of a reader's utterances or labels.
+        going: what is known already of how many rows go from its tables (`rows_going`).
     """
     gone: dict[str, int] = {}
-    n_left = 0
+    n_rows = 0
     for name in sorted(name for name in artifact.files if name.endswith(".parquet")):
-        table = _ids(artifact.path(name))
-        if table is not None:
-            kept = table.num_rows - _goes(table, name, artifact, withdrawal)
-            gone |= {name: table.num_rows - kept} if kept < table.num_rows else {}
-            n_left += kept
+        path = artifact.path(name)
+        if path in going:
+            n_gone, n_own = going[path], pq.read_metadata(path).num_rows
+        elif (table := _ids(path)) is not None:
+            n_gone, n_own = _goes(table, name, artifact, withdrawal), table.num_rows
+        else:
+            continue
+        gone |= {name: n_gone} if n_gone else {}
+        n_rows += n_own
+    n_left = n_rows - sum(gone.values())
     reading = is_reading(artifact.request)
     if gone and not n_left and not reading and artifact.request.kind not in MODELS:
         return Change(artifact, "removed", gone, 0, "no row is left")
@@ -180,9 +215,13 @@ def words_of(path: Path) -> Iterator[str]:
 
 def _ids(path: Path) -> pa.Table | None:
     """The columns by which rows may go; None where the table has none."""
-    names = set(pq.read_schema(path).names)
-    own = names & {"utterance_id", "input_id"} or ({"sha256", "path"} & names if "sha256" in names else set())
+    own = _keys(path)
     return columns_of(path, sorted(own)) if own else None
+
+
+def _keys(path: Path) -> set[str]:
+    names = set(pq.read_schema(path).names)
+    return names & _IDS or ({"sha256", "path"} & names if "sha256" in names else set())
 
 
 def _goes(table: pa.Table, name: str, artifact: Artifact, withdrawal: Withdrawal) -> int:
@@ -195,21 +234,20 @@ def _kept(table: pa.Table, name: str, artifact: Artifact, withdrawal: Withdrawal
     columns = set(table.column_names)
     if name == "failures.parquet" and "input_id" in columns:
         return _kept_failures(table, withdrawal)
-    stays = pa.chunked_array([pa.array([True] * table.num_rows, pa.bool_())])
-    for column, ids in (("utterance_id", withdrawal.utterances), ("input_id", withdrawal.inputs)):
-        if column in columns:
-            stays = _but(stays, table[column], ids)
+    keyed = ("utterance_id", withdrawal.utterances), ("input_id", withdrawal.inputs)
+    gone = [_among(table[column], ids) for column, ids in keyed if column in columns]
     if artifact.request.kind == "raw" and "sha256" in columns:
-        stays = _but(stays, table["sha256"], withdrawal.recordings)
+        gone.append(_among(table["sha256"], withdrawal.recordings))
         if not is_reading(artifact.request):  # sound that was made here has the name of its utterance
-            stems = pa.chunked_array([pa.array([Path(path).stem for path in table["path"].to_pylist()], pa.string())])
-            stays = _but(stays, stems, withdrawal.utterances)
-    return table.filter(stays)
+            stems = pa.chunked_array([texts_of([Path(path).stem for path in table["path"].to_pylist()])])
+            gone.append(_among(stems, withdrawal.utterances))
+    if not any(pc.any(one).as_py() for one in gone):
+        return table
+    return table.filter(pc.invert(reduce(pc.or_, gone)))
 
 
-def _but(stays: pa.ChunkedArray, column: pa.ChunkedArray, ids: Collection[str]) -> pa.ChunkedArray:
-    known = pa.array(sorted(ids), pa.string())
-    return pc.and_(stays, pc.invert(pc.is_in(column, value_set=known)))
+def _among(column: pa.ChunkedArray, ids: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, value_set=texts_of(sorted(ids)))
 
 
 def _kept_failures(table: pa.Table, withdrawal: Withdrawal) -> pa.Table:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
@@ -201,10 +200,12 @@ def _files(warehouse: Warehouse, artifacts: Sequence[Artifact], reference: str) 
     path = Path(reference)
     below = {name: path.relative_to(root).as_posix() for name, root in roots.items() if path.is_relative_to(root)}
     paths = [reference, rest, *below.values()]
-    wanted = one_of("path", paths)
+    wanted = one_of("path", "paths")
+    values: dict[str, Any] = {"paths": paths}
     if _SHA256.fullmatch(reference):
-        wanted = wanted | pc.starts_with(pc.field("sha256"), reference)
-    for row in rows_where(raws.values(), "files", wanted, ("path", "n_bytes", "sha256")):
+        wanted = f"{wanted} OR starts_with(sha256, $beginning)"
+        values["beginning"] = reference
+    for row in rows_where(raws.values(), "files", wanted, values, ("path", "n_bytes", "sha256")):
         corpus = raws[row["artifact"]].request.params.get("corpus", "")
         own = {reference, below.get(corpus)} | ({rest} if first == corpus else set())
         if row["path"] in own or row["sha256"].startswith(reference):
@@ -213,6 +214,6 @@ def _files(warehouse: Warehouse, artifacts: Sequence[Artifact], reference: str) 
 
 def _files_of(artifacts: Sequence[Artifact], clips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     raws = {a.key: a for a in artifacts if a.request.kind == "raw"}
-    wanted = one_of("sha256", [clip["recording_id"] for clip in clips])
-    rows = rows_where(raws.values(), "files", wanted, ("path", "n_bytes", "sha256"))
+    recordings = {"recordings": [clip["recording_id"] for clip in clips]}
+    rows = rows_where(raws.values(), "files", one_of("sha256", "recordings"), recordings, ("path", "n_bytes", "sha256"))
     return [{"corpus": raws[row["artifact"]].request.params.get("corpus", ""), **row} for row in rows]

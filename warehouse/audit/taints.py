@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import closure_down, closure_up
 from warehouse.audit.tombstones import TAINTED, with_purged
@@ -74,7 +75,7 @@ def _n_seen(model: Artifact, by_digest: Mapping[str, list[Artifact]], withdrawal
     if "split" in inputs:
         for split in cited("split"):
             rows = columns_of(split.path("split.parquet"), ["utterance_id", "part"])
-            seen |= _among(rows.filter(pc.is_in(rows["part"], pa.array(_SEEN))), withdrawal.utterances)
+            seen |= _among(rows.filter(pc.is_in(rows["part"], texts_of(_SEEN))), withdrawal.utterances)
         return len(seen)
     for reading in cited("utterances"):  # an acoustic model is trained on all pairs of sound and words
         spoken = columns_of(reading.path("utterances.parquet"), ["audio_id", "text_id"]).to_pylist()
@@ -90,7 +91,7 @@ def _n_seen(model: Artifact, by_digest: Mapping[str, list[Artifact]], withdrawal
 def _among(rows: pa.Table, ids: Collection[str]) -> set[str]:
     """Those of some utterances that rows are about; of the others, which are most, no Python object is made."""
     column = rows["utterance_id"]
-    return set(column.filter(pc.is_in(column, pa.array(sorted(ids), pa.string()))).to_pylist())
+    return set(column.filter(pc.is_in(column, texts_of(sorted(ids)))).to_pylist())
 
 
 def _recipes(warehouse: Warehouse, artifacts: Sequence[Artifact], tainted: Sequence[Artifact]) -> dict[str, list[str]]:

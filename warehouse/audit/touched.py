@@ -88,8 +88,9 @@ def _learned(
     """Key -> how a model learned from some clips: as its split has them, or as the aligner that heard them all."""
     known, possible = list(artifacts), set(among)
     splits = {a.key: a.digest for a in known if a.request.kind == "split" and a.key in held}
-    wanted = one_of("utterance_id", subject.utterance_ids) & one_of("part", ["train", "dev"])
-    rows = rows_where([a for a in known if a.key in splits], "split", wanted, ("utterance_id", "part"))
+    wanted = f"{one_of('utterance_id', 'ids')} AND part IN ('train', 'dev')"
+    ids = {"ids": sorted(subject.utterance_ids)}
+    rows = rows_where([a for a in known if a.key in splits], "split", wanted, ids, ("utterance_id", "part"))
     parts: dict[str, set[str]] = {}
     for row in rows:
         parts.setdefault(splits[row["artifact"]], set()).add(row["part"])
@@ -125,9 +126,9 @@ def _by_model(
 def _scored(holding: Iterable[Artifact], subject: Subject) -> dict[str, set[str]]:
     """Key of predictions -> the parts in which they have the clips."""
     own = [a for a in holding if a.request.kind == "predictions"]
-    wanted = one_of("utterance_id", subject.utterance_ids)
+    wanted, ids = one_of("utterance_id", "ids"), {"ids": sorted(subject.utterance_ids)}
     found: dict[str, set[str]] = {}
-    for row in rows_where(own, "predictions", wanted, ("utterance_id", "part")):
+    for row in rows_where(own, "predictions", wanted, ids, ("utterance_id", "part")):
         found.setdefault(row["artifact"], set()).add(row["part"])
     return found
 

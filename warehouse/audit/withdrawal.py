@@ -110,7 +110,7 @@ def withdrawal_of(warehouse: Warehouse, asked: Asked) -> Withdrawal:
     _show(connection, [a.path("utterances.parquet") for a in readings])
     connection.execute("""
         CREATE TEMP TABLE told AS
-        SELECT utterance_id, unnest([attributes['source'], attributes['voice']]) AS origin FROM readings
+        SELECT utterance_id, attributes['source'] AS source, attributes['voice'] AS voice FROM readings
         WHERE attributes['source'] IS NOT NULL OR attributes['voice'] IS NOT NULL
     """)
     found = set()
@@ -164,39 +164,43 @@ def _falling_under(warehouse: Warehouse, predicate: str) -> set[str]:
         raise NoPredicate(predicate, str(error)) from error
     if table.column_names != ["utterance_id", "goes"] or not pa.types.is_boolean(table.schema.field("goes").type):
         raise NoPredicate(predicate, f"it gives {table.schema.field(1).type}, not true or false")
-    found = {row["utterance_id"] for row in table.to_pylist() if row["goes"]}
+    found = set(table.filter(table["goes"])["utterance_id"].to_pylist())
     if not found:
         raise NothingFallsUnder(predicate, table.num_rows)
     return found
 
 
 def _take(connection: duckdb.DuckDBPyConnection, found: Iterable[str]) -> None:
-    """Tables `gone`, the rows of UTTERANCES that go, with what is told from them, and `staying`: of the others those
-    that share a recording, a sound or a text with one of these."""
+    """Tables `gone`, the rows of UTTERANCES that go, with what is told from them; `staying`: of the others those that
+    share a sound or a text with one of these; and `shared`: the recordings of these that others have too."""
     ids = {"ids": sorted(found)}
     connection.execute("CREATE TEMP TABLE named AS SELECT unnest($ids::VARCHAR[]) AS utterance_id", ids)
     connection.execute("CREATE TEMP TABLE going AS FROM named")
     more = (
         "INSERT INTO going SELECT DISTINCT utterance_id FROM told "
-        "WHERE origin IN (SELECT utterance_id FROM going) AND utterance_id NOT IN (SELECT utterance_id FROM going)"
+        "WHERE (source IN (FROM going) OR voice IN (FROM going)) AND utterance_id NOT IN (FROM going)"
     )
     while connection.execute(more).fetchall()[0][0]:
         pass
     columns = "utterance_id, corpus, recording_id, path, start_s, end_s, audio_id, text_id, text, verbatim"
     connection.execute(f"CREATE TEMP TABLE gone AS SELECT {columns} FROM readings WHERE utterance_id IN (FROM going)")
-    shared = ("recording_id", "audio_id", "text_id")
-    alike = " OR ".join(f"{name} IN (SELECT {name} FROM gone)" for name in shared)
     connection.execute(
-        f"CREATE TEMP TABLE staying AS SELECT utterance_id, {', '.join(shared)} FROM readings "
-        f"WHERE ({alike}) AND utterance_id NOT IN (FROM going)"
+        "CREATE TEMP TABLE staying AS SELECT utterance_id, audio_id, text_id FROM readings "
+        "WHERE (audio_id IN (SELECT audio_id FROM gone WHERE audio_id <> '') "
+        "OR text_id IN (SELECT text_id FROM gone)) AND utterance_id NOT IN (FROM going)"
+    )
+    # Of a text, which is one recording, all lines would be staying.
+    connection.execute(
+        "CREATE TEMP TABLE shared AS SELECT recording_id FROM readings SEMI JOIN gone USING (recording_id) "
+        "GROUP BY recording_id HAVING count(*) > (SELECT count(*) FROM gone WHERE recording_id = readings.recording_id)"
     )
 
 
 def _refuse_told(connection: duckdb.DuckDBPyConnection) -> None:
     """What is told again is told from its source whenever a recipe is run, so it cannot go alone."""
     query = (
-        "SELECT utterance_id, attributes['source'] FROM readings WHERE utterance_id IN (FROM named) "
-        "AND attributes['source'] NOT IN (FROM going) ORDER BY ALL LIMIT 1"
+        "SELECT utterance_id, source FROM told WHERE utterance_id IN (FROM named) "
+        "AND source NOT IN (FROM going) ORDER BY ALL LIMIT 1"
     )
     for utterance, source in connection.execute(query).fetchall():
         raise ToldAgain(utterance, source)
@@ -206,8 +210,8 @@ def _withdrawal(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Withdraw
     def column(query: str) -> list[Any]:
         return [row[0] for row in connection.execute(query).fetchall()]
 
-    def only_gone(name: str) -> frozenset[str]:
-        query = f"SELECT DISTINCT {name} FROM gone WHERE {name} <> '' AND {name} NOT IN (SELECT {name} FROM staying)"
+    def only_gone(name: str, stays: str = "staying") -> frozenset[str]:
+        query = f"SELECT DISTINCT {name} FROM gone WHERE {name} <> '' AND {name} NOT IN (SELECT {name} FROM {stays})"
         return frozenset(column(query))
 
     def pairs(rows: str) -> dict[str, str]:
@@ -220,9 +224,9 @@ def _withdrawal(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Withdraw
         heirs |= dict(connection.execute(query).fetchall())
     gone, staying = pairs("gone"), pairs("staying SEMI JOIN gone USING (audio_id, text_id)")
     heirs |= {pair: staying[pair] for pair in gone if pair in staying}
-    recordings, texts = only_gone("recording_id"), only_gone("text_id")
+    recordings, texts = only_gone("recording_id", "shared"), only_gone("text_id")
     said = "SELECT DISTINCT unnest([text, verbatim]) FROM gone WHERE text_id NOT IN (SELECT text_id FROM staying)"
-    files = "SELECT DISTINCT corpus, path FROM gone WHERE recording_id NOT IN (SELECT recording_id FROM staying)"
+    files = "SELECT DISTINCT corpus, path FROM gone WHERE recording_id NOT IN (FROM shared)"
     hours = "SELECT sum(end_s - start_s) / 3600 FROM (SELECT DISTINCT audio_id, start_s, end_s FROM gone)"
     echoes = (
         "SELECT DISTINCT utterance_id FROM staying WHERE audio_id <> '' AND audio_id IN (SELECT audio_id FROM gone)"

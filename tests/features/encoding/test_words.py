@@ -54,7 +54,7 @@ def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return AutoTokenizer.from_pretrained(folder), Encoder("w", words=True, max_tokens=512).load("cpu", folder)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(text=SPEECH.filter(str.strip))
 def test_tokens_meet_the_words_they_are_pieces_of(encoder: tuple[Any, Any], text: str) -> None:
     """Of each word's tokens the letters are its own, in order; only a token over a hyphen may reach into the next."""

@@ -232,6 +232,7 @@ def without_media(findings: Findings) -> Counter[str]:
     return names
 
 
+@pytest.mark.slow
 def test_the_published_counts_are_met_by_labels_of_the_published_size(tmp_path: Path) -> None:
     write_labels(tmp_path, full_size())
     findings = Mosei().check(tmp_path)
@@ -243,6 +244,7 @@ def test_the_published_counts_are_met_by_labels_of_the_published_size(tmp_path: 
     assert without_media(findings) == Counter([*EVERY_COPY_HAS - {"unlabelled"}, "misaligned_text"])
 
 
+@pytest.mark.slow
 def test_the_published_counts_are_those_of_the_public_segments(real: Path, tmp_path: Path) -> None:
     """The times of the public table of classes are good, though its labels are not."""
     rows: dict[str, list[tuple[float, float]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ def test_shares_as_json_and_refuses_what_is_not_packed(
     line.pack()
     told = say("share", "swept.toml", "--out", "b.zip", "--json").json
     assert told == {"bundle": "b.zip", "shards": 2, "bytes": Path("b.zip").stat().st_size}
+    first = Path("b.zip").read_bytes()
+    shutil.rmtree(line.roots["clips"])
+    assert say("share", "swept.toml", "--out", "c.zip").code == 1, "who looks at raw files misses them"
+    assert say("share", "swept.toml", "--out", "c.zip", "--trust-raw").code == 0
+    assert Path("c.zip").read_bytes() == first
 
 
 def test_what_is_no_bundle_is_refused(

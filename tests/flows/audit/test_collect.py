@@ -21,6 +21,7 @@ from flows.recipe import read_recipe
 from tests.flows.audit.little import Little, flip, little_copy, rewritten
 from tests.flows.killing import HERE
 from tests.flows.wholly import Wholly
+from tests.sparing import first
 from warehouse import Artifact, Request, Warehouse
 from warehouse.audit.errors import LakeAtWork, ReachUnknown
 from warehouse.audit.verify import verify
@@ -146,8 +147,9 @@ def test_what_was_cited_meanwhile_is_put_back(aged: Aged) -> None:
     assert has_nothing_to_do(little)
 
 
+@pytest.mark.parametrize("every", first(1, [15, 4]))
 def test_killed_at_any_moment_it_leaves_a_sound_lake(
-    aged: Aged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aged: Aged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     little, rename, n_left = aged[0], os.rename, 0
 
@@ -158,7 +160,7 @@ def test_killed_at_any_moment_it_leaves_a_sound_lake(
         n_left -= 1
         rename(source, target)
 
-    for n_renames in range(0, len(found(little).artifacts), 5):
+    for n_renames in range(0, len(found(little).artifacts), every):
         copy = little_copy(little, tmp_path / str(n_renames))
         n_left = n_renames
         monkeypatch.setattr(os, "rename", dying)

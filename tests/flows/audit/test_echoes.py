@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.audit import echoes
-from flows.audit.echoes import Echoes, split_words
+from flows.audit.echoes import Echoes, wordings, words_in
 from flows.similarity import Texts, words_of
 
 LETTERS = st.text("AbC1'’- \n\t\x00\x1c\u3000éßŉ…!", max_size=14)
@@ -18,8 +18,12 @@ SAID = st.lists(st.lists(st.sampled_from(["A", "b", "C,", "é"]), max_size=10).m
 
 @given(st.lists(LETTERS, max_size=8), st.integers(0, 2))
 def test_the_words_are_those_of_one_text_at_a_time(texts: list[str], begin: int) -> None:
-    found = split_words(pa.array(texts, pa.string()).slice(begin))
-    assert found.to_pylist() == [list(words_of(text)) for text in texts[begin:]]
+    found = wordings(pa.array(texts, pa.string()).slice(begin))
+    expected = [list(words_of(text)) for text in texts[begin:]]
+    assert found.to_pylist() == ["".join(f"{word} " for word in own) for own in expected]
+    words, place = words_in(found.slice(1))
+    assert words.to_pylist() == [f"{word} " for own in expected[1:] for word in own]
+    assert place.tolist() == [n for n, own in enumerate(expected[1:]) for _ in own]
 
 
 @pytest.mark.parametrize("most_pairs", [1, 7, echoes._MOST_PAIRS])
@@ -48,3 +52,11 @@ def test_many_that_resemble_each_other_are_counted_in_both_ways() -> None:
     found = Echoes(pa.array(texts)).among([pa.array(references)], asked)
     assert found.near.all() and not found.same.any()
     assert not Echoes(pa.array(texts)).among([pa.array(references[300:])], asked).near.any()
+
+
+@pytest.mark.slow
+def test_the_words_are_those_with_any_letter_of_unicode() -> None:
+    letters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    texts = [f"it{letter}s '{letter} x{letter}" for letter in letters]
+    found = wordings(pa.array(texts)).to_pylist()
+    assert found == ["".join(f"{word} " for word in words_of(text)) for text in texts]

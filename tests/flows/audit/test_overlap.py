@@ -101,3 +101,33 @@ def test_what_lacks_a_part_is_unknown_and_not_0(lent: Lent) -> None:
     assert [(one.protocol, one.corpora) for one in judging] == [("p", (UNKNOWN,)), ("q", (UNKNOWN,))]
     whole = Learner("it", "", [lent.read("table", [row("table", "t", LONG)])])
     assert [dict(one.shared) for one in overlaps([(whole, one) for one in judging])] == [dict.fromkeys(KINDS)] * 2
+
+
+def test_what_was_counted_before_is_not_read_again(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
+    judging = evaluations(lent.lake)
+    pairs = [(learner(lent, fitted), one) for fitted in (lent.student, lent.teacher) for one in judging]
+    known: dict[str, Any] = {}
+    told = [overlaps([pair], known=known)[0] for pair in pairs]
+    assert overlaps(pairs) == told and len(known) == 4, "each alone is as all at once"
+    monkeypatch.setattr("flows.audit.counted.duckdb", None)
+    assert overlaps(pairs, known=known) == told
+    with pytest.raises(AttributeError):
+        overlaps(pairs, known=dict(list(known.items())[1:]))
+
+
+def test_what_was_counted_is_of_just_these_utterances_and_this_rule(
+    lent: Lent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[str, Any] = {}
+    other = lent.read("table", [row("table", "t", LONG)])
+    q = lent.split("q again", lent.named["utterances iemocap"], "q", "true", train=["i_test"], test=["i_train"])
+    judging = [one for one in evaluations(lent.lake) if one.split in (q, lent.named["p split"])]
+    fits = [Learner("it", "", []), Learner("it", "", [other]), Learner("it", "", [other], q)]
+    pairs = [(fit, one) for fit in fits for one in judging]
+    for number, pair in enumerate(pairs, start=1):
+        overlaps([pair], known=known)
+        assert len(known) == number
+    assert list(known.values())[:2] == [None, None], "who learned from nothing shares nothing that could be told"
+    monkeypatch.setattr("flows.audit.overlap._COUNTED", ["another rule"])
+    overlaps([pair], known=known)
+    assert len(known) == number + 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake
-from warehouse.audit.holders import KEYED, clips_where, holders, input_ids_of, rows_where
+from warehouse.audit.holders import KEYED, clips_where, holders, input_ids_of, rows_about, rows_where
+from warehouse.errors import QueryFailed
 from warehouse.schema import FAILURES, UTTERANCES, pair_id
 
 
@@ -72,6 +72,14 @@ def test_what_is_told_again_from_an_utterance_is_it_too(small: SmallLake) -> Non
 def test_files_of_which_some_lack_a_column(small: SmallLake) -> None:
     """Features of different extractors are one table here, though they share no column but one."""
     features = small.lake.artifacts("features")
-    rows = rows_where(features, "features", ds.field("input_id").is_valid(), ["input_id", "F0"])
-    assert {row["F0"] for row in rows} == {"220", "110", None} and len(rows) == 4
-    assert rows_where(features, "nothing", ds.field("input_id").is_valid(), ["input_id"]) == []
+    rows = rows_where(features, "features", "input_id IS NOT NULL", {}, ["input_id", "F0"])
+    assert {row["F0"] for row in rows} == {"220.0", "110.0", None} and len(rows) == 4
+    assert rows_where(features, "nothing", "input_id IS NOT NULL", {}, ["input_id"]) == []
+
+
+def test_a_table_that_cannot_be_read_is_told(small: SmallLake) -> None:
+    path = small.named["split"].path("split.parquet")
+    path.write_bytes(b"no table")
+    with pytest.raises(QueryFailed, match=r"the lake is damaged, see `emolake verify` \(.*split.parquet"):
+        rows_about([path], {"utterance_id": {"u1"}})
+    assert rows_about([path], {"utterance_id": set()}) == {} == rows_about([], {"utterance_id": {"u1"}})

@@ -326,7 +326,7 @@ def _begin(lake: Warehouse) -> str:
     return plan.id
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_at_any_boundary_and_completed_it_leaves_the_same(tmp_path: Path, every: int) -> None:
     whole = withdrawn_lake(tmp_path / "whole").lake
     steps: list[str] = []

@@ -1,0 +1,149 @@
+"""Shards that were all there are known without a row being read, and whatever is another is packed anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+
+from flows import packing
+from flows.packing import packed_shards
+from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
+from warehouse import Artifact, Request, Warehouse, Work
+from warehouse.errors import ArtifactNotFound
+from warehouse.schema import SELECTION, text_id
+from warehouse.tables import write_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    version: ClassVar[int] = 1
+    needs: ClassVar[str] = "text"
+
+
+class Recorder:
+    """Makes all works, and keeps them."""
+
+    def __init__(self, lake: Warehouse) -> None:
+        self.lake, self.works = lake, list[Work]()
+
+    def step(self, name: str, works: Sequence[Work]) -> list[Artifact]:
+        self.works = list(works)
+        return [self.lake.perform(work) for work in works]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "lake", create=True)
+
+
+def line(lake: Warehouse, read: Sequence[Artifact], made: Sequence[Artifact], chosen: Artifact | None = None) -> Any:
+    """What a line knows of one corpus and one feature."""
+    feature = SimpleNamespace(step="extractors.made", plugin=Made(), outputs={"frames": FRAMES, "logits": LOGITS})
+    return SimpleNamespace(
+        warehouse=Warehouse(lake.root), doer=Recorder(lake), corpus=lambda name: SimpleNamespace(utterances=read),
+        selection=lambda name: chosen, source=lambda source: (feature, "logits"), of_corpus=lambda rows, corpus: made,
+    )  # fmt: skip
+
+
+def of(lake: Warehouse, *names: str, unit: str = "u") -> Artifact:
+    return utterances(lake, [utterance(name, text=name) for name in names], unit)
+
+
+def rows(lake: Warehouse, names: str) -> Artifact:
+    return features(lake, {text_id(name): (0, n) for n, name in enumerate(names)})
+
+
+def selection(lake: Warehouse, *ids: str) -> Artifact:
+    chosen = [dict.fromkeys(SELECTION.names, "x") | {"utterance_id": one, "probability": 1.0} for one in ids]
+    request = Request("selection", "made", 1, {"ids": list(ids)})
+    return lake.materialize(request, lambda folder: write_rows(folder / "selection.parquet", chosen, SELECTION))
+
+
+def reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pack_works", "pack_text_works", "ids_in"):
+        monkeypatch.setattr(packing, name, lambda *given, **more: pytest.fail("read again"))
+
+
+@pytest.mark.parametrize("source", ["text", "made.logits"])
+def test_what_was_packed_is_known_without_reading_it_again(
+    lake: Warehouse, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    own = [of(lake, "a", "b")], [rows(lake, "ab")], selection(lake, "b")
+    first = line(lake, *own)
+    made = packed_shards(first, "pack", "made", source, "chosen")
+    reads_nothing(monkeypatch)
+    again = line(lake, *own)
+    assert packed_shards(again, "pack", "made", source, "chosen") == made
+    told = [[(work.request, work.n_rows) for work in one.doer.works] for one in (first, again)]
+    assert told[0] == told[1] == [(made[0].request, 1)] and made[0].request.as_json() == told[1][0][0].as_json()
+
+
+def test_other_utterances_rows_or_selections_are_packed_anew(lake: Warehouse) -> None:
+    one, other = of(lake, "a", "b"), of(lake, "c", unit="v")
+    some, more = rows(lake, "abc"), rows(lake, "xabc")
+    asked = [
+        (read, made, chosen)
+        for read in ([one], [one, other]) for made in ([some], [more]) for chosen in (None, selection(lake, "a"))
+    ]  # fmt: skip
+
+    def keys(source: str) -> list[list[str]]:
+        return [
+            [a.key for a in packed_shards(line(lake, *given), "pack", "made", source, given[2] and "chosen")]
+            for given in asked
+        ]
+
+    for source, n_different in (("made.logits", 8), ("text", 4)):
+        first = keys(source)
+        assert keys(source) == first and len({tuple(own) for own in first}) == n_different - n_different // 4
+
+
+def test_a_shard_that_is_gone_is_packed_again(lake: Warehouse) -> None:
+    own = [of(lake, "a", "b"), of(lake, "c", unit="v")], [rows(lake, "abc")]
+    first, second = packed_shards(line(lake, *own), "pack", "made", "made", None)
+    shutil.rmtree(second.folder)
+    again = line(lake, *own)
+    found = packed_shards(again, "pack", "made", "made", None)
+    assert [a.key for a in found] == [first.key, second.key] and second.folder.exists()
+    assert all("key" not in work.arguments for work in again.doer.works)
+
+
+def test_a_shard_that_goes_meanwhile_is_told(lake: Warehouse) -> None:
+    own = [of(lake, "a")], [rows(lake, "a")]
+    first, again = line(lake, *own), line(lake, *own)
+    packed_shards(first, "pack", "made", "made", None)
+    (shard,) = packed_shards(again, "pack", "made", "made", None)
+    (work,) = again.doer.works
+    shutil.rmtree(shard.folder)
+    with pytest.raises(ArtifactNotFound, match=shard.key):
+        lake.perform(work)
+
+
+@pytest.mark.parametrize("content", [b"", b"no seal", None])
+def test_what_is_remembered_may_be_lost_or_damaged(lake: Warehouse, content: bytes | None) -> None:
+    own = [of(lake, "a")], [rows(lake, "a")]
+    made = packed_shards(line(lake, *own), "pack", "made", "made", None)
+    (path,) = (lake.root / ".cache" / "packed").iterdir()
+    path.unlink() if content is None else path.write_bytes(content)
+    assert packed_shards(line(lake, *own), "pack", "made", "made", None) == made
+
+
+def test_few_answers_are_kept_and_a_lake_that_cannot_be_written_to_can_be_asked(
+    lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_MOST", 2)
+    readings = [of(lake, name, unit=name) for name in "abc"]
+    for reading in readings:
+        packed_shards(line(lake, [reading], [rows(lake, "abc")]), "pack", "made", "made", None)
+    known = line(lake, [readings[1]], [rows(lake, "abc")]), line(lake, [readings[0]], [rows(lake, "abc")])
+    for one in known:
+        packed_shards(one, "pack", "made", "made", None)
+    assert ["key" in one.doer.works[0].arguments for one in known] == [True, False]
+    shutil.rmtree(lake.root / ".cache" / "packed")
+    (lake.root / ".cache" / "packed").write_text("no folder")
+    assert len(packed_shards(line(lake, [readings[0]], [rows(lake, "abc")]), "pack", "made", "made", None)) == 1
