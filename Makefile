@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev quick
 	wait $$types || { cat $(VENV)/mypy.txt; exit 1; }; exit $$tests
 
 test-all: test
-	@$(BIN)/python -m pytest -q -m 'slow or hypothesis' --hypothesis-profile=thorough
+	@$(BIN)/python -m pytest -q -n 2 -m 'slow or hypothesis' --hypothesis-profile=thorough
 
 # Speed, memory and difference of two runs of each system on a GPU, into BENCHMARKS.md; without one it says so.
 gpu: $(VENV)/.installed

@@ -4,7 +4,7 @@ What is packed follows from what never changes: utterances, rows, a selection. S
 keys and digests of these, and of the same ones nothing is read again: a plan with nothing to do, what is shared and
 what is garbage take as long as there are artifacts. Whether each shard is still there is asked again.
 
-One file for each source below `.cache/packed`, sealed like what is remembered of manifests. May be deleted.
+One file for each source of a corpus below `.cache/packed`, sealed like what is remembered of manifests. May be deleted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from flows.retelling import told_rows
 from flows.sources import TEXT, aligner_of, read_source, told_source
 from warehouse import Warehouse
 from warehouse.artifact import MANIFEST, Artifact, Work
-from warehouse.errors import ArtifactNotFound, InvalidField
+from warehouse.errors import ArtifactNotFound, InvalidField, UnreadableManifest
 from warehouse.hashing import digest, short_digest
 from warehouse.manifest_rows import unsealed, write_sealed
 
@@ -35,7 +35,7 @@ VERSION = 1
 """Raised by hand when the same artifacts are packed by another rule and the versions of packing stay."""
 
 _MOST = 8
-"""Answers that are kept of one source: of so many sets of artifacts."""
+"""Answers that are kept of one source of a corpus: of so many sets of artifacts."""
 
 Works = Callable[[set[str] | None, Told | None], list[Work]]
 """The works that pack these utterances only, and what is told again in their place."""
@@ -57,7 +57,7 @@ def packed_shards(line: Line, name: str, corpus: str, source: str, selection: st
     heard = line.corpus(retold or corpus)
 
     def answered(packs: Mapping[str, Any], rows: Sequence[Sequence[Artifact]], works: Works) -> list[Artifact]:
-        asked = {"told": retold, **packs}
+        asked = {"corpus": corpus, "told": retold, **packs}
         question = _question(asked, [utterances, chosen, heard.utterances, *rows])
         if (known := _remembered(line.warehouse, asked, question)) is not None:
             return line.doer.step(name, known)
@@ -106,7 +106,10 @@ def _remembered(warehouse: Warehouse, packs: Mapping[str, Any], question: str) -
     known = _answers(warehouse, packs).get(question)
     if known is None:
         return None
-    shards = {one.key: one for one in warehouse.artifacts("shards")}
+    try:
+        shards = {one.key: one for one in warehouse.artifacts("shards")}
+    except UnreadableManifest:  # of any: who asks for each by its name need not meet it
+        return None
     there = [(shards[key], n_rows) for key, n_rows in known if key in shards]
     if warehouse.store is None:  # what is remembered of a kind may outlive a manifest that somebody deleted
         there = [one for one in there if os.path.exists(f"{one[0].folder}/{MANIFEST}")]

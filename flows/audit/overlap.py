@@ -146,9 +146,10 @@ def overlaps(
         known: what was counted before, by a digest of all that it rests on; what is counted now is added.
     """
     known = {} if known is None else known
-    wanted: dict[tuple[str, str], tuple[Learner, dict[str, Evaluation]]] = {}
+    wanted: dict[tuple[str, ...], tuple[Learner, dict[str, Evaluation]]] = {}
     for learner, evaluation in pairs:
-        own = wanted.setdefault((learner.key, learner.name), (learner, {}))[1]
+        place = learner.key, learner.name, learner.identity, *learner.missing  # who is declared to know two has no key
+        own = wanted.setdefault(place, (learner, {}))[1]
         own[evaluation.split.key] = evaluation
     new = [(learner, [one for one in own.values() if _is_new(learner, one, known)]) for learner, own in wanted.values()]
     if any(own for _, own in new):

@@ -219,7 +219,7 @@ sentences = st.lists(st.tuples(st.sampled_from(WORDS), st.booleans()), max_size=
 names = st.builds("{}/{}/{}".format, st.integers(1990, 1993), st.integers(1, 3), st.integers(1, 12))
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(
     st.dictionaries(names, sentences, min_size=1, max_size=12), st.integers(1, 4), st.booleans(), st.booleans(),
     st.randoms(use_true_random=False),

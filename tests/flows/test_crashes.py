@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import soundfile
 
 from features.corpora.table import Table
 from features.extract import works
+from features.guard import Apart, apart
 from features.ingest import ingest
 from features.inventory import failed
 from features.retry import retry
@@ -97,6 +99,26 @@ def test_one_clip_dies_and_the_others_have_the_bytes_of_an_undisturbed_run(
     assert reasons([expected]).keys() == reasons([made]).keys() and made.key == expected.key
     name = f"{made.request.kind}.parquet"
     assert made.files[name] == expected.files[name]
+
+
+def test_a_clip_of_which_an_aligner_dies_twice_is_left_out_too(
+    tmp_path: Path, lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told of its deaths only; above processes die of it."""
+    (work,) = wanted(lake, corpus(tmp_path, ["one", "abort", "three"]), BrittleAligner())
+    clip, noted = work.arguments["rows"][1]["input_id"], list[str]()
+
+    def attempt(self: workers.Workers, work: Work, how: Apart | None = None) -> Artifact | tuple[str, int]:
+        if how is None or not how.died:
+            return clip, -signal.SIGABRT
+        with apart(how):
+            return lake.perform(work)
+
+    monkeypatch.setattr(workers.Workers, "_attempt", attempt)
+    monkeypatch.setattr(workers, "_note", noted.append)
+    with workers.workers(lake.root, 1, "cpu") as pool:
+        made = pool._again(work)
+    assert reasons([made]) == {"clips-1": ABORT} and len(rows([made])) == 2 and clip not in noted
 
 
 @pytest.mark.slow

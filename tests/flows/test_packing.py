@@ -15,6 +15,7 @@ from flows import packing
 from flows.packing import packed_shards
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
 from warehouse import Artifact, Request, Warehouse, Work
+from warehouse.artifact import MANIFEST
 from warehouse.errors import ArtifactNotFound
 from warehouse.schema import SELECTION, text_id
 from warehouse.tables import write_rows
@@ -131,6 +132,23 @@ def test_what_is_remembered_may_be_lost_or_damaged(lake: Warehouse, content: byt
     (path,) = (lake.root / ".cache" / "packed").iterdir()
     path.unlink() if content is None else path.write_bytes(content)
     assert packed_shards(line(lake, *own), "pack", "made", "made", None) == made
+
+
+def test_a_manifest_of_other_shards_that_cannot_be_read_hinders_nobody(lake: Warehouse) -> None:
+    own = [of(lake, "a")], [rows(lake, "a")]
+    made = packed_shards(line(lake, *own), "pack", "made", "made", None)
+    (other,) = packed_shards(line(lake, [of(lake, "b", unit="v")], [rows(lake, "b")]), "pack", "made", "made", None)
+    other.path(MANIFEST).write_text("{")
+    assert packed_shards(line(lake, *own), "pack", "made", "made", None) == made
+
+
+def test_all_corpora_of_a_recipe_are_remembered_however_many_they_are(lake: Warehouse) -> None:
+    own = {f"c{n}": of(lake, f"a{n}", unit=f"u{n}") for n in range(packing._MOST + 1)}
+    for again in (False, True):
+        for name, reading in own.items():
+            one = line(lake, [reading], [])
+            packed_shards(one, "pack", name, "text", None)
+            assert ("key" in one.doer.works[0].arguments) == again
 
 
 def test_few_answers_are_kept_and_a_lake_that_cannot_be_written_to_can_be_asked(

@@ -60,12 +60,12 @@ def _network(lake: TinyLake, **fields: Any) -> Any:
 # -- variants ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fields", "inputs", "objective"), first(2, [
+@pytest.mark.parametrize(("fields", "inputs", "objective"), first(4, [
     ({}, ("wave", "text_states"), PAPER),
     (RELEASED, ("wave", "text_states"), PAPER),
-    ({"fusion": "concatenation"}, ("wave", "text_states"), PAPER),
     ({"modalities": "audio"}, ("wave",), PAPER),
     ({"modalities": "text"}, ("text_states",), {"label": 1.0}),
+    ({"fusion": "concatenation"}, ("wave", "text_states"), PAPER),
     ({"width": 16, "similarity": "cosine"}, ("wave", "text_states"), {"label": 1.0, "supervised": 0.1}),
 ]))  # fmt: skip
 def test_every_variant_is_fitted_and_read_again(

@@ -122,8 +122,9 @@ def _files(artifacts: Sequence[Artifact]) -> list[dict[str, Any]]:
 def _seconds(readings: Sequence[Artifact]) -> dict[str, tuple[int, float]]:
     """Digest of a recording -> how many stretches of it, or lines where it has no sound, and their seconds in sum."""
     paths = [a.path("utterances.parquet") for a in readings]
+    # In order, for what threads add up in any order differs in the last digit from one time to the next.
     query = """
-        SELECT recording_id, sum(if(audio_id = '', n, 1))::BIGINT, fsum(end_s - start_s)
+        SELECT recording_id, sum(if(audio_id = '', n, 1))::BIGINT, fsum(end_s - start_s ORDER BY end_s - start_s)
         FROM (SELECT recording_id, audio_id, start_s, end_s, count(*) AS n FROM rows GROUP BY ALL) GROUP BY recording_id
     """
     found = asked_of(paths, ("recording_id", "audio_id", "start_s", "end_s"), query)

@@ -12,6 +12,7 @@ So the same sound under the name of another corpus stays until that is named as 
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -227,7 +228,7 @@ def _withdrawal(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Withdraw
     recordings, texts = only_gone("recording_id", "shared"), only_gone("text_id")
     said = "SELECT DISTINCT unnest([text, verbatim]) FROM gone WHERE text_id NOT IN (SELECT text_id FROM staying)"
     files = "SELECT DISTINCT corpus, path FROM gone WHERE recording_id NOT IN (FROM shared)"
-    hours = "SELECT sum(end_s - start_s) / 3600 FROM (SELECT DISTINCT audio_id, start_s, end_s FROM gone)"
+    seconds = "SELECT end_s - start_s FROM (SELECT DISTINCT audio_id, start_s, end_s FROM gone)"
     echoes = (
         "SELECT DISTINCT utterance_id FROM staying WHERE audio_id <> '' AND audio_id IN (SELECT audio_id FROM gone)"
     )
@@ -245,5 +246,5 @@ def _withdrawal(connection: duckdb.DuckDBPyConnection, asked: Asked) -> Withdraw
         phrases=frozenset(text for text in column(said) if len(text.split()) >= LEAST_WORDS),
         heirs={one: heir for one, heir in heirs.items() if one},
         echoes=sorted(column(echoes))[:_SHOWN],
-        hours=column(hours)[0] or 0.0,
+        hours=math.fsum(column(seconds)) / 3600,
     )

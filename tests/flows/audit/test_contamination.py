@@ -7,7 +7,7 @@ import pytest
 from flows.audit.contamination import UNHEARD, UNJUDGED, contamination
 from flows.audit.declarations import CLEAN, UNKNOWN
 from flows.audit.overlap import KINDS
-from tests.flows.audit.lent import Lent, lent_lake
+from tests.flows.audit.lent import LONG, Lent, lent_lake, row
 from warehouse.errors import ArtifactNotFound, UnknownName
 
 
@@ -54,6 +54,22 @@ def test_a_declared_corpus_that_the_lake_has_is_measured(lent: Lent) -> None:
     rows = {(row["learner"], row["protocol"]): row for row in found.measured_rows()}
     assert rows["w2v, as declared", "p"]["utterance"] == "2" and rows["w2v", "all"]["utterance"] == "unknown"
     assert "declared to have learned from the test corpus" in found.declared_rows()[0]["so"]
+
+
+def test_each_declared_corpus_that_the_lake_has_is_measured(lent: Lent) -> None:
+    lent.read("mosei", [row("mosei", "m", f"{LONG}, never!")])
+    ref = lent.lake.ref("weights/w2v") or {}
+    lent.lake.set_ref("weights/w2v", ref | {"folder": "mine", "trained_on": ["IEMOCAP and MOSEI"]})
+
+    def met() -> dict[tuple[str, str], tuple[str, str]]:
+        rows = contamination(lent.lake, "mine:best").measured_rows()
+        own = [row for row in rows if row["learner"] == "w2v, as declared"]
+        return {(row["learned from"], row["protocol"]): (row["utterance"], row["near text"]) for row in own}
+
+    heard = {("iemocap", "p"): ("2", "1"), ("iemocap", "q"): ("2", "0")}
+    assert met() == met() == heard | {("mosei", "p"): ("0", "1"), ("mosei", "q"): ("0", "0")}
+    lent.lose("utterances mosei")
+    assert met() == heard | {("unknown", protocol): ("unknown", "unknown") for protocol in ("p", "q")}
 
 
 def test_a_protocol_is_all_models_that_it_judges_and_its_own_folds(lent: Lent) -> None:

@@ -43,7 +43,7 @@ def by_key(rows: list[tuple[str, str, int]]) -> dict[tuple[str, str], list[int]]
     return found
 
 
-@settings(max_examples=settings.default.max_examples // 2)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(VOTES, VOTES)
 def test_the_counts_are_those_of_a_slow_reference(
     tmp_path_factory: pytest.TempPathFactory, before: list[Any], after: list[Any]

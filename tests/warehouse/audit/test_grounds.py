@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,20 @@ def test_a_stretch_counts_once_and_a_line_of_text_each_time(small: SmallLake) ->
     found = {row["sha256"]: row for row in grounds(small.lake.artifacts(), [reading.key]).files}
     assert (found[recording]["n_utterances"], found[recording]["seconds"]) == (1, 2.0)
     assert (found["text"]["n_utterances"], found["text"]["seconds"]) == (2, 0.0)
+
+
+def test_seconds_are_the_same_whenever_they_are_asked_for(small: SmallLake) -> None:
+    keys, draw = [], random.Random(0)
+    for corpus in ("first", "second", "third", "fourth"):
+        rows = [
+            utterance(corpus, f"{corpus}{n}", f"{n}.", f"recording {n % 9}")
+            | {"audio_id": f"{corpus}{n}", "start_s": 0.0, "end_s": draw.random() * 10 ** draw.randrange(14)}
+            for n in range(100)
+        ]  # fmt: skip
+        keys.append(small.reading(corpus, rows).key)
+    artifacts = small.lake.artifacts()
+    found = [[row["seconds"] for row in grounds(artifacts, keys).files] for _ in range(8)]
+    assert all(seconds == found[0] for seconds in found)
 
 
 def test_protocols_with_their_folds(small: SmallLake) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def test_a_text_that_somebody_else_says_stays(held: SmallLake) -> None:
     assert HELLO["text_id"] in found.texts and PLAIN["text_id"] not in found.texts
     assert found.heirs[PLAIN["text_id"]] == BEN[0] and HELLO["text_id"] not in found.heirs
     assert {SECRET, SECRET.title()} <= found.phrases and "so it is" not in found.phrases
+
+
+def test_hours_do_not_depend_on_the_order_in_which_they_are_added(held: SmallLake) -> None:
+    last = [0.1 * n + 1.1 for n in range(60)]
+    first = ROWS[0]["start_s"]
+    rows = [ROWS[0] | {"utterance_id": f"long{n}", "audio_id": f"a{n}", "end_s": one} for n, one in enumerate(last)]
+    _reading(held, "long", rows)
+    found = withdrawal_of(held.lake, Asked(utterances=[row["utterance_id"] for row in rows]))
+    assert found.hours == math.fsum(one - first for one in last) / 3600
 
 
 def test_who_has_a_voice_of_hers_goes_too_and_who_is_told_from_that(held: SmallLake) -> None:
