@@ -29,6 +29,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
+from benchmarks.marked import put_between
 from features.placed import record
 from models import fit
 from models.ahead import ahead
@@ -43,8 +44,8 @@ from warehouse.shards import write_shard
 from warehouse.tables import write_rows
 
 HOUSE = Path(__file__).parents[1]
-RECIPES, REPORT = HOUSE / "flows" / "recipes", HOUSE / "BENCHMARKS.md"
-BEGIN, END = "<!-- make gpu: begin -->", "<!-- make gpu: end -->"
+RECIPES, PAGE = HOUSE / "flows" / "recipes", HOUSE / "BENCHMARKS.md"
+SCRIPT = "make gpu"
 NO_GPU = "no GPU that torch can use: nothing was measured, BENCHMARKS.md stays as it is"
 
 CLASSES = ("angry", "happy", "neutral", "sad")
@@ -333,15 +334,8 @@ def table(rows: Sequence[Row | tuple[Case, str]], device: str) -> str:
     return "\n".join(lines)
 
 
-def put_between(text: str, found: str) -> str:
-    """A text with something else between its two markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{found}\n{END}{after}"
-
-
-def main(report: Path = REPORT) -> int:
-    """Measures all cases and writes the report; returns the exit code, which is 0 without a GPU too."""
+def main(page: Path = PAGE) -> int:
+    """Measures all cases and writes them into the page; returns the exit code, which is 0 without a GPU too."""
     if not torch.cuda.is_available():
         print(NO_GPU)
         return 0
@@ -357,7 +351,7 @@ def main(report: Path = REPORT) -> int:
             torch.cuda.empty_cache()
     found = table(rows, torch.cuda.get_device_name(0))
     print(found)
-    report.write_text(put_between(report.read_text(encoding="utf-8"), found), encoding="utf-8")
+    put_between(page, SCRIPT, found)
     return 1 if any(not isinstance(row, Row) for row in rows) else 0
 
 

@@ -1,6 +1,6 @@
 """How long a plan takes that finds nothing to do, against a look at every file, and against `dvc status`.
 
-    PYTHONPATH=. python benchmarks/plan.py [FOLDER] [--files 221000] [--dvc PATH] [--table FILE]
+    PYTHONPATH=. python benchmarks/plan.py [FOLDER] [--files 221000] [--dvc PATH] [--write]
 
 Makes, once, in FOLDER (a temporary one without it) a tree in IEMOCAP's layout with one small file for each utterance,
 and a lake that has all that a recipe wants of it: the requests are the line's own, what answers them is made up. Then
@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.marked import put_between
 from features.extract import feature_schema
 from features.rows import utterance_row
 from flows.doer import Step
@@ -35,6 +36,8 @@ from warehouse.artifact import Artifact, Work
 from warehouse.schema import FAILURES, LABELS, UTTERANCES
 from warehouse.tables import write_rows, write_table
 
+PAGE = Path(__file__).parents[1] / "BENCHMARKS.md"
+SCRIPT = "benchmarks/plan.py"
 N_DIALOGUES, SESSIONS = 442, (1, 2, 3, 4, 5)
 RECIPE = """
 name = "large"
@@ -50,13 +53,13 @@ corpora = ["large"]
 
 
 def main() -> None:
-    """Prints the table, and writes it to a file where one is named."""
+    """Prints the table, or puts it into BENCHMARKS.md too."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", nargs="?", default="")
     parser.add_argument("--files", type=int, default=221_000)
     parser.add_argument("--dvc", default="")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--table", type=Path)
+    parser.add_argument("--write", action="store_true", help="into BENCHMARKS.md")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(given.folder or name).absolute()
@@ -67,8 +70,8 @@ def main() -> None:
         lake_of(folder, tree)
         text = table(given.files, measured(folder, tree, given.dvc, given.rounds))
     print(text)
-    if given.table:
-        given.table.write_text(text + "\n", encoding="utf-8")
+    if given.write:
+        put_between(PAGE, SCRIPT, text)
 
 
 # -- what is looked at -----------------------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.marked import put_between
 from tests.reliability.rounds import DISTURBANCES, N_WORKERS, Bench, Found, play
 
-REPORT = Path(__file__).parents[1] / "RELIABILITY.md"
-BEGIN, END = "<!-- benchmarks/reliability.py: begin -->", "<!-- benchmarks/reliability.py: end -->"
+PAGE = Path(__file__).parents[1] / "RELIABILITY.md"
+SCRIPT = "benchmarks/reliability.py"
 HEADS = (
     "what happened", "rounds", "before the build was done", "the run went on by itself", "lost, doubled or other",
     "found by `verify --deep`", "half-written or alive", "works begun again, at most in a round",
@@ -82,15 +83,8 @@ def table(found: Sequence[Found], seed: int, lasted_s: float) -> str:
     return "\n".join([*lines, *(["", *problems] if problems else [])])
 
 
-def put_between(text: str, found: str) -> str:
-    """A text with something else between its two markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{found}\n{END}{after}"
-
-
-def main(arguments: Sequence[str] | None = None, report: Path = REPORT) -> int:
-    """Plays the rounds and writes the report; returns the exit code."""
+def main(arguments: Sequence[str] | None = None, page: Path = PAGE) -> int:
+    """Plays the rounds and writes them into the page; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100, help="how many, of all disturbances together")
     parser.add_argument("--seed", type=int, default=0, help="of the first round of each")
@@ -101,7 +95,7 @@ def main(arguments: Sequence[str] | None = None, report: Path = REPORT) -> int:
         found = measure(Path(folder) / "bench", asked(chosen.rounds, chosen.seed), chosen.at_once)
     text = table(found, chosen.seed, time.monotonic() - began_s)
     print(text)
-    report.write_text(put_between(report.read_text(encoding="utf-8"), text), encoding="utf-8")
+    put_between(page, SCRIPT, text)
     return int(any(one.problems for one in found))
 
 

@@ -19,10 +19,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.marked import put_between
+
 N_UTTERANCES, UTTERANCE_S, BATCH_S = 10_000_000, 3.0, 240.0
 WORKERS = (1, 2, 16, 64)
 PAGE = Path(__file__).parent.parent / "infra" / "SCALE.md"
-BEGIN, END = "<!-- benchmarks/scale.py: begin -->", "<!-- benchmarks/scale.py: end -->"
+SCRIPT = "benchmarks/scale.py"
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,7 @@ def main() -> None:
     text = "\n\n".join([amounts(), hours(), sizes(), checks()])
     print(text)
     if "--write" in sys.argv:
-        PAGE.write_text(put_between(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
-
-
-def put_between(page: str, text: str) -> str:
-    """A page with this text between its marks."""
-    before, _, rest = page.partition(BEGIN)
-    return f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}"
+        put_between(PAGE, SCRIPT, text)
 
 
 def amounts() -> str:

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from benchmarks import gpu
-from benchmarks.gpu import BEGIN, CASES, END, NO_GPU, REPORT, Bench, Busy, Case, Row, Size, put_between, table
+from benchmarks.gpu import CASES, NO_GPU, SCRIPT, Bench, Busy, Case, Row, Size, table
+from benchmarks.marked import marks
 from tests.models.tiny_lake import FIELDS
 from tests.sparing import first
 
@@ -63,11 +64,11 @@ def test_the_report_is_written_between_its_markers_and_a_failure_is_a_row(
     for name, answer in {"is_available": True, "get_device_name": "Tiny", "empty_cache": None}.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
     monkeypatch.setattr(Bench, "measure", measure)
-    report = tmp_path / "report.md"
-    report.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert gpu.main(report) == 1
-    text = report.read_text()
-    assert text.startswith(f"before\n{BEGIN}\nTiny, torch") and text.endswith(f"|\n{END}\nafter\n")
+    page, (begin, end) = tmp_path / "page.md", marks(SCRIPT)
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    assert gpu.main(page) == 1
+    text = page.read_text()
+    assert text.startswith(f"before\n{begin}\nTiny, torch") and text.endswith(f"|\n{end}\nafter\n")
     assert "old" not in text
     assert "| CMD | distillation | 5.0 M | 1234 | 7.2 | 2.0 | 90% | 1.0e-06, 0.0e+00 |" in text
     assert "| MMER | fine-tuning | failed: no memory / at all |" in text
@@ -76,12 +77,6 @@ def test_the_report_is_written_between_its_markers_and_a_failure_is_a_row(
 
 def test_equal_runs_are_called_so() -> None:
     assert table([Row(CASES[0], 1, 1.0, 1.0, 1.0, None, 0.0, 0.0)], "x").endswith("| not told | none |")
-
-
-def test_what_stands_around_the_markers_stays() -> None:
-    assert put_between(f"a{BEGIN}b{END}c", "d") == f"a{BEGIN}\nd\n{END}c"
-    report = REPORT.read_text(encoding="utf-8")
-    assert report.count(BEGIN) == report.count(END) == 1 and report.index(BEGIN) < report.index(END)
 
 
 def test_the_device_is_as_busy_as_it_was_in_that_time() -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.scale import BEGIN, DISK, END, NOTHING, PAGE, Costs, put_between, simulate
+from benchmarks.scale import DISK, NOTHING, PAGE, Costs, simulate
 
 WORKERS = (1, 2, 3, 16, 64)
 
@@ -57,7 +57,5 @@ def test_server_and_store_serve_one_after_the_other() -> None:
     assert simulate([1.0] * 4, 4, Costs(store_bytes_per_s=1.0), 2.0).seconds == pytest.approx(9.0)
 
 
-def test_the_page_holds_a_table_between_its_marks() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert put_between(f"a\n{BEGIN}\nold\n{END}\nb", "new") == f"a\n{BEGIN}\nnew\n{END}\nb"
-    assert page.count(BEGIN) == page.count(END) == 1 and "| 64 workers |" in page
+def test_the_page_holds_a_table() -> None:
+    assert "| 64 workers |" in PAGE.read_text(encoding="utf-8")

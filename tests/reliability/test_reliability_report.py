@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import reliability
-from benchmarks.reliability import BEGIN, END, REPORT, asked, main, table
+from benchmarks.marked import marks
+from benchmarks.reliability import SCRIPT, asked, main, table
 from tests.reliability.rounds import DISTURBANCES, Found
 
 
@@ -24,12 +25,12 @@ def test_the_report_tells_what_was_played_what_could_not_be_and_what_was_lost(
 ) -> None:
     found = [Found("Ctrl-C", 0, n_repeated=2), Found("Ctrl-C", 1, was_disturbed=False, went_on=True)]
     monkeypatch.setattr(reliability, "measure", lambda folder, rounds, n_at_once: found)
-    report = tmp_path / "RELIABILITY.md"
-    report.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    report, (begin, end) = tmp_path / "RELIABILITY.md", marks(SCRIPT)
+    report.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     assert main([], report) == 0
     written = report.read_text(encoding="utf-8")
-    assert written.startswith(f"before\n{BEGIN}\n2 rounds from seed 0, 2 workers, in 0 minutes: emolake ")
-    assert written.endswith(f"{END}\nafter\n") and "old" not in written
+    assert written.startswith(f"before\n{begin}\n2 rounds from seed 0, 2 workers, in 0 minutes: emolake ")
+    assert written.endswith(f"{end}\nafter\n") and "old" not in written
     assert "| Ctrl-C | 2 | 1 | 1 | 0 | 0 | 0 | 2 |" in written
     assert "| kill -9 of a job | none: this machine cannot |" in written
 
@@ -38,7 +39,5 @@ def test_the_report_tells_what_was_played_what_could_not_be_and_what_was_lost(
     assert "* Ctrl-C, seed 2: table coarse is (11, 11), not (12, 12)" in report.read_text(encoding="utf-8")
 
 
-def test_the_report_of_the_house_has_the_markers() -> None:
-    text = REPORT.read_text(encoding="utf-8")
-    assert text.count(BEGIN) == text.count(END) == 1
+def test_no_rounds_are_a_table_too() -> None:
     assert table([], 0, 60.0).startswith("0 rounds from seed 0, 2 workers, in 1 minutes")
