@@ -14,6 +14,7 @@ from flows.recipe import read_recipe
 from tests.flows import killing
 from tests.flows.small import Small, films_recipe
 from warehouse import Warehouse
+from warehouse.audit.lineage import closure_up
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for orphans in /proc")
 
@@ -32,7 +33,10 @@ def test_extraction_that_is_killed_makes_the_same_bytes(small: Small, tmp_path: 
 
 @pytest.mark.slow
 def test_extraction_that_waits_for_a_fit_too(small: Small, tmp_path: Path) -> None:
-    times = _extraction(killing.timeline(small.folder))
+    known = small.warehouse.artifacts()
+    rows = closure_up(known, [a.key for a in known if a.request.kind == "features"])  # and the fit that rows wait for
+    times = [(at_s, path) for at_s, path in killing.timeline(small.folder) if path.split("/")[-2] in rows]
+    assert any("/checkpoint/" in path for _, path in times)
     _is_killed_and_makes_the_same_bytes(small, small.recipe, small.roots, tmp_path, times, 3)
 
 
@@ -49,13 +53,3 @@ def _is_killed_and_makes_the_same_bytes(
     assert killing.left_behind(folder) == []
     sound = killing.run_with_kills(["verify"], folder, [])
     assert f"sound: {len(made)} artifacts" in sound.printed
-
-
-def _extraction(times: list[tuple[float, str]]) -> list[tuple[float, str]]:
-    """The part of a whole run that `extract` does too: up to the last features, without the alignment."""
-    last_s = max(at_s for at_s, path in times if "/features/" in path)
-    return [
-        (at_s, path)
-        for at_s, path in times
-        if at_s <= last_s and path.startswith("lake/") and "/intervals/" not in path
-    ]
