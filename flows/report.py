@@ -153,7 +153,11 @@ def _figures(content: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _table(title: str | None, left: Sequence[str], right: Sequence[str] = (), then: Sequence[str] = ()) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left", title_style="bold")
+    """As wide as its title, which rich would break otherwise."""
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, min_width=len(title or ""),
+        title=title, title_justify="left", title_style="bold",
+    )  # fmt: skip
     sides: list[tuple[Sequence[str], Literal["left", "right"]]] = [(left, "left"), (right, "right"), (then, "left")]
     for names, side in sides:
         for name in names:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from models.plugin import Student, encoder_slots
 from warehouse import catalog
 from warehouse.artifact import Request
+from warehouse.catalog import Count, CountOrZero, Positive, PositiveOrZero, Share
 from warehouse.errors import InvalidField, RoleMissing, UnknownField, VersionDiffers
 
 ROOM = "models.students"
@@ -64,38 +67,23 @@ class Fit:
         teacher_temperature: of the term 'logits' of any student, by which both sides' logits are divided.
     """
 
-    epochs: int
-    learning_rate: float
-    batch_frames: int
-    warmup_fraction: float = 0.0
+    epochs: Count
+    learning_rate: Positive
+    batch_frames: Count
+    warmup_fraction: Share = 0.0
     optimizer: Literal["adamw", "adam"] = "adamw"
     schedule: Literal["linear", "constant", "exponential", "plateau"] = "linear"
-    decay: float = 0.9
-    plateau: int = 2
-    weight_decay: float = 0.0
-    patience: int = 0
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    plateau: Count = 2
+    weight_decay: PositiveOrZero = 0.0
+    patience: CountOrZero = 0
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
-    gradient_clip: float = 1.0
-    accumulate: int = 1
-    label_smoothing: float = 0.0
+    gradient_clip: PositiveOrZero = 1.0
+    accumulate: Count = 1
+    label_smoothing: Share = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     soft_labels: bool = False
-    teacher_temperature: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_frames", "accumulate", "plateau"):
-            if getattr(self, name) < 1:
-                raise InvalidField("fit", name, f"is {getattr(self, name)}, but must be at least 1")
-        if self.learning_rate <= 0:
-            raise InvalidField("fit", "learning_rate", f"is {self.learning_rate}, but must be above 0")
-        if not 0 <= self.warmup_fraction < 1:
-            raise InvalidField("fit", "warmup_fraction", f"is {self.warmup_fraction}, but must be in [0, 1)")
-        if not 0 < self.decay <= 1:
-            raise InvalidField("fit", "decay", f"is {self.decay}, but must be above 0 and at most 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise InvalidField("fit", "label_smoothing", f"is {self.label_smoothing}, but must be in [0, 1)")
-        if self.teacher_temperature <= 0:
-            raise InvalidField("fit", "teacher_temperature", f"is {self.teacher_temperature}, but must be above 0")
+    teacher_temperature: Positive = 2.0
 
 
 _LATER = ("soft_labels", "teacher_temperature")

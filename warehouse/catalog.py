@@ -13,12 +13,33 @@ import pkgutil
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from warehouse.errors import InvalidField, UnknownField, UnknownName
 from warehouse.hashing import short_digest
+
+Count = Annotated[int, Field(ge=1)]
+"""The type of a field that is a number of layers, tokens or the like: at least one."""
+
+CountOrZero = Annotated[int, Field(ge=0)]
+"""Of a field that is such a number, where 0 is to do without."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Of a temperature, a rate, a length of time."""
+
+PositiveOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""The same, where 0 is to do without."""
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""Of what is dropped or spread: all of it would leave nothing."""
+
+_BOUNDS = {
+    "greater_than_equal": "at least {ge:g}", "greater_than": "above {gt:g}", "less_than": "below {lt:g}",
+    "less_than_equal": "at most {le:g}", "finite_number": "a finite number",
+}  # fmt: skip
+"""What must be, by the kind of the error that pydantic finds."""
 
 
 def names(room: str) -> list[str]:
@@ -49,7 +70,7 @@ def build(room: str, name: str, fields: Mapping[str, Any], where: str) -> Any:
 
 
 def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
-    """An instance of a frozen dataclass with these fields, checked for unknown names and wrong types.
+    """An instance of a frozen dataclass with these fields, checked for unknown names, wrong types and bounds.
 
     Args:
         where: what the error should call the place the fields came from ("recipe 'demo' [features.lld]").
@@ -65,7 +86,7 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
         try:
             typed[key] = known[key].validate_python(value)
         except ValidationError as error:
-            raise InvalidField(where, key, f"is {value!r}: {error.errors()[0]['msg'].lower()}") from error
+            raise InvalidField(where, key, _problem(value, error)) from error
     missing = [
         f.name
         for f in dataclasses.fields(cls)
@@ -80,9 +101,16 @@ def filled(cls: type, fields: Mapping[str, Any], where: str) -> Any:
 def _readers(cls: type) -> dict[str, TypeAdapter[Any]]:
     """What checks the value of each field. Making one takes longer than a hundred checks, and the points of a grid are
     many."""
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     lax = ConfigDict(strict=False)
     return {field.name: TypeAdapter(hints[field.name], config=lax) for field in dataclasses.fields(cls)}
+
+
+def _problem(value: Any, error: ValidationError) -> str:
+    first = error.errors()[0]
+    if first["type"] in _BOUNDS and not first["loc"]:
+        return f"is {value!r}, but must be {_BOUNDS[first['type']].format(**first.get('ctx', {}))}"
+    return f"is {value!r}: {first['msg'].lower()}"
 
 
 def identity(step: str, plugin: Any) -> dict[str, Any]:

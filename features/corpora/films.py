@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from features.check import Findings
 from features.plugin import RawFile, Rows
@@ -17,6 +18,7 @@ from features.subtitles.cue_fates import Fate, Rules
 from features.subtitles.film_titles import Sync, Title, read_title
 from features.subtitles.subtitle_files import is_utf8, title_folders, title_paths
 from features.voice_activity import voice_of_file
+from warehouse.catalog import CountOrZero, Positive, PositiveOrZero
 from warehouse.errors import MissingFolder
 from warehouse.schema import make_id
 
@@ -52,14 +54,14 @@ class Films:
     version: ClassVar[int] = 2
     published: ClassVar[Mapping[str, int]] = {}
     anomalies: ClassVar[Mapping[str, str]] = films_check.ANOMALIES
-    min_duration_s: float = 1.5
-    min_words: int = 2
-    scene_gap_s: float = 8.0
+    min_duration_s: PositiveOrZero = 1.5
+    min_words: CountOrZero = 2
+    scene_gap_s: PositiveOrZero = 8.0
     language: str = ""
-    merge_gap_s: float = 0.0
-    merge_max_s: float = 30.0
+    merge_gap_s: PositiveOrZero = 0.0
+    merge_max_s: Positive = 30.0
     sync: Sync = "check"
-    min_sync_score: float = 0.15
+    min_sync_score: Annotated[float, Field(ge=-1, le=1)] = 0.15
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         if not root.is_dir():

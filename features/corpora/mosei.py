@@ -30,6 +30,7 @@ from features.releases.mosei_release import (
 )
 from features.releases.standard_folds import fold_of
 from features.rows import duration_of, failure_row, label_row, utterance_row
+from warehouse.catalog import PositiveOrZero
 from warehouse.errors import MissingFolder, RoundedLabels, Untreatable
 from warehouse.schema import make_id
 
@@ -61,7 +62,7 @@ class Mosei:
     anomalies: ClassVar[Mapping[str, str]] = mosei_check.ANOMALIES
     labels: str = "CMU_MOSEI_Labels.csd"
     negative_start: Literal["clip", "drop_segment", "drop_video"] = "clip"
-    tolerance_s: float = 0.001
+    tolerance_s: PositiveOrZero = 0.001
 
     def units(self, root: Path) -> Mapping[str, Sequence[str]]:
         release = find_release(root, self.labels)

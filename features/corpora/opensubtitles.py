@@ -17,6 +17,7 @@ from features.releases.moses import Moses
 from features.releases.opus_xml import Sentence
 from features.rows import failure_row, text_row
 from features.subtitles.subtitle_lines import Fate, evaluation_lines, fates_of, judged_bytes, judged_sentences
+from warehouse.catalog import Count
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder, Untreatable
 from warehouse.schema import make_id
 
@@ -57,12 +58,10 @@ class OpenSubtitles:
     duplicates: Literal["drop", "keep"] = "drop"
     without: tuple[str, ...] = ()
     alignment: str = ""
-    lines_per_unit: int = 50_000
+    lines_per_unit: Count = 50_000
 
     def __post_init__(self) -> None:
         where = "reader 'opensubtitles'"
-        if self.lines_per_unit < 1:
-            raise InvalidField(where, "lines_per_unit", f"is {self.lines_per_unit}, but must be at least 1")
         for name, paths in (("without", self.without), ("alignment", (self.alignment,))):
             for path in paths:
                 if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:

@@ -19,6 +19,7 @@ from features.encoding.hearing import (
 )
 from features.encoding.pretrained import device_of, load_network, one_thread, read_config, read_preprocessor
 from features.plugin import Clip, FeatureSpec, Needs, heard
+from warehouse.catalog import Positive, PositiveOrZero
 from warehouse.errors import InvalidField
 
 _WHERE = "extractor 'asr'"
@@ -46,8 +47,8 @@ class Asr:
     """
 
     weights: str
-    window_s: float = 30.0
-    context_s: float = 2.5
+    window_s: Positive = 30.0
+    context_s: PositiveOrZero = 2.5
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"

@@ -24,6 +24,7 @@ from features.encoding.pretrained import (
 from features.encoding.sentence import read_pooling
 from features.encoding.words import word_of_tokens
 from features.plugin import Clip, FeatureSpec, Needs
+from warehouse.catalog import Count
 from warehouse.errors import InvalidField, Untreatable
 
 _WHERE = "extractor 'encoder'"
@@ -64,7 +65,7 @@ class Encoder:
     sentence: bool = False
     words: bool = False
     dtype: Literal["float32", "float16"] = "float32"
-    max_tokens: int = 64
+    max_tokens: Count = 64
 
     version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "text"

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from features.plugin import Clip, FeatureSpec, Needs, words
+from warehouse.catalog import Count
 from warehouse.errors import MalformedSource, Untreatable
 
 
@@ -78,7 +79,7 @@ class _File:
 
     path: Path
     lines: mmap.mmap
-    dim: int
+    dim: Count
     checks: np.ndarray
     starts: np.ndarray
 

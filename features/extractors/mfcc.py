@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs, heard
+from warehouse.catalog import Count
 from warehouse.errors import InvalidField, Untreatable
 
 FLOOR = 1e-10
@@ -50,10 +51,10 @@ class Mfcc:
         defaults, but for the hop: 160 is ours, its default is half a window.
     """
 
-    n_mfcc: int = 80
-    n_fft: int = 400
-    hop_length: int = 160
-    n_mels: int = 128
+    n_mfcc: Count = 80
+    n_fft: Count = 400
+    hop_length: Count = 160
+    n_mels: Count = 128
 
     version: ClassVar[int] = 1
     needs: ClassVar[Needs] = "audio"
@@ -61,9 +62,6 @@ class Mfcc:
     tolerance: ClassVar[float] = 1e-4
 
     def __post_init__(self) -> None:
-        for name in ("n_mfcc", "n_fft", "hop_length", "n_mels"):
-            if getattr(self, name) < 1:
-                raise InvalidField("extractor 'mfcc'", name, f"is {getattr(self, name)}, but must be 1 or more")
         if self.n_fft % 2:
             raise InvalidField("extractor 'mfcc'", "n_fft", f"is {self.n_fft}, but must be even")
         if self.n_mfcc > self.n_mels:

@@ -28,6 +28,7 @@ from features.encoding.pretrained import (
 )
 from features.encoding.windows import windows
 from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs, heard
+from warehouse.catalog import Positive, PositiveOrZero
 from warehouse.errors import InvalidField
 
 _WHERE = "extractor 'speech_encoder'"
@@ -75,8 +76,8 @@ class SpeechEncoder:
     weights: str
     layers: tuple[int, ...] = ()
     dtype: Literal["float32", "float16"] = "float32"
-    window_s: float = 30.0
-    context_s: float = 2.5
+    window_s: Positive = 30.0
+    context_s: PositiveOrZero = 2.5
 
     version: ClassVar[int] = 2
     needs: ClassVar[Needs] = "audio"

@@ -12,6 +12,7 @@ import numpy as np
 
 from features.encoding.pretrained import device_of, load_network, one_thread, read_config, read_tokenizer
 from features.plugin import Clip, FeatureSpec, Needs
+from warehouse.catalog import Count
 from warehouse.errors import InvalidField, Untreatable
 
 _WHERE = "extractor 'translation'"
@@ -43,8 +44,8 @@ class Translation:
     """
 
     weights: str
-    beams: int = 4
-    max_tokens: int = 512
+    beams: Count = 4
+    max_tokens: Count = 512
     prefix: str = ""
 
     version: ClassVar[int] = 1
@@ -52,10 +53,6 @@ class Translation:
     reads_checkpoint: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "sentencepiece")
     tolerance: ClassVar[float] = 1e-3  # less than any other letter is away
-
-    def __post_init__(self) -> None:
-        if self.beams < 1:
-            raise InvalidField(_WHERE, "beams", f"is {self.beams}, but must be at least 1")
 
     def outputs(self, checkpoint: Path) -> Mapping[str, FeatureSpec]:
         """What every translator promises; reads config.json and no weights."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Positive, Share
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -55,17 +56,17 @@ class Cmd:
 
     modalities: Literal["both", "audio", "text"] = "both"
     fusion: Literal["early", "late"] = "early"
-    blocks: int = 3
-    channels: int = 32
-    kernel: int = 1
-    heads: int = 2
-    feed_forward: int = 128
-    latent: int = 32
-    hidden: int = 32
-    temperature: float = 0.1
+    blocks: Count = 3
+    channels: Count = 32
+    kernel: Count = 1
+    heads: Count = 2
+    feed_forward: Count = 128
+    latent: Count = 32
+    hidden: Count = 32
+    temperature: Positive = 0.1
     similarity: Literal["cosine", "dot"] = "cosine"
-    dropout: float = 0.1
-    max_tokens: int = 64
+    dropout: Share = 0.1
+    max_tokens: Count = 64
 
     def __post_init__(self) -> None:
         where = "student 'cmd'"
@@ -74,8 +75,6 @@ class Cmd:
             raise InvalidField(where, "channels", problem)
         if self.kernel % 2 == 0:
             raise InvalidField(where, "kernel", f"is {self.kernel}, but must be odd")
-        if self.temperature <= 0:
-            raise InvalidField(where, "temperature", f"is {self.temperature}, but must be above 0")
 
     @property
     def encoders(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Share
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -42,18 +43,16 @@ class CrossAttention:
 
     modalities: Literal["both", "audio", "text"] = "both"
     trained: bool = True
-    channels: int = 256
-    lstm: int = 128
-    heads: int = 8
-    feed_forward: int = 256
+    channels: Count = 256
+    lstm: Count = 128
+    heads: Count = 8
+    feed_forward: Count = 256
     scale: Literal["root", "printed"] = "root"
-    dropout: float = 0.2
-    max_tokens: int = 128
+    dropout: Share = 0.2
+    max_tokens: Count = 128
 
     def __post_init__(self) -> None:
         where = "student 'cross_attention'"
-        if self.max_tokens < 1:
-            raise InvalidField(where, "max_tokens", f"is {self.max_tokens}, but must be at least 1")
         if self.channels % self.heads:
             problem = f"are {self.channels}, but must be a multiple of heads ({self.heads})"
             raise InvalidField(where, "channels", problem)

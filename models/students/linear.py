@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from warehouse.catalog import Positive
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -26,13 +27,8 @@ class Linear:
     inputs: ClassVar[tuple[str, ...]] = ("vector",)
     terms: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
-    inverse_strength: float = 1.0
+    inverse_strength: Positive = 1.0
     balanced: bool = False
-
-    def __post_init__(self) -> None:
-        if self.inverse_strength <= 0:
-            problem = f"is {self.inverse_strength}, but must be above 0"
-            raise InvalidField("student 'linear'", "inverse_strength", problem)
 
     def module(self, shapes: Mapping[str, tuple[int, ...]], classes: Sequence[str], init: Path | None) -> Network:
         """The network.

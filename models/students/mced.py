@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from pydantic import Field
+
+from warehouse.catalog import Count, Positive, Share
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -43,19 +46,19 @@ class Mced:
         "label": (),
     }
 
-    kernel: int = 5
+    kernel: Count = 5
     strides: tuple[int, ...] = (1, 2, 1, 2)
-    channels: int = 512
-    layers: int = 6
-    width: int = 512
-    heads: int = 4
-    feed_forward: int = 2048
-    dropout: float = 0.1
-    min_frames: int = 8
+    channels: Count = 512
+    layers: Count = 6
+    width: Count = 512
+    heads: Count = 4
+    feed_forward: Count = 2048
+    dropout: Share = 0.1
+    min_frames: Annotated[int, Field(ge=8)] = 8
     teacher_layers: tuple[int, ...] = (6, 8, 10, 12)
     student_layers: tuple[int, ...] = (3, 4, 5, 6)
     layer_weights: tuple[float, ...] = (0.1, 0.1, 0.2, 0.3)
-    temperature: float = 2.0
+    temperature: Positive = 2.0
 
     def __post_init__(self) -> None:
         where = "student 'mced'"
@@ -64,8 +67,6 @@ class Mced:
         if self.width % self.heads or self.width % 2:
             problem = f"is {self.width}, but must be even and a multiple of heads ({self.heads})"
             raise InvalidField(where, "width", problem)
-        if self.min_frames < 8:
-            raise InvalidField(where, "min_frames", f"is {self.min_frames}, but must be at least 8")
         if len({len(self.teacher_layers), len(self.student_layers), len(self.layer_weights)}) > 1:
             raise InvalidField(where, "layer_weights", "must be as many as teacher_layers and as student_layers")
         if not all(1 <= layer <= self.layers for layer in self.student_layers):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Positive, PositiveOrZero, Share
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -53,28 +54,24 @@ class Mmer:
 
     modalities: Literal["both", "audio", "text"] = "both"
     fusion: Literal["interaction", "concatenation"] = "interaction"
-    width: int = 768
-    heads: int = 12
-    feed_forward: int = 3072
-    dropout: float = 0.1
-    temperature: float = 0.07
+    width: Count = 768
+    heads: Count = 12
+    feed_forward: Count = 3072
+    dropout: Share = 0.1
+    temperature: Positive = 0.07
     similarity: Literal["dot", "cosine"] = "dot"
     contrast: Literal["printed", "released"] = "printed"
     ctc: Literal["mean", "sum"] = "mean"
     text_attention: bool = False
     projections: bool = False
-    cut_s: float = 0.0
+    cut_s: PositiveOrZero = 0.0
 
     def __post_init__(self) -> None:
         where = "student 'mmer'"
         if self.width % self.heads:
             raise InvalidField(where, "width", f"is {self.width}, but must be a multiple of heads ({self.heads})")
-        if self.temperature <= 0:
-            raise InvalidField(where, "temperature", f"is {self.temperature}, but must be above 0")
         if self.text_attention and not self.is_fused:
             raise InvalidField(where, "text_attention", "must not be given: there is no interaction behind it")
-        if self.cut_s < 0:
-            raise InvalidField(where, "cut_s", f"is {self.cut_s}, but must be 0, which cuts nothing, or more")
 
     @property
     def is_fused(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Share
 from warehouse.errors import InvalidField
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ class Mult:
     terms: ClassVar[Mapping[str, tuple[str, ...]]] = {"label": ()}
 
     modalities: Literal["both", "audio", "text"] = "both"
-    channels: int = 32
-    kernel: int = 1
-    blocks: int = 3
-    heads: int = 2
-    feed_forward: int = 128
-    dropout: float = 0.1
+    channels: Count = 32
+    kernel: Count = 1
+    blocks: Count = 3
+    heads: Count = 2
+    feed_forward: Count = 128
+    dropout: Share = 0.1
     pooling: Literal["mean", "last"] = "mean"
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Share
 from warehouse.errors import InvalidField
 
 if TYPE_CHECKING:
@@ -69,14 +70,14 @@ class Multilevel:
     text: bool = True
     fusion: Literal["late", "early", "concatenation", "linear", "transformer"] = "late"
     joined: Literal["steps", "means"] = "steps"
-    hidden: int = 128
-    width: int = 768
-    layers: int = 3
-    heads: int = 8
-    feed_forward: int = 3072
+    hidden: Count = 128
+    width: Count = 768
+    layers: Count = 3
+    heads: Count = 8
+    feed_forward: Count = 3072
     shared: bool = False
     normalised: bool = True
-    dropout: float = 0.2
+    dropout: Share = 0.2
 
     def __post_init__(self) -> None:
         if list(self.granularities) != [one for one in _ROLES if one in self.granularities]:

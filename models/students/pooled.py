@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import CountOrZero, Share
 from warehouse.errors import InvalidField
 
 if TYPE_CHECKING:
@@ -33,12 +34,8 @@ class Pooled:
 
     modalities: Literal["both", "audio", "text"] = "both"
     pooling: Literal["mean", "statistics"] = "mean"
-    hidden: int = 0
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.hidden < 0:
-            raise InvalidField("student 'pooled'", "hidden", f"is {self.hidden}, but must be at least 0")
+    hidden: CountOrZero = 0
+    dropout: Share = 0.0
 
     @property
     def inputs(self) -> tuple[str, ...]:

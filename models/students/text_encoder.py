@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from warehouse.catalog import Count, Share
 from warehouse.errors import InvalidField, ShapeDiffers
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class TextEncoder:
     terms: ClassVar[Mapping[str, tuple[str, ...]]] = {"mlm": (), "label": ()}
 
     task: Literal["mlm", "classify"]
-    vocabulary_size: int = 8000
-    layers: int = 4
-    width: int = 256
-    heads: int = 4
-    dropout: float = 0.1
-    max_tokens: int = 64
+    vocabulary_size: Count = 8000
+    layers: Count = 4
+    width: Count = 256
+    heads: Count = 4
+    dropout: Share = 0.1
+    max_tokens: Count = 64
     mask_fraction: float = 0.15
 
     def __post_init__(self) -> None:

@@ -112,8 +112,8 @@ def test_a_clip_of_half_a_window_is_untreatable(n_samples: int) -> None:
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"n_mfcc": 0}, "field 'n_mfcc' is 0, but must be 1 or more"),
-        ({"hop_length": -1}, "field 'hop_length' is -1, but must be 1 or more"),
+        ({"n_mfcc": 0}, "field 'n_mfcc' is 0, but must be at least 1"),
+        ({"hop_length": -1}, "field 'hop_length' is -1, but must be at least 1"),
         ({"n_fft": 401}, "field 'n_fft' is 401, but must be even"),
         ({"n_mels": 40}, "field 'n_mfcc' is 80, but there are 40 bands"),
         ({"hop_length": 201}, "field 'hop_length' is 201: above 200, half of n_fft, frames leave sound out"),

@@ -21,6 +21,7 @@ from features.sandbox.opensubtitles import ALIGNMENT, DOCUMENTS, FILMS, IDS, MOS
 from features.sandbox.traps.opensubtitles import DOCUMENT_TRAPS, MOSES_TRAPS
 from features.subtitles.subtitle_lines import Fate, evaluation_lines, judged
 from tests.features.surveying import files_of, surveyed
+from warehouse.catalog import build
 from warehouse.errors import InvalidField, MalformedSource, MissingFolder
 
 
@@ -294,7 +295,7 @@ def test_an_alignment_that_is_missing_or_broken(root: Path) -> None:
 )
 def test_fields_that_cannot_be(fields: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidField, match=f"reader 'opensubtitles': {complaint}"):
-        OpenSubtitles(**fields)
+        build("features.corpora", "opensubtitles", fields, "reader 'opensubtitles'")
 
 
 def test_what_is_empty_is_no_corpus(tmp_path: Path) -> None:

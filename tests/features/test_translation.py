@@ -11,6 +11,7 @@ from features.extractors.translation import Translation
 from features.plugin import Clip
 from tests.features.tiny_bert import write_bert
 from tests.features.tiny_translation import SENTENCES, write_translator
+from warehouse.catalog import build
 from warehouse.errors import InvalidField, MalformedSource, Untreatable
 
 CODES = (">>deu<<", ">>nld<<")
@@ -98,7 +99,7 @@ def test_a_language_that_the_checkpoint_does_not_know_is_refused(folder: Path, m
 
 def test_no_beam_finds_nothing() -> None:
     with pytest.raises(InvalidField, match="'translation': field 'beams' is 0, but must be at least 1"):
-        Translation("w", beams=0)
+        build("features.extractors", "translation", {"weights": "w", "beams": 0}, "extractor 'translation'")
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_every_combination_is_there_once_and_nothing_else_changes(
         ({"temperature": [{"a": 1}]}, InvalidField, "but may list numbers, text, booleans or lists of these"),
         ({"temperature": [[[1]]]}, InvalidField, "but may list numbers, text, booleans or lists of these"),
         ({"temperature": [0.1, 0.1]}, InvalidField, r"field 'grid' has the point 'm\(temperature=0.1\)' 2 times"),
-        ({"temperature": [-1.0]}, InvalidField, "student 'cmd': field 'temperature' is -1.0"),
+        ({"temperature": [-1.0]}, InvalidField, "field 'temperature' is -1.0, but must be above 0"),
         ({"fusion": ["middle"]}, InvalidField, r"\[models.m.grid\] m\(fusion=middle\): field 'fusion' is 'middle'"),
         ({"fit.epochs": [1]}, InvalidField, "field 'fit.epochs' is set by the model too: leave it out there, or here"),
         ({"blocks": [1]}, InvalidField, "field 'blocks' is set by the model too"),

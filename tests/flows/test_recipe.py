@@ -272,7 +272,7 @@ def test_segments_need_an_alignment(tmp_path: Path) -> None:
     ("old", "new", "sentence"),
     [
         ("epochs = 1,", "epochs = 0,", "fit: field 'epochs' is 0, but must be at least 1"),
-        ("1e-3", "nan", "learning_rate holds float nan, which has no canonical JSON"),
+        ("1e-3", "nan", "fit: field 'learning_rate' is nan, but must be a finite number"),
         ("label = 1.0", "label = inf", "label holds float inf, which has no canonical JSON"),
         ("epochs = 1,", "epoch = 1,", "fit: no field 'epoch'; did you mean 'epochs'"),
         ("{ label = 1.0 }", "{ lable = 1.0 }", "the objective of 'students.pooled': no field 'lable'"),

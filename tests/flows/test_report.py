@@ -202,6 +202,16 @@ def test_a_report_of_almost_nothing() -> None:
     assert "svg" not in page.tags
 
 
+def test_a_title_stands_on_one_line_above_a_narrower_table(tmp_path: Path) -> None:
+    own = pa.Table.from_pylist([prediction("x", "A", 0, 0, "sad", "sad")])
+    path = tmp_path / "report.json"
+    path.write_bytes(canonical_json(content_of(predictions=own, protocols={"x": LOSO}, histories={})))
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in terminal_tables(path):
+        console.print(table)
+    assert "calibration on the test part" in console.export_text()
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_terminal_shows_whole_numbers_and_colours_on_a_terminal_only(tmp_path: Path, width: int) -> None:
     path = tmp_path / "report.json"

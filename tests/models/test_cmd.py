@@ -355,8 +355,6 @@ def test_mistakes(lake: TinyLake, tmp_path: Path) -> None:
         _student(channels=10, heads=4)
     with pytest.raises(InvalidField, match="'kernel' is 2, but must be odd"):
         _student(kernel=2)
-    with pytest.raises(InvalidField, match=r"'temperature' is 0.0, but must be above 0"):
-        _student(temperature=0.0)
     with pytest.raises(ShapeDiffers, match="this student reads text"):
         _network(lake, SHAPES | {"text": (3,)})
     with pytest.raises(ShapeDiffers, match="steps of one layer are wanted"):

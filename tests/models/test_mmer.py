@@ -294,8 +294,6 @@ def test_it_beats_either_modality_where_the_answer_needs_both(lake: TinyLake) ->
 
 @pytest.mark.parametrize(("fields", "told"), [
     ({"heads": 3}, r"'width' is 8, but must be a multiple of heads \(3\)"),
-    ({"temperature": 0.0}, "'temperature' is 0.0, but must be above 0"),
-    ({"cut_s": -1.0}, "'cut_s' is -1.0, but must be 0, which cuts nothing, or more"),
     ({"text_attention": True, "modalities": "text"}, "'text_attention' must not be given: there is no interaction"),
 ])  # fmt: skip
 def test_fields_that_cannot_be(fields: dict[str, Any], told: str) -> None:

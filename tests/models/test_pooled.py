@@ -83,8 +83,6 @@ def test_a_hidden_layer_answers_what_needs_both_modalities(seed: int) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(InvalidField, match="student 'pooled': field 'hidden' is -1, but must be at least 0"):
-        Pooled(hidden=-1)
     with pytest.raises(InvalidField, match="student 'pooled': field 'init' cannot be given: it begins anew"):
         Pooled().module(SHAPES, CLASSES, tmp_path)
     with pytest.raises(ShapeDiffers, match="steps are wanted"):

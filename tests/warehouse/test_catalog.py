@@ -169,6 +169,22 @@ def test_our_plugins_are_frozen_and_their_defaults_have_the_promised_types(room_
         assert short_digest({"value": typed}) == short_digest({"value": value}), f"{name}.{key}"
 
 
+@pytest.mark.parametrize(("room_of_ours", "name"), OURS)
+def test_a_number_that_cannot_be_is_refused_when_it_is_read(room_of_ours: str, name: str) -> None:
+    """None of a plug-in's whole numbers may be negative, none of its numbers is nan, and 0 where it cannot be is
+    refused in a sentence too."""
+    cls = plugin_class(room_of_ours, name)
+    needed = {"text_encoder": {"task": "mlm"}, "glove": {"dim": 2}}.get(name, {})
+    numbers = [(key, hint) for key, hint in get_type_hints(cls).items() if hint in (int, float)]
+    for key, hint in numbers:
+        for value in (-1, 0) if hint is int else (float("nan"), float("inf"), 0.0):
+            try:
+                build(room_of_ours, name, {**needed, key: value}, "here")
+            except InvalidField:
+                continue
+            assert value == 0, f"{key} = {value}"
+
+
 def test_finding_plugins_loads_nothing_heavy() -> None:
     code = "import sys; from warehouse.catalog import names, plugin_class\n" + dedent("""
         for room in ("features.corpora", "features.aligners", "features.extractors"):
