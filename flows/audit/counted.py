@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from flows.audit.echoes import Echoes, numbers_of
+from flows.audit.echoes import Echoes
 from flows.audit.overlap import KINDS
+from flows.audit.wordings import Numbers, numbers_of
 from flows.leakage import GROUPS, TIMELINES
 from warehouse.artifact import Artifact
 from warehouse.schema import SPLIT, UTTERANCES
@@ -28,8 +29,11 @@ Counted = tuple[int, list[int]]
 _MEMORY = "512MB"
 """Of the database: what is larger goes to a temporary folder."""
 
-_ROWS = 262_144
-"""Texts that are held against the test utterances at a time."""
+_ROWS = 32_768
+"""Texts that are held against the test utterances at a time: what is made of so many stays near the processor."""
+
+_AT_ONCE = 63
+"""Learners that are counted together: each is a bit of a number with a sign."""
 
 
 def count(
@@ -38,7 +42,8 @@ def count(
     """Of each learner and each of its evaluations, how many test utterances there are and how many of them share each
     of KINDS; None where there are none, or nothing was learned from. Nothing of them may be missing.
 
-    The test utterances, which are few, are held in memory; what was learned from passes by, once per learner.
+    The test utterances, which are few, are held in memory; what was learned from passes by, once for all learners that
+    learned from parts of the same readings, each of which is a bit of a number that tells whose an utterance is.
     """
     with (
         tempfile.TemporaryDirectory(prefix="emolake-") as folder,
@@ -46,19 +51,28 @@ def count(
     ):
         connection.execute("SET enable_progress_bar = false")
         judging = {one.split.key: one for _, own in pairs for one in own}
-        for number, one in enumerate(judging.values()):
-            _enter(connection, number, one)
+        _enter(connection, list(judging.values()))
         tests = _Tests(connection, {reading.key for one in judging.values() for reading in one.readings})
         number_of = {key: number for number, key in enumerate(judging)}
+        together: dict[tuple[str, ...], list[tuple[Learner, Sequence[Evaluation]]]] = {}
         for learner, own in pairs:
-            numbers = [number_of[one.split.key] for one in own]
-            counts = _counts(connection, learner, tests, numbers) if own else {}
-            yield learner, [(one, counts.get(number)) for one, number in zip(own, numbers, strict=True)]
+            together.setdefault(_keys(learner.readings), []).append((learner, own))
+        for group in together.values():
+            for start in range(0, len(group), _AT_ONCE):
+                learners, judged = zip(*group[start : start + _AT_ONCE], strict=True)
+                splits = [[number_of[one.split.key] for one in own] for own in judged]
+                counts = _counts(connection, learners, tests, splits)
+                for learner, own, numbers, counted in zip(learners, judged, splits, counts, strict=True):
+                    yield learner, [(one, counted.get(number)) for one, number in zip(own, numbers, strict=True)]
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 _GROUPED = ("speaker", "dialogue")
+
+
+def _keys(readings: Sequence[Artifact]) -> tuple[str, ...]:
+    return tuple(one.key for one in readings)
 
 
 def _columns(timelines: Iterable[str] = TIMELINES) -> str:
@@ -68,30 +82,41 @@ def _columns(timelines: Iterable[str] = TIMELINES) -> str:
     return ", ".join(["utterance_id", "if(end_s > start_s, audio_id, NULL) AS audio_id", *groups, *spans])
 
 
-def _show(connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], split: Artifact | None) -> None:
-    """Lets SQL see `_utterances`, and `_split`, which is empty without one."""
-    for view, own, name, schema in (
-        ("_utterances", readings, "utterances", UTTERANCES),
-        ("_split", [split] if split else [], "split", SPLIT),
-    ):
-        paths = [one.path(f"{name}.parquet") for one in own]
-        check_files(paths, schema)
-        if paths:
-            found = connection.read_parquet([glob.escape(str(path)) for path in paths], hive_partitioning=False)
-        else:
-            found = connection.from_arrow(schema.empty_table())
-        found.create_view(view, replace=True)
+def _show(connection: duckdb.DuckDBPyConnection, view: str, artifacts: Sequence[Artifact], schema: pa.Schema) -> None:
+    """Lets SQL see the rows of these: of their table of this schema."""
+    name = "split" if schema is SPLIT else "utterances"
+    paths = [one.path(f"{name}.parquet") for one in artifacts]
+    check_files(paths, schema)
+    if paths:
+        found = connection.read_parquet([glob.escape(str(path)) for path in paths], hive_partitioning=False)
+    else:
+        found = connection.from_arrow(schema.empty_table())
+    found.create_view(view, replace=True)
 
 
-def _enter(connection: duckdb.DuckDBPyConnection, number: int, evaluation: Evaluation) -> None:
-    """Adds its test utterances, under a number, to the table of all."""
-    _show(connection, evaluation.readings, evaluation.split)
-    rows = (
-        f"SELECT {number} AS split, text, {_columns()} FROM _utterances "
-        "SEMI JOIN (FROM _split WHERE part = 'test') USING (utterance_id)"
-    )
-    connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS tests AS {rows} LIMIT 0")
-    connection.execute(f"INSERT INTO tests {rows}")
+def _show_parts(
+    connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], splits: Mapping[int, Artifact | None]
+) -> str:
+    """Lets SQL see the `_utterances` of these readings; a query for `utterance_id`, `part` and number of the splits."""
+    _show(connection, "_utterances", readings, UTTERANCES)
+    for number, split in splits.items():
+        _show(connection, f"_split{number}", [split] if split else [], SPLIT)
+    return " UNION ALL ".join(f"SELECT utterance_id, part, {n}::BIGINT AS number FROM _split{n}" for n in splits)
+
+
+def _enter(connection: duckdb.DuckDBPyConnection, judging: Sequence[Evaluation]) -> None:
+    """Makes the table of all test utterances, which numbers the evaluations."""
+    together: dict[tuple[str, ...], list[int]] = {}
+    for number, one in enumerate(judging):
+        together.setdefault(_keys(one.readings), []).append(number)
+    for numbers in together.values():
+        parts = _show_parts(connection, judging[numbers[0]].readings, {n: judging[n].split for n in numbers})
+        rows = (
+            f"SELECT number AS split, text, {_columns()} FROM _utterances "
+            f"JOIN (FROM ({parts}) WHERE part = 'test') USING (utterance_id)"
+        )
+        connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS tests AS {rows} LIMIT 0")
+        connection.execute(f"INSERT INTO tests {rows}")
 
 
 class _Tests:
@@ -104,54 +129,96 @@ class _Tests:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, readings: Set[str]) -> None:
         self.readings = readings
-        tests = connection.sql("SELECT split, text FROM tests").to_arrow_table()
+        tests = connection.sql("SELECT split, text FROM tests ORDER BY rowid").to_arrow_table()
         lasting = "FROM tests WHERE g_{0} IS NOT NULL AND t_{0}[1] < t_{0}[2] LIMIT 1"
         self.timelines = [name for name in TIMELINES if connection.sql(lasting.format(name)).fetchall()]
         groups = dict.fromkeys((*_GROUPED, *self.timelines))
         self.compared = ["utterance_id", "audio_id", *(f"g_{name}" for name in groups)]
-        self._split = numbers_of(tests.column("split").combine_chunks())
-        self._echoes = Echoes(tests.column("text"))
-
-    def again(self, splits: Collection[int], references: Iterable[pa.Array]) -> dict[int, dict[str, int]]:
-        """Number of a split -> how many of its test utterances are said again in the same words, and nearly."""
-        found = self._echoes.among(references, np.isin(self._split, sorted(splits)))
-        counts = {}
-        for split in splits:
-            own = self._split == split
-            counts[split] = {"text": int(found.same[own].sum()), "near text": int(found.near[own].sum())}
-        return counts
+        self.split = numbers_of(tests.column("split").combine_chunks())
+        self.echoes = Echoes(tests.column("text"))
 
 
 def _counts(
-    connection: duckdb.DuckDBPyConnection, learner: Learner, tests: _Tests, splits: Collection[int]
-) -> dict[int, Counted]:
-    """By the numbers of these splits, of those that have test utterances."""
-    if not learner.readings:
-        return {}
-    _show(connection, learner.readings, learner.split)
-    only = "SEMI JOIN (FROM _split WHERE part = 'train') USING (utterance_id)" if learner.split else ""
+    connection: duckdb.DuckDBPyConnection, learners: Sequence[Learner], tests: _Tests,
+    splits: Sequence[Collection[int]],
+) -> list[dict[int, Counted]]:  # fmt: skip
+    """Of each of these learners, which read the same, by the numbers of those splits that have test utterances.
+
+    Args:
+        splits: those that each is asked about.
+    """
+    if not learners[0].readings or not any(splits):
+        return [{} for _ in learners]
+    n_tests = np.bincount(tests.split)
+    asked = np.zeros(len(n_tests), np.int64)
+    for number, own in enumerate(splits):
+        asked[[split for split in own if split < len(asked)]] |= 1 << number
+    met = _met(connection, learners, tests, asked[tests.split])
+    counts = []
+    for number, own in enumerate(splits):
+        n_met = [np.bincount(tests.split[met[kind] >> number & 1 == 1], minlength=len(n_tests)) for kind in KINDS]
+        there = [split for split in own if split < len(n_tests) and n_tests[split]]
+        counts.append({split: (int(n_tests[split]), [int(n[split]) for n in n_met]) for split in there})
+    return counts
+
+
+def _met(
+    connection: duckdb.DuckDBPyConnection, learners: Sequence[Learner], tests: _Tests, asked: Numbers
+) -> dict[str, Numbers]:
+    """Of each of KINDS and each test utterance, the bits of the learners that met it.
+
+    Args:
+        asked: of each test utterance, the bits of the learners that are asked about.
+    """
+    bits = {1 << number: one.split for number, one in enumerate(learners)}
+    always = sum(bit for bit, split in bits.items() if split is None)
+    seen = _seen(connection, learners[0].readings, bits)
+    trained = f"JOIN (SELECT utterance_id, whose FROM ({seen}) WHERE whose <> 0) USING (utterance_id)"
+    if always:
+        trained = f"LEFT {trained}"
+    whose = f"(coalesce(whose, 0) | {always})::BIGINT AS whose"
     each = f"SELECT {_columns(tests.timelines)} FROM _utterances"
-    if tests.readings.isdisjoint(one.key for one in learner.readings):  # few have anything that a test utterance has
+    if tests.readings.isdisjoint(one.key for one in learners[0].readings):  # few have anything that a test has
         has = " OR ".join(f"{name} IN (SELECT {name} FROM tests)" for name in tests.compared)
         each = f"FROM ({each}) WHERE {has}"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS FROM ({each}) {only}")
-    lines = " OR ".join(
-        f"EXISTS (FROM learned AS l WHERE l.g_{name} = t.g_{name} AND l.t_{name}[1] < t.t_{name}[2] "
-        f"AND t.t_{name}[1] < l.t_{name}[2] AND t.t_{name}[1] < t.t_{name}[2] AND l.t_{name}[1] < l.t_{name}[2])"
-        for name in tests.timelines
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS SELECT * REPLACE ({whose}) FROM ({each}) {trained}")
+    met = {kind: np.zeros(len(asked), np.int64) for kind in KINDS}
+    for kind, query in _meetings(tests.timelines, seen):
+        rows, found = (column.combine_chunks() for column in connection.sql(query).to_arrow_table().columns)
+        np.bitwise_or.at(met[kind], numbers_of(rows), numbers_of(found))
+    batches = connection.sql(f"SELECT text, {whose} FROM _utterances {trained}").to_arrow_reader(_ROWS)
+    again = tests.echoes.among(((batch.column(0), numbers_of(batch.column(1))) for batch in batches), asked)
+    return met | {"text": again.same, "near text": again.near}
+
+
+def _seen(
+    connection: duckdb.DuckDBPyConnection, readings: Sequence[Artifact], splits: Mapping[int, Artifact | None]
+) -> str:
+    """A query for `utterance_id`, whose train part has it (`whose`) and whose dev part (`chose`).
+
+    Args:
+        splits: by the bit of the learner.
+    """
+    parts = _show_parts(connection, readings, splits)
+    train, dev = ("if(part = 'train', number, 0)", "if(part = 'dev', number, 0)")
+    if len(splits) == 1:
+        return f"SELECT utterance_id, {train} AS whose, {dev} AS chose FROM ({parts})"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE seen AS SELECT utterance_id, bit_or({train}) AS whose, bit_or({dev}) AS chose "
+        f"FROM ({parts}) GROUP BY utterance_id"
     )
-    met = {
-        "utterance": "utterance_id IN (SELECT utterance_id FROM learned)",
-        "chosen on": "utterance_id IN (SELECT utterance_id FROM _split WHERE part = 'dev')",
-        "sound": "audio_id IN (SELECT audio_id FROM learned WHERE audio_id IS NOT NULL)", "time": lines or "false",
-        **{name: f"g_{name} IN (SELECT g_{name} FROM learned WHERE g_{name} IS NOT NULL)" for name in _GROUPED},
-    }  # fmt: skip
-    flags = ", ".join(f'({sql}) AS "{kind}"' for kind, sql in met.items())
-    sums = ", ".join(f'count(*) FILTER ("{kind}")' for kind in met)
-    own = f"SELECT split, {flags} FROM tests AS t WHERE list_contains($splits, split)"
-    query = f"SELECT split, count(*), {sums} FROM ({own}) GROUP BY split"
-    rows = connection.execute(query, {"splits": sorted(splits)}).fetchall()
-    counted = {row[0]: (row[1], dict(zip(met, row[2:], strict=True))) for row in rows}
-    batches = connection.sql(f"SELECT text FROM _utterances {only}").to_arrow_reader(_ROWS)
-    again = tests.again(counted.keys(), (batch.column(0) for batch in batches))
-    return {split: (n, [(met | again[split])[kind] for kind in KINDS]) for split, (n, met) in counted.items()}
+    return "FROM seen"
+
+
+def _meetings(timelines: Sequence[str], seen: str) -> Iterator[tuple[str, str]]:
+    """One of KINDS and a query for a row of `tests` and the bits of those who met it so; words are not in SQL."""
+    same = {"utterance": "utterance_id", "sound": "audio_id", **{name: f"g_{name}" for name in _GROUPED}}
+    for kind, name in same.items():
+        met = f"SELECT {name}, bit_or(whose) AS whose FROM learned WHERE {name} IS NOT NULL GROUP BY {name}"
+        yield kind, f"SELECT t.rowid, l.whose FROM tests AS t JOIN ({met}) AS l USING ({name})"
+    yield "chosen on", f"SELECT t.rowid, chose FROM tests AS t JOIN ({seen}) USING (utterance_id) WHERE chose <> 0"
+    for name in timelines:
+        ours, theirs = (f"{own}.t_{name}" for own in ("t", "l"))
+        lasting = f"{ours}[1] < {ours}[2] AND {theirs}[1] < {theirs}[2]"
+        on = f"l.g_{name} = t.g_{name} AND {theirs}[1] < {ours}[2] AND {ours}[1] < {theirs}[2] AND {lasting}"
+        yield "time", f"SELECT t.rowid, bit_or(l.whose) FROM tests AS t JOIN learned AS l ON {on} GROUP BY t.rowid"

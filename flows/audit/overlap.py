@@ -151,11 +151,15 @@ def overlaps(
         place = learner.key, learner.name, learner.identity, *learner.missing  # who is declared to know two has no key
         own = wanted.setdefault(place, (learner, {}))[1]
         own[evaluation.split.key] = evaluation
-    new = [(learner, [one for one in own.values() if _is_new(learner, one, known)]) for learner, own in wanted.values()]
-    if any(own for _, own in new):
+    new: dict[str, tuple[Learner, dict[str, Evaluation]]] = {}  # of those who learned from the same, one is counted
+    for learner, own in wanted.values():
+        for one in (one for one in own.values() if _is_new(learner, one, known)):
+            new.setdefault(learner.identity, (learner, {}))[1][one.identity] = one
+    if new:
         from flows.audit.counted import count  # with DuckDB, which takes a while
 
-        for number, (learner, told) in enumerate(count(new), start=1):
+        counts = count([(learner, list(asked.values())) for learner, asked in new.values()])
+        for number, (learner, told) in enumerate(counts, start=1):
             known |= {_question(learner, one): counted for one, counted in told}
             progress(number, len(new))
     found = []

@@ -131,3 +131,14 @@ def test_what_was_counted_is_of_just_these_utterances_and_this_rule(
     monkeypatch.setattr("flows.audit.overlap._COUNTED", ["another rule"])
     overlaps([pair], known=known)
     assert len(known) == number + 1
+
+
+def test_of_those_who_learned_from_the_same_one_is_counted(lent: Lent) -> None:
+    """Seeds of a fold: the same split, so the same numbers."""
+    split, judging = [lent.named["p split"]], evaluations(lent.lake)
+    seeds = [lent.fitted(f"seed {n}", "students.mced", split=split) for n in range(3)]
+    steps: list[tuple[int, int]] = []
+    pairs = [(learner(lent, fit), one) for fit in seeds for one in judging]
+    found = overlaps(pairs, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1, 1)] and [one.learner.key for one in found[::2]] == [fit.key for fit in seeds]
+    assert [dict(one.shared) for one in found] == 3 * [dict(overlaps([pair])[0].shared) for pair in pairs[:2]]
