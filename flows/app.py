@@ -116,7 +116,9 @@ def print_rows(rows: list[dict[str, Any]], columns: list[str], as_json: bool, no
     if as_json:
         print_json(rows)
     elif rows:
-        console_for(False).print(show.rows_table(rows, columns))
+        console = console_for(False)
+        text = None if console.is_terminal else show.rows_text(rows, columns, console.width)
+        console.print(show.rows_table(rows, columns)) if text is None else console.out(text)
     else:
         console_for(False).print(none)
 

@@ -253,12 +253,30 @@ def rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Tab
     """Dict rows as an aligned table, numbers to the right."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        cells = [row[name] for row in rows if row[name] is not None]
-        numeric = bool(cells) and all(isinstance(cell, (int, float, Decimal)) for cell in cells)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(name, justify="right" if _is_numeric(rows, name) else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row[name]) for name in columns))
     return table
+
+
+def rows_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], width: int) -> str | None:
+    """What is printed of `rows_table` where no terminal is, in a hundredth of the time, which of a thousand rows is a
+    third of a second. None where a cell is not plain text or a line is longer than `width`."""
+    aligned = []
+    for name in columns:
+        cells = [name, *(_cell(row[name]) for row in rows)]
+        if not all(cell.isascii() and cell.isprintable() and cell == cell.strip() for cell in cells):
+            return None
+        longest = max(map(len, cells))
+        align = str.rjust if _is_numeric(rows, name) else str.ljust
+        aligned.append([align(cell, longest) for cell in cells])
+    lines = ["  ".join(cells) for cells in zip(*aligned, strict=True)]
+    return "\n".join(lines) if columns and len(lines[0]) <= width else None
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    cells = [row[name] for row in rows if row[name] is not None]
+    return bool(cells) and all(isinstance(cell, (int, float, Decimal)) for cell in cells)
 
 
 def _cell(value: Any) -> str:

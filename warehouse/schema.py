@@ -12,7 +12,7 @@ import unicodedata
 import pyarrow as pa
 
 from warehouse.errors import InvalidId
-from warehouse.hashing import short_digest
+from warehouse.hashing import ID_LENGTH, short_digest
 
 FORMAT = 1
 
@@ -164,3 +164,7 @@ def text_id(text: str) -> str:
 def pair_id(audio: str, text: str) -> str:
     """Identity of sound and words together, for steps that need both (alignment)."""
     return short_digest(["pair", audio, text])
+
+
+PAIR_ID = f"""left(sha256('["pair","' || audio || '","' || words || '"]'), {ID_LENGTH})"""
+"""The same in SQL, of the columns `audio` and `words`: of digests, in which nothing is to be escaped."""

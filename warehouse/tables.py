@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.arrays import texts_of
@@ -125,6 +124,8 @@ def rows_about(path: Path, ids: Collection[str], columns: Sequence[str]) -> Iter
     Args:
         columns: `input_id` among them.
     """
+    import pyarrow.compute as pc  # takes as long to import as small questions to answer
+
     wanted = texts_of(sorted(ids))
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
@@ -135,6 +136,8 @@ def rows_about(path: Path, ids: Collection[str], columns: Sequence[str]) -> Iter
 
 
 def _is_any(table: pa.Table, wanted: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
     found: bool = pc.any(pc.is_in(table.column("input_id"), wanted)).as_py()
     return found
 

@@ -31,12 +31,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from warehouse import disagreement, functions, schema, summaries
 from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact
-from warehouse.hashing import ID_LENGTH
 from warehouse.merged import KINDS, is_merged, live, pieces, superseded
 from warehouse.merged import STEP as MERGED
 from warehouse.overlaps import once, overlapping
@@ -130,7 +128,9 @@ class _Views:
     def need_named_in(self, query: str) -> None:
         """Makes those whose names stand in a query."""
         query = query.lower().replace('""', '"')
-        self.need(*(name for name in self.names if re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", query)))
+        words = set(re.findall(r"\w+", query))
+        odd = (name for name in self.names if re.search(r"\W", name.lower()) and name.lower() in query)
+        self.need(*(name for name in self.names if name.lower() in words), *odd)
 
     # -- what was read -----------------------------------------------------------------------------------------
 
@@ -161,6 +161,8 @@ class _Views:
 
     @cached_property
     def _plugins_table(self) -> pa.Table:
+        import pyarrow.compute as pc  # takes as long to import as small questions to answer
+
         table = self._warehouse.manifests.table("key", "step", "plugin_key", "attempt")
         table = table.filter(table["plugin_key"].is_valid()).rename_columns(["artifact", *table.column_names[1:]])
         if not pc.any(pc.equal(table["step"], texts_of([MERGED])[0])).as_py():
@@ -281,6 +283,8 @@ class _Views:
     def _failures(self) -> None:
         """What failed and was tried again is listed once, as the newest attempt has it, or not at all if one
         succeeded."""
+        import pyarrow.compute as pc
+
         of = self._warehouse.artifacts
         asked = [*self._read("utterances"), *self._live("features"), *self._aligned(), *of("shards")]
         failed = [a for a in asked if "failures.parquet" in a.files]
@@ -388,8 +392,4 @@ def _named(name: str) -> str:
 
 
 def _pair_id(connection: duckdb.DuckDBPyConnection) -> None:
-    """SQL's own pair_id, equal to `warehouse.schema.pair_id`."""
-    connection.execute(
-        "CREATE MACRO pair_id(audio, words) AS "
-        f"""left(sha256('["pair","' || audio || '","' || words || '"]'), {ID_LENGTH})"""
-    )
+    connection.execute(f"CREATE MACRO pair_id(audio, words) AS {schema.PAIR_ID}")

@@ -15,6 +15,7 @@ from flows.traced_number import print_number, trace_number
 from warehouse import Warehouse
 from warehouse.audit.drawn import drawing_of, mermaid, svg
 from warehouse.audit.grounds import grounds
+from warehouse.audit.holders import one_connection
 from warehouse.audit.lineage import Graph, closure_down, closure_up, graph_among
 from warehouse.audit.past import as_of
 from warehouse.audit.subject import Subject, places_of, subject_of
@@ -24,6 +25,7 @@ _TRACED = ("report", "metrics", "predictions")
 
 
 @command("emolake lineage reports/demo#distilled/1/0/uar")
+@one_connection()
 def lineage_(
     reference: Annotated[
         str, typer.Argument(

@@ -10,7 +10,6 @@ import typer
 from flows import show
 from flows.app import Json, Lake, Roots, command, console_for, print_json, print_rows, setup_of, warehouse_of
 from flows.audit.wherefore import why_apart, why_steps
-from flows.recipe import read_recipe, recipe_path
 from warehouse import Warehouse
 from warehouse.audit.why import nearest
 from warehouse.errors import ArtifactNotFound, UnknownName
@@ -29,9 +28,9 @@ def why(
 ) -> None:  # fmt: skip
     """Say which field, version, input or environment makes two artifacts differ; of a recipe, why a run would not find
     what it asks for."""
-    path = None if than else _recipe(reference)
     warehouse = warehouse_of(lake)
-    if path is not None and not _is_artifact(warehouse, reference):
+    path = None if than or _is_artifact(warehouse, reference) else _recipe(reference)
+    if path is not None:
         _why_recipe(path, lake, root, as_json)
         return
     artifact = warehouse.resolve(reference)
@@ -49,6 +48,7 @@ def why(
 def _why_recipe(path: Path, lake: Path | None, root: list[str] | None, as_json: bool) -> None:
     from flows import run as runs  # knows the whole line, as a plan does; what artifacts differ in needs neither
     from flows.plan import plan
+    from flows.recipe import read_recipe
 
     declared = read_recipe(path)
     setup = setup_of(declared.corpora, lake, root)
@@ -69,6 +69,8 @@ def _why_recipe(path: Path, lake: Path | None, root: list[str] | None, as_json: 
 
 
 def _recipe(reference: str) -> Path | None:
+    from flows.recipe import recipe_path
+
     try:
         return recipe_path(reference)
     except UnknownName:

@@ -111,6 +111,29 @@ def test_cells() -> None:
     assert table[2] == "bb           1    1234.5  (0 bytes)"
 
 
+CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.binary(max_size=3) | st.text(max_size=8)
+PLAIN = st.none() | st.integers() | st.floats() | st.text("ab [/]:'", max_size=5)
+
+
+@given(
+    st.sampled_from([CELLS, PLAIN]).flatmap(
+        lambda cells: st.lists(st.fixed_dictionaries({"a": cells, "the :b:": cells, "c": PLAIN}), max_size=4)
+    )
+)
+def test_the_table_that_a_pipe_gets_is_written_as_rich_would(rows: list[dict[str, Any]]) -> None:
+    text = show.rows_text(rows, columns := ["a", "the :b:", "c"], 10_000)
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, markup=False, emoji=False, width=10_000)
+    console.print(show.rows_table(rows, columns))
+    assert text is None or f"{text}\n" == out.getvalue()
+
+
+def test_what_a_table_for_a_pipe_leaves_to_rich() -> None:
+    assert show.rows_text([{"a": 1, "b": "x"}], ["a", "b"], 100) == "a  b\n1  x"
+    for row in ({"a": "two\nlines"}, {"a": "é"}, {"a": "\x1b[1m"}, {"a": " x"}, {"a": "x" * 101}):
+        assert show.rows_text([row], ["a"], 100) is None
+
+
 def test_where_requests_differ_inputs_are_named_by_their_beginnings() -> None:
     found = [
         Difference("inputs.features", ["a" * 64, "b" * 64], ABSENT),

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from tests.warehouse.small_lake import SmallLake, small_lake, utterance
 from warehouse import Warehouse
 from warehouse.schema import FAILURES, FILES, LABELS, SPLIT, TRUTH, UTTERANCES
 from warehouse.summaries import VIEWS
+
+TABLES = [
+    "utterances AS SELECT 'main' AS corpus, '' AS speaker_id, '' AS dialogue_id, '' AS recording_id, 0.0 AS start_s, "
+    "s AS end_s FROM given",
+    "artifacts AS SELECT row_number() OVER ()::VARCHAR AS key, key AS digest, 'fit' AS kind, 'x' AS step, 1 AS n_bytes "
+    "FROM given",
+    "works AS SELECT row_number() OVER ()::VARCHAR AS key, s AS work_s FROM given",
+    "inputs AS SELECT '1' AS key, key AS digest FROM artifacts WHERE key <> '1'",
+    "reports AS SELECT 'demo' AS recipe, '1' AS report",
+    "plugins AS SELECT '' AS artifact, '' AS step",
+    "merged AS SELECT '' AS piece, '' AS digest, '' AS artifact, 0.0 AS work_s, 0 AS n_bytes, [''] AS inputs LIMIT 0",
+]
+"""What the views of sums read, over `given` seconds."""
 
 
 def label(utterance_id: str, scheme: str, rater: str, value: str, number: float | None = None) -> dict[str, Any]:
@@ -110,6 +125,22 @@ def test_hours(judged: Warehouse) -> None:
         {"corpus": "main", "n_utterances": 4, "n_speakers": 1, "n_dialogues": 1, "n_recordings": 4,
          "hours": pytest.approx(8 / 3600), "median_s": 2.0}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("view", "column"), [("hours", "hours"), ("costs", "seconds")])
+def test_what_is_summed_is_the_same_to_the_last_digit_in_whatever_order_rows_come(view: str, column: str) -> None:
+    """As threads bring them: of numbers of many sizes a plain sum has other last digits each time."""
+    seconds = [(0.1 + n % 7) * 10.0 ** (n % 9 - 4) for n in range(300)]
+    found = set()
+    for n in range(3):
+        with duckdb.connect() as connection:
+            random.Random(n).shuffle(seconds)
+            connection.execute("CREATE TABLE given AS SELECT unnest($seconds) AS s", {"seconds": seconds})
+            for table in TABLES:
+                connection.execute(f"CREATE TABLE {table}")
+            ((answer,),) = connection.execute(f"SELECT {column} FROM ({VIEWS[view]})").fetchall()
+            found.add(answer)
+    assert len(found) == 1
 
 
 def test_coverage_counts_inputs_not_utterances(tmp_path: Path) -> None:

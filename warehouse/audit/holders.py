@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
+from threading import local
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,9 @@ KEYED: Mapping[str, tuple[str, ...]] = {
     "failures": ("utterance_id", "input_id"),
 }
 """Table (a file's name without '.parquet') -> the columns that say what a row is about."""
+
+
+_own = local()  # not a ContextVar, which a thread may be given a copy of: two must not ask one connection at once
 
 
 def rows_where(
@@ -64,9 +69,7 @@ def one_of(column: str, values: str) -> str:
     return f"{column} IN (SELECT unnest(${values}::VARCHAR[]))"
 
 
-def rows_about(
-    paths: Iterable[Path], values: Mapping[str, Collection[str]], connection: duckdb.DuckDBPyConnection | None = None
-) -> dict[Path, int]:
+def rows_about(paths: Iterable[Path], values: Mapping[str, Collection[str]]) -> dict[Path, int]:
     """How many rows of some Parquet files have one of these values in one of these columns; of files that have any."""
     of_path = {str(path): path for path in paths}
     if not (of_path and any(values.values())):
@@ -75,24 +78,44 @@ def rows_about(
     own = " UNION ".join(f"SELECT _file, file_row_number FROM rows WHERE {one_of(name, name)}" for name in values)
     query = f"SELECT _file, count(*) FROM ({own}) GROUP BY ALL"
     ids = {name: sorted(own) for name, own in values.items()}
-    return {of_path[path]: n for path, n in asked_of(of_path, list(values), query, ids, connection)}
+    return {of_path[path]: n for path, n in asked_of(of_path, list(values), query, ids)}
+
+
+@contextmanager
+def one_connection() -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """Within it all questions of this thread here are asked of one connection, which the first of them opens, or who
+    calls what is given: to open one takes longer than to answer most of them."""
+    if outer := getattr(_own, "connection", None):
+        yield outer
+        return
+    with ExitStack() as closing:
+
+        @cache
+        def connection() -> duckdb.DuckDBPyConnection:
+            import duckdb  # takes as long to import as small questions to answer
+
+            return closing.enter_context(duckdb.connect())
+
+        _own.connection = connection
+        try:
+            yield connection
+        finally:
+            del _own.connection
 
 
 def asked_of(
-    paths: Iterable[Path | str], columns: Sequence[str], query: str, values: Mapping[str, Any] = MappingProxyType({}),
-    connection: duckdb.DuckDBPyConnection | None = None,
-) -> list[tuple[Any, ...]]:  # fmt: skip
+    paths: Iterable[Path | str], columns: Sequence[str], query: str, values: Mapping[str, Any] = MappingProxyType({})
+) -> list[tuple[Any, ...]]:
     """The answer to a question in SQL about `rows`, which has some columns of many Parquet files, and their `_file`.
 
     Args:
         columns: one that a file lacks is NULL.
         values: parameters.
-        connection: of who asks several, for one of its own takes longer than most questions.
 
     Raises:
         QueryFailed: a file cannot be read.
     """
-    import duckdb  # takes as long to import as small questions to answer
+    import duckdb
 
     files = [glob.escape(str(path)) for path in paths]
     if not files:
@@ -104,8 +127,8 @@ def asked_of(
     )
     rows = f"WITH rows AS (SELECT {none} WHERE false UNION ALL BY NAME FROM {read})"
     try:
-        with nullcontext(connection) if connection else duckdb.connect() as own:
-            return own.execute(f"{rows} {query}", {"files": files, **values}).fetchall()
+        with one_connection() as connection:
+            return connection().execute(f"{rows} {query}", {"files": files, **values}).fetchall()
     except duckdb.Error as error:
         raise QueryFailed(f"the lake is damaged, see `emolake verify` ({error})") from error
 
@@ -144,14 +167,12 @@ def holders(
     Which bytes an artifact holds is asked of the bytes, not of what it was made from: a text that two utterances share
     is one row, and stands where either of them put it.
     """
-    import duckdb
-
     values = {"utterance_id": utterance_ids, "input_id": input_ids}
     found: dict[str, Counter[str]] = {}
-    with duckdb.connect() as connection:
+    with one_connection():
         for table, columns in KEYED.items():
             file = f"{table}.parquet"
             of_path = {a.path(file): a.key for a in artifacts if file in a.files}
-            for path, n in rows_about(of_path, {name: values[name] for name in columns}, connection).items():
+            for path, n in rows_about(of_path, {name: values[name] for name in columns}).items():
                 found.setdefault(of_path[path], Counter())[file] = n
     return found

@@ -30,6 +30,7 @@ from warehouse.artifact import Artifact
 from warehouse.audit import receipts
 from warehouse.audit.aside import ASIDE
 from warehouse.audit.errors import DamagedBefore, NothingNamed, StillThere
+from warehouse.audit.holders import one_connection
 from warehouse.audit.purge_ground import (
     drop_name,
     forget_all,
@@ -86,6 +87,7 @@ class Plan:
         return dict(sorted(counted.items()))
 
 
+@one_connection()
 def plan_purge(warehouse: Warehouse, asked: Asked) -> Plan:
     """What it takes to purge a lake of these. Changes nothing.
 

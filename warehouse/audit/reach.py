@@ -10,20 +10,18 @@ it was made from.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
 from warehouse.artifact import Artifact
+from warehouse.audit.holders import asked_of
 from warehouse.audit.lineage import closure_down, closure_up
 from warehouse.audit.tombstones import PURGED, TAINTED, TOMBSTONES
 from warehouse.hashing import short_digest
 from warehouse.merged import entries, superseded
 from warehouse.refs import read_ref
-from warehouse.schema import pair_id
+from warehouse.schema import PAIR_ID
 from warehouse.store import Warehouse
 
 CANARIES = ("canary", "first_canary")
@@ -51,7 +49,7 @@ def reached(
     makers = {ref["plugin_key"] for group in ("features", "aligners") for ref in warehouse.refs(group).values()}
     rows = [a for a in artifacts if a.key not in found and _maker(a) in makers | set(plugin_keys)]
     if rows:
-        found = closure_up(artifacts, found | set(_current(warehouse, artifacts, rows)), whole=True)
+        found = closure_up(artifacts, found | _current(warehouse, artifacts, rows), whole=True)
     return found - copies
 
 
@@ -91,29 +89,30 @@ def _maker(artifact: Artifact) -> str:
     return short_digest(artifact.request.params["plugin"])
 
 
-def _current(warehouse: Warehouse, artifacts: Sequence[Artifact], rows: Sequence[Artifact]) -> Iterator[str]:
+def _current(warehouse: Warehouse, artifacts: Sequence[Artifact], rows: Sequence[Artifact]) -> set[str]:
     """The keys of those that have a row, or a failure, about an utterance of a corpus as last ingested: made for it, or
     for an earlier reading that it shares a sound or a text with."""
     digests = {digest for ref in warehouse.refs("corpora").values() for digest in ref["utterances"]}
-    ids: pa.Array | None = None
-    for one in rows:
-        if digests.intersection(one.request.inputs.get("utterances", ())):
-            yield one.key
-            continue
-        if ids is None:
-            readings = {a.digest: a for a in artifacts if a.request.kind == "utterances" and a.digest in digests}
-            ids = pa.array(_input_ids(readings.values()), pa.string())
-        tables = (f"{one.request.kind}.parquet", "failures.parquet")
-        held = (pq.read_table(one.path(name), columns=["input_id"]).column(0) for name in tables if name in one.files)
-        if any(pc.any(pc.is_in(column, ids)).as_py() for column in held):
-            yield one.key
-
-
-def _input_ids(readings: Collection[Artifact]) -> set[str]:
-    """Whatever rows about these utterances may be keyed by."""
-    found: set[str] = set()
-    for artifact in readings:
-        table = pq.read_table(artifact.path("utterances.parquet"), columns=["audio_id", "text_id"])
-        audio, text = (table.column(name).to_pylist() for name in ("audio_id", "text_id"))
-        found.update(audio, text, (pair_id(one, other) for one, other in zip(audio, text, strict=True) if one))
-    return found - {""}
+    made_for = {a.key for a in rows if digests.intersection(a.request.inputs.get("utterances", ()))}
+    tables = {
+        str(a.path(name)): a.key
+        for a in rows if a.key not in made_for
+        for name in (f"{a.request.kind}.parquet", "failures.parquet") if name in a.files
+    }  # fmt: skip
+    readings = [
+        a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances" and a.digest in digests
+    ]
+    if not (tables and readings):
+        return made_for
+    query = f"""
+        , heard AS (
+            SELECT audio_id AS audio, text_id AS words FROM read_parquet($readings, hive_partitioning = false)
+        ),
+        ids AS (
+            SELECT audio AS id FROM heard UNION ALL SELECT words FROM heard
+            UNION ALL SELECT {PAIR_ID} FROM heard WHERE audio <> ''
+        )
+        SELECT DISTINCT _file FROM rows SEMI JOIN ids ON input_id = id WHERE input_id <> ''
+    """
+    values = {"readings": [glob.escape(str(path)) for path in readings]}
+    return made_for | {tables[path] for (path,) in asked_of(tables, ("input_id",), query, values)}

@@ -24,14 +24,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request
-from warehouse.audit.holders import rows_about
+from warehouse.audit.holders import one_connection, rows_about
 from warehouse.audit.tombstones import WITHDRAWN
 from warehouse.audit.withdrawal import Withdrawal
 from warehouse.hashing import canonical_json, digest
@@ -86,9 +84,9 @@ def rows_going(artifacts: Iterable[Artifact], withdrawal: Withdrawal) -> dict[Pa
                     tables.setdefault((name, tuple(sorted(keys))), []).append(path)
     ids = {"utterance_id": withdrawal.utterances, "input_id": withdrawal.inputs}
     found = dict.fromkeys((path for paths in tables.values() for path in paths), 0)
-    with duckdb.connect() as connection:
+    with one_connection():
         for (_, columns), paths in tables.items():
-            found |= rows_about(paths, {column: ids[column] for column in columns}, connection)
+            found |= rows_about(paths, {column: ids[column] for column in columns})
     return found
 
 
@@ -234,6 +232,8 @@ def _kept(table: pa.Table, name: str, artifact: Artifact, withdrawal: Withdrawal
     columns = set(table.column_names)
     if name == "failures.parquet" and "input_id" in columns:
         return _kept_failures(table, withdrawal)
+    import pyarrow.compute as pc  # takes as long to import as small questions to answer
+
     keyed = ("utterance_id", withdrawal.utterances), ("input_id", withdrawal.inputs)
     gone = [_among(table[column], ids) for column, ids in keyed if column in columns]
     if artifact.request.kind == "raw" and "sha256" in columns:
@@ -247,6 +247,8 @@ def _kept(table: pa.Table, name: str, artifact: Artifact, withdrawal: Withdrawal
 
 
 def _among(column: pa.ChunkedArray, ids: Collection[str]) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
     return pc.is_in(column, value_set=texts_of(sorted(ids)))
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from warehouse.artifact import Artifact
 from warehouse.audit.errors import NoSuchNumber, NoSuchRow, UnknownSubject
-from warehouse.audit.holders import clips_where, holders, input_ids_of, one_of, rows_where
+from warehouse.audit.holders import clips_where, holders, input_ids_of, one_connection, one_of, rows_where
 from warehouse.audit.trace import place_of
 from warehouse.errors import AmbiguousReference, ArtifactNotFound, NameTooLong
 from warehouse.hashing import short_digest
@@ -63,6 +63,7 @@ class Subject:
         return {clip["utterance_id"] for clip in self.clips}
 
 
+@one_connection()
 def subject_of(warehouse: Warehouse, reference: str) -> Subject:
     """What a reference means; see above. A name or a whole key comes first, then an utterance, the beginning of a key,
     a raw file.
@@ -112,12 +113,6 @@ def places_of(warehouse: Warehouse, subject: Subject) -> list[dict[str, Any]]:
     return list({tuple(row.values()): row for row in rows}.values())
 
 
-def input_of(artifacts: Sequence[Artifact], row: str) -> tuple[set[str], set[str]]:
-    """(utterance ids, input ids) that one id stands for: an utterance's own and its inputs', or the id itself."""
-    clips = clips_where(artifacts, "utterance_id", [row])
-    return {row}, {row}.union(*(input_ids_of(clip) for clip in clips if clip["utterance_id"] == row))
-
-
 def _ref(warehouse: Warehouse, name: str) -> Mapping[str, Any] | None:
     """What a name points at, empty where there is none such; None of what no name can be: a path that leads out of the
     refs, as an absolute one does, or one that is too long for a file."""
@@ -139,13 +134,12 @@ def _row_of(warehouse: Warehouse, reference: str, named: str, row: str) -> Subje
     if own and own[0].request.kind in ("report", "metrics"):
         return _numbers_of(warehouse, reference, own[0], row)
     artifacts = warehouse.artifacts()
-    utterance_ids, input_ids = input_of(artifacts, row)
-    held = holders(own, utterance_ids, input_ids)
+    clips = clips_where(artifacts, "utterance_id", [row])
+    input_ids = {row}.union(*(input_ids_of(clip) for clip in clips if clip["utterance_id"] == row))
+    held = holders(own, {row}, input_ids)
     if not held:
         raise NoSuchRow(named, row)
-    clips = [
-        clip for column in ("utterance_id", "audio_id", "text_id") for clip in clips_where(artifacts, column, [row])
-    ]
+    clips += [clip for column in ("audio_id", "text_id") for clip in clips_where(artifacts, column, [row])]
     return Subject("row", reference, [a for a in own if a.key in held], clips, input_ids=frozenset(input_ids))
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact
@@ -66,6 +65,8 @@ def taint(warehouse: Warehouse, purge: str, one: Taint) -> None:
 
 
 def _n_seen(model: Artifact, by_digest: Mapping[str, list[Artifact]], withdrawal: Withdrawal) -> int:
+    import pyarrow.compute as pc  # takes as long to import as small questions to answer
+
     inputs = model.request.inputs
 
     def cited(role: str) -> list[Artifact]:
@@ -90,6 +91,8 @@ def _n_seen(model: Artifact, by_digest: Mapping[str, list[Artifact]], withdrawal
 
 def _among(rows: pa.Table, ids: Collection[str]) -> set[str]:
     """Those of some utterances that rows are about; of the others, which are most, no Python object is made."""
+    import pyarrow.compute as pc
+
     column = rows["utterance_id"]
     return set(column.filter(pc.is_in(column, texts_of(sorted(ids)))).to_pylist())
 

@@ -22,6 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.audit.errors import NoPredicate, NothingFallsUnder, NothingToPurge, ToldAgain
+from warehouse.audit.holders import one_connection
 from warehouse.audit.tombstones import Tombstone, hashed, hashed_all, speaker_name, tombstones
 from warehouse.errors import QueryFailed
 from warehouse.schema import UTTERANCES, pair_id
@@ -107,27 +108,25 @@ def withdrawal_of(warehouse: Warehouse, asked: Asked) -> Withdrawal:
         ToldAgain: an utterance is named that is told from one that would stay.
     """
     readings = [a for a in warehouse.artifacts("utterances") if "utterances.parquet" in a.files]
-    connection = duckdb.connect()
-    _show(connection, [a.path("utterances.parquet") for a in readings])
-    connection.execute("""
-        CREATE TEMP TABLE told AS
-        SELECT utterance_id, attributes['source'] AS source, attributes['voice'] AS voice FROM readings
-        WHERE attributes['source'] IS NOT NULL OR attributes['voice'] IS NOT NULL
-    """)
-    found = set()
-    for speaker in asked.speakers:
-        found |= _named(warehouse, connection, "speaker", "corpus || '/' || nullif(speaker_id, '')", speaker)
-    for recording in asked.recordings:
-        found |= _named(warehouse, connection, "recording", "recording_id", recording)
-    for utterance in asked.utterances:
-        found |= _named(warehouse, connection, "utterance", "utterance_id", utterance)
-    for predicate in asked.where:
-        found |= _falling_under(warehouse, predicate)
-    _take(connection, found)
-    _refuse_told(connection)
-    withdrawal = _withdrawal(connection, asked)
-    connection.close()
-    return withdrawal
+    with one_connection() as connect, connect().cursor() as connection:
+        _show(connection, [a.path("utterances.parquet") for a in readings])
+        connection.execute("""
+            CREATE TEMP TABLE told AS
+            SELECT utterance_id, attributes['source'] AS source, attributes['voice'] AS voice FROM readings
+            WHERE attributes['source'] IS NOT NULL OR attributes['voice'] IS NOT NULL
+        """)
+        found = set()
+        for speaker in asked.speakers:
+            found |= _named(warehouse, connection, "speaker", "corpus || '/' || nullif(speaker_id, '')", speaker)
+        for recording in asked.recordings:
+            found |= _named(warehouse, connection, "recording", "recording_id", recording)
+        for utterance in asked.utterances:
+            found |= _named(warehouse, connection, "utterance", "utterance_id", utterance)
+        for predicate in asked.where:
+            found |= _falling_under(warehouse, predicate)
+        _take(connection, found)
+        _refuse_told(connection)
+        return _withdrawal(connection, asked)
 
 
 def _show(connection: duckdb.DuckDBPyConnection, paths: Sequence[Path]) -> None:

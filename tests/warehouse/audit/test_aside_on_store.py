@@ -251,6 +251,7 @@ def test_a_lake_on_a_store_is_made_whole_again_from_its_recipe(
             unannounced.append(path)
 
     FaultyStore.before = staticmethod(before)
+
     def anew(works: Any, bar: Any) -> Any:
         """As workers do, which open the lake after what was damaged has been taken away."""
         return at_once(Warehouse(URL))(works, bar)

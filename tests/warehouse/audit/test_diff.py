@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,50 @@ def test_the_counts_are_those_of_a_slow_reference(
     assert list(found.columns) == expected
     assert len(found.examples) == found.added + found.removed + found.changed
     assert found.is_same == (sorted(before) == sorted(after))
+
+
+TABLES = st.lists(VOTES, min_size=1, max_size=3)
+
+
+def several(folder: Path, name: str, tables: list[list[Any]], named: bool) -> Side:
+    """A side of several files, whose digests are known or not; the same rows have the same digest."""
+    paths = [votes(folder, f"{name}{n}", rows).tables["votes"][0] for n, rows in enumerate(tables)]
+    digests = {path: str(rows) for path, rows in zip(paths, tables, strict=True)} if named else {}
+    return Side(name, {"votes": tuple(paths)}, digests=digests)
+
+
+@settings(max_examples=settings.default.max_examples // 10)
+@given(TABLES, TABLES, TABLES)
+def test_files_that_both_sides_have_change_no_answer_by_not_being_read(
+    tmp_path_factory: pytest.TempPathFactory, alike: list[Any], before: list[Any], after: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("sides")
+    found = [
+        diff(several(folder, "b", [*alike, *before], named), several(folder, "a", [*after, *alike], named), 100)
+        for named in (True, False)
+    ]
+    assert found[0] == found[1]
+    known = several(folder, "b", alike, True), several(folder, "a", alike, True)
+    assert diff(*known)[0].n_before == sum(map(len, alike)) and diff(*known)[0].is_same
+
+
+def test_what_both_sides_have_is_not_read_again(tmp_path: Path) -> None:
+    """And its columns are known, though no other file has them."""
+    known, unknown = [], []
+    for name in "ab":
+        (own,) = table(tmp_path, name, {"input_id": [name], "x": [2]}).tables["features"]
+        (shared,) = table(tmp_path, f"{name}-shared", {"input_id": ["i"], "x": [1], "old": [1]}).tables["features"]
+        chunk = pq.read_metadata(shared).row_group(0).column(1)  # damaged, but for its keys
+        begins, content = chunk.dictionary_page_offset or chunk.data_page_offset, shared.read_bytes()
+        ends = begins + chunk.total_compressed_size
+        shared.write_bytes(content[:begins] + bytes(ends - begins) + content[ends:])
+        known.append(Side(name, {"features": (own, shared)}, True, {shared: "alike"}))
+        unknown.append(Side(name, {"features": (own, shared)}, True))
+    (found,) = diff(*known)
+    assert (found.n_before, found.n_after, found.added, found.removed, found.changed) == (2, 2, 1, 1, 0)
+    assert not (found.only_before or found.only_after)
+    with pytest.raises(QueryFailed, match="a table of 'a' or 'b' cannot be read"):
+        diff(*unknown)
 
 
 def test_nulls_lists_and_maps_are_compared_by_what_they_hold(tmp_path: Path) -> None:
@@ -177,6 +222,14 @@ def test_a_damaged_table_is_named(small: SmallLake, tmp_path: Path) -> None:
     side = Side("broken", {"votes": (path,)})
     with pytest.raises(QueryFailed, match="a table of 'broken' or 'broken' cannot be read"):
         diff(side, side)
+
+
+def test_a_missing_file_is_named_in_one_line(tmp_path: Path) -> None:
+    for is_namespace in (False, True):
+        side = Side("gone", {"features": (tmp_path / "features.parquet",)}, is_namespace)
+        with pytest.raises(QueryFailed, match=r"'gone' cannot be read \(.*features\.parquet") as told:
+            diff(side, side)
+        assert "\n" not in str(told.value)
 
 
 def test_columns_of_one_side_alone_are_listed(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from tests.warehouse.small_lake import MAIN, OTHER, SmallLake, small_lake
-from warehouse.audit.holders import KEYED, clips_where, holders, input_ids_of, rows_about, rows_where
+from warehouse.audit.holders import KEYED, clips_where, holders, input_ids_of, one_connection, rows_about, rows_where
 from warehouse.errors import QueryFailed
 from warehouse.schema import FAILURES, UTTERANCES, pair_id
 
@@ -83,3 +86,29 @@ def test_a_table_that_cannot_be_read_is_told(small: SmallLake) -> None:
     with pytest.raises(QueryFailed, match=r"the lake is damaged, see `emolake verify` \(.*split.parquet"):
         rows_about([path], {"utterance_id": {"u1"}})
     assert rows_about([path], {"utterance_id": set()}) == {} == rows_about([], {"utterance_id": {"u1"}})
+
+
+def test_questions_asked_within_are_asked_of_one_connection(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[duckdb.DuckDBPyConnection] = []
+    connect = duckdb.connect
+
+    def counted() -> duckdb.DuckDBPyConnection:
+        opened.append(connect())
+        return opened[-1]
+
+    monkeypatch.setattr(duckdb, "connect", counted)
+    artifacts = small.lake.artifacts()
+    with one_connection(), one_connection():
+        assert not opened, "before the first question"
+        for _ in range(2):
+            assert clips_where(artifacts, "utterance_id", ["u1"]) and holders(artifacts, {"u1"}, ())
+        with ThreadPoolExecutor(1) as thread:  # whose questions may come at the same time
+            assert thread.submit(clips_where, artifacts, "utterance_id", ["u1"]).result()
+            told = thread.submit(copy_context().run, clips_where, artifacts, "utterance_id", ["u1"])  # as of Prefect's
+            assert told.result()
+    assert len(opened) == 3
+    clips_where(artifacts, "utterance_id", ["u1"])
+    assert len(opened) == 4
+    for connection in opened:
+        with pytest.raises(duckdb.ConnectionException, match="closed"):
+            connection.execute("SELECT 1")

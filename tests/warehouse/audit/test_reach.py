@@ -13,7 +13,7 @@ from warehouse import Artifact
 from warehouse.audit.reach import reached
 from warehouse.errors import UnreadableRef
 from warehouse.hashing import short_digest
-from warehouse.schema import FAILURES, UTTERANCES
+from warehouse.schema import FAILURES, UTTERANCES, pair_id
 from warehouse.tables import vector_columns, write_rows
 
 
@@ -123,6 +123,9 @@ def test_rows_made_for_an_earlier_reading_stay_while_they_are_about_a_current_ut
 
     earlier = small.make("earlier", "utterances", "corpora.main", write, {}, unit="one")
     variant(small, "shared", 1, [{"input_id": MAIN["audio_id"], "F0": 1.0}], utterances=[earlier])
+    pair = pair_id(MAIN["audio_id"], MAIN["text_id"])
+    for name, own in (("said", MAIN["text_id"]), ("both", pair)):
+        variant(small, name, 1, [{"input_id": own, "F0": 1.0}], utterances=[earlier])
     variant(small, "failed", 1, [], utterances=[earlier])
     variant(small, "gone", 1, [{"input_id": "0" * 32, "F0": 1.0}], utterances=[earlier])
     assert left(small) == LINE | {"intervals", "gone"}  # the earlier reading stays with the rows made for it
