@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import html
 import re
+from functools import cache
 
 from features.subtitles.languages import is_foreign, same_language
 
-_MARKUP = re.compile(r"<[^<>]*>|\{[^}]*\}")
+_BRACKETS = {"<": r"<[^<>]*>", "{": r"\{[^}]*\}?", "[": r"\[[^\]]*\]?", "(": r"\([^)]*\)?"}
+_CLOSING = {"<": ">", "{": "}", "[": "]", "(": ")"}
+_MARKUP = "<{"
+_DESCRIPTION = "[("
 _BREAK = re.compile(r"<br\s*/?>|\\N", re.IGNORECASE)
-_DESCRIPTION = re.compile(r"\[[^\]]*\]|\([^)]*\)")
 _NAME = re.compile(r"([^:]{2,30}):(?!\d)")
 _DASH = re.compile(r"(?:[-‐–—](?![-‐–—])|>>+)\s*")
 _SECOND_DASH = re.compile(r"[.?!…\"”] (?:[-‐–—] ?|>>+ ?)\w")
+_NO_CHARACTER = re.compile(r"&#[0-9]{600,};?")  # of none; `html` raises for it
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]")
 _NOTES = "♪♫♩♬"
 _HASHED = re.compile(r"#\s.*|.*\s#")
-_PLACED = re.compile(r"\{[^}]*\\(?:pos|move|org|p[1-9])[^}]*\}")
+_PLACED = re.compile(r"\{[^{}]*\\(?:pos|move|org|p[1-9])[^}]*\}")
 
 ADVERTS = (
     r"https?://|\bwww\.",
@@ -49,7 +53,7 @@ def spoken_text(text: str) -> str | None:
         True
     """
     said: list[str] = []
-    for line in _unsung(_DESCRIPTION.sub(" ", plain(text)).split("\n")):
+    for line in _unsung(_without(_DESCRIPTION, " ", plain(text)).split("\n")):
         line = line.strip()
         without_dash = _DASH.sub("", line, count=1) if _DASH.match(line) else line
         name = _NAME.match(without_dash)
@@ -70,7 +74,7 @@ def changes_speaker(text: str) -> bool:
         >>> changes_speaker("- No."), changes_speaker("<i>ANN: No.</i>"), changes_speaker("and so on")
         (True, True, False)
     """
-    begun = _DESCRIPTION.sub(" ", plain(text)).strip()
+    begun = _without(_DESCRIPTION, " ", plain(text)).strip()
     name = _NAME.match(begun)
     return bool(_DASH.match(begun)) or bool(name and name[1].isupper())
 
@@ -82,8 +86,26 @@ def plain(text: str) -> str:
         >>> plain("{\\\\an8}<font color='red'>Rock &amp; roll</font>&lrm;")
         'Rock & roll'
     """
-    unmarked = html.unescape(_MARKUP.sub("", _BREAK.sub("\n", text)))
+    unmarked = html.unescape(_NO_CHARACTER.sub("\ufffd", _without(_MARKUP, "", _BREAK.sub("\n", text))))
     return _INVISIBLE.sub("", unmarked.replace("\u00a0", " "))
+
+
+def _without(kinds: str, by: str, text: str) -> str:
+    """The text with something else for each bracket of these kinds and what it holds. One that nothing closes stays;
+    nothing closes any after it, so its kind is not looked for again: a line of 100,000 of them took seconds."""
+
+    def cut(bracket: re.Match[str]) -> str:
+        whole = bracket[0]
+        if whole[-1] == _CLOSING[whole[0]]:
+            return by
+        return whole[0] + _without(kinds.replace(whole[0], ""), by, whole[1:])
+
+    return _brackets(kinds).sub(cut, text) if kinds else text
+
+
+@cache
+def _brackets(kinds: str) -> re.Pattern[str]:
+    return re.compile("|".join(_BRACKETS[kind] for kind in kinds))
 
 
 def is_advert(text: str) -> bool:
@@ -98,7 +120,7 @@ def is_advert(text: str) -> bool:
 
 def is_placed(text: str) -> bool:
     """Whether an ASS event is put at a place of its own or drawn: something written in the picture, not said."""
-    return bool(_PLACED.search(text))
+    return bool(_PLACED.search(text[: text.rfind("}") + 1]))  # what nothing closes is not searched for its end
 
 
 def without_foreign_lines(text: str, language: str) -> str:

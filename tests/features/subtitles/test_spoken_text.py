@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.subtitles.spoken_text import (
+    _without,
     changes_speaker,
     is_advert,
     is_placed,
@@ -145,3 +148,26 @@ def test_the_real_captions_for_the_deaf(real: Path) -> None:
     two = [cue.text for cue in cues if spoken_text(cue.text) is None]
     assert two == ["Major funding for NOVA\nis provided\nNARRATOR:\nA hundred years ago,"]
     assert [cue.text for cue in cues if is_advert(cue.text)] == ["Captioning sponsored\nby EXXONMOBIL,"]
+
+
+BRACKETS = {"<{": r"<[^<>]*>|\{[^}]*\}", "[(": r"\[[^\]]*\]|\([^)]*\)"}
+
+
+@pytest.mark.parametrize("kinds", BRACKETS)
+@given(st.text("<>{}[]()a\n", max_size=12))
+def test_brackets_that_are_closed_go_and_others_stay(kinds: str, text: str) -> None:
+    assert _without(kinds, " ", text) == re.sub(BRACKETS[kinds], " ", text)
+
+
+@pytest.mark.parametrize("mark", ["[", "(", "{", "<", "[(", "{<", "{\\pos", "[)"])
+def test_brackets_without_end_take_no_longer_than_other_words(mark: str) -> None:
+    text = mark * 100_000
+    began = time.process_time()
+    spoken_text(text)
+    is_placed(text)
+    assert time.process_time() - began < 2, "it would be minutes"
+
+
+@pytest.mark.parametrize("n_digits", [20, 599, 600, 5000])
+def test_the_number_of_no_character_is_told_as_such(n_digits: int) -> None:
+    assert plain(f"so &#{'1' * n_digits}; it is") == "so \ufffd it is"
