@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
-from flows.counts import compared, counts_table, empty_parts, must_be_sql
+from flows.counts import asked, compared, counts_table, empty_parts, must_be_sql
 from flows.firewall import SelectOn, seen
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
@@ -203,7 +202,7 @@ def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
         return [WHOLE]
     query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
     with must_be_sql(protocol, "folds"):
-        return [row[0] for row in _connection(utterances).execute(query).fetchall()]
+        return [row[0] for row in asked(_connection(utterances), query).fetchall()]
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:
@@ -264,6 +263,8 @@ def write_split(
             kept for the best.
         InvalidField: an utterance has several labels of the wanted rater and scheme, or a predicate is no SQL.
     """
+    import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
     table, counts = _split(protocol, fold, after, utterances, labels, selection, told)
     if protocol.counts_must == "hold" and any(count.difference for count in counts):
         raise CountsDiffer(protocol.id, counts_table(counts))
@@ -302,7 +303,7 @@ def _split(
     literals = {name: "'" + value.replace("'", "''") + "'" for name, value in values.items()}
     kept, test, dev, train = (_filled(getattr(protocol, name), literals) for name in ("filter", "test", "dev", "train"))
     with must_be_sql(protocol, "value, filter, dev, test or train"):
-        connection.execute(f"""
+        query = f"""
             CREATE TEMP TABLE split AS
             WITH own AS ({_own(protocol, connection, selected=selection is not None)}),
             members AS (
@@ -316,7 +317,8 @@ def _split(
             SELECT utterance_id, own_id, class AS label,
                    CASE WHEN is_test THEN 'test' WHEN is_dev THEN 'dev' WHEN ({train}) THEN 'train' END AS part
             FROM rest ORDER BY utterance_id
-        """)
+        """
+        asked(connection, query)
     query = "SELECT utterance_id, part, label FROM split WHERE part IS NOT NULL ORDER BY utterance_id"
     table = connection.sql(query).to_arrow_table()
     names = table.column("utterance_id").to_pylist()
@@ -366,10 +368,10 @@ def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
 def _connection(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
     """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
     what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file."""
-    from warehouse.questions import closed_connection
+    from warehouse.questions import closed_memory
 
-    connection = closed_connection()
-    connection.execute("CREATE MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
+    connection = closed_memory()
+    connection.execute("CREATE TEMP MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     _register(connection, "_utterances", tables, UTTERANCES)
     connection.execute(

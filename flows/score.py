@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flows.costs import sizes_of
 from flows.explained import told_of
@@ -79,6 +78,8 @@ def write_metrics(
     folder: Path, runs: Sequence[Mapping[str, Any]], predictions: Sequence[Artifact], truths: Sequence[Artifact]
 ) -> None:
     """Writes `metrics.parquet`: one row per fit, part and metric; parts without labels have none."""
+    import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
     rows = []
     for run, artifact, truth in zip(runs, predictions, truths, strict=True):
         table = judged_by(read_table(artifact.path("predictions.parquet"), PREDICTIONS), truth)
@@ -169,6 +170,8 @@ def write_report(
     explained: Mapping[str, Sequence[Artifact]] | None = None,
 ) -> None:  # fmt: skip
     """Writes the page and the same content as JSON."""
+    import pyarrow.compute as pc
+
     histories: dict[str, dict[str, str]] = {}
     for run, own in zip(runs, checkpoints, strict=True):
         if len(own) == 1 and "history.csv" in own[0].files:
@@ -248,9 +251,9 @@ def _together(
 
 def _classes(labels: Sequence[Artifact]) -> pa.Table:
     """utterance_id and the corpora's own emotion label, where there is one."""
-    import duckdb
+    from warehouse.questions import closed_memory
 
-    connection = duckdb.connect()
+    connection = closed_memory()
     connection.register("labels", pa.concat_tables(read_table(a.path("labels.parquet"), LABELS) for a in labels))
     query = "SELECT utterance_id, value FROM labels WHERE scheme = 'emotion' AND rater = 'summary' ORDER BY ALL"
     return connection.sql(query).to_arrow_table()

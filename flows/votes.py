@@ -53,9 +53,9 @@ def write_votes(folder: Path, protocol: Protocol, split: Artifact, labels: Seque
     Raises:
         InvalidField: nobody voted: soft labels would be the hard ones without a word.
     """
-    import duckdb
+    from warehouse.questions import closed_memory
 
-    connection = duckdb.connect()
+    connection = closed_memory()
     tables = [read_table(a.path("labels.parquet"), LABELS) for a in labels]
     connection.register("labels", pa.concat_tables(tables) if tables else LABELS.empty_table())
     connection.register("split", read_table(split.path("split.parquet"), SPLIT))

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.leakage import MOST_EXAMPLES, Teachers, leakage, leakages, protocol_leakage
+from flows.leakage import (
+    GROUPS,
+    MOST_EXAMPLES,
+    Teachers,
+    _database,
+    _group_leaks,
+    leakage,
+    leakages,
+    protocol_leakage,
+)
 from flows.leaks import Leak
 from flows.protocol import Protocol
 from flows.similarity import words_of
@@ -157,6 +166,20 @@ def test_groups_are_counted_with_their_utterances_and_few_examples() -> None:
     assert (leak.n_utterances, leak.n_compared, leak.n_shared, leak.n_groups) == (16, 16, 8, 8)
     assert leak.examples == (("made/s0",), ("made/s1",), ("made/s2",), ("made/s3",), ("made/s4",))
     assert len(leak.examples) == MOST_EXAMPLES
+
+
+def test_groups_by_the_ten_thousand_are_counted_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of half as many as there are utterances, of each kind, has one in test and one in train."""
+    monkeypatch.setattr("flows.leakage._MEMORY", "24MB")
+    n_groups, groups = 30_000, ", ".join(f"'{kind} ' || i // 2 AS g_{kind}" for kind in GROUPS)
+    with _database(str(tmp_path)) as connection:
+        made = f"SELECT if(i % 2 = 0, 'test', 'train') AS part, {groups} FROM range({2 * n_groups}) AS made(i)"
+        connection.execute(f"CREATE TEMP TABLE u AS {made}")
+        found = _group_leaks(connection, "test", "train")
+    assert [(one.n_utterances, one.n_compared, one.n_shared, one.n_groups) for one in found] == [4 * (n_groups,)] * 5
+    assert found[0].examples == (("speaker 0",), ("speaker 1",), ("speaker 10",), ("speaker 100",), ("speaker 1000",))
 
 
 def test_labels_that_differ_do_not_agree_and_missing_ones_are_not_asked() -> None:

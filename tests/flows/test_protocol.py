@@ -147,6 +147,27 @@ def test_a_protocol_of_somebody_else_reads_and_writes_no_file(
     assert not outside.with_suffix(".csv").exists()
 
 
+MADE = "CREATE MACRO sha256(x) AS length(x)"
+
+
+@pytest.mark.parametrize(
+    ("field", "sql"),
+    [
+        ("folds", f"session)::VARCHAR AS fold FROM utterances; {MADE}; SELECT (session"),
+        ("dev", f"true), false) AS is_dev FROM redrawn) FROM chosen; {MADE}; WITH chosen AS (FROM redrawn), --"),
+        ("counts_by", f"session)::VARCHAR, 1 FROM split JOIN utterances USING (utterance_id); {MADE}; SELECT (1"),
+    ],
+)
+def test_a_protocol_makes_nothing_that_another_one_meets(lake: Warehouse, corpus: Any, field: str, sql: str) -> None:
+    rules = Protocol(**RULES | {field: {sql: {}} if field == "counts_by" else sql})
+    with pytest.raises(InvalidField, match="it ends the statement that it is put into, and begins another"):
+        folds_of(rules, corpus[0])
+        split_of(rules, "1", ["1", "2"], *corpus)
+    drawn = Protocol(**RULES | {"dev": "false", "test": "drawn < 0.5"})
+    parts = [one["part"] for one in split_of(drawn, "1", ["1", "2"], *corpus)[0].to_pylist()]
+    assert len(set(parts)) > 1, "all are drawn by one hash"
+
+
 def test_a_fold_value_with_a_quote_is_only_a_value(lake: Warehouse) -> None:
     rows = [utterance("a", session="x' OR true --"), utterance("b", session="y")]
     corpus = ([utterances(lake, rows)], [labels(lake, {"a": "hap", "b": "sad"})])
