@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from itertools import chain
 from pathlib import Path
 
@@ -30,8 +31,15 @@ def _folders(root: Path, folder: str) -> list[str]:
 
 
 def _files(root: Path, folder: str, endings: str | tuple[str, ...]) -> list[str]:
-    with os.scandir(f"{root}/{folder}") as entries:
-        found = [name for one in entries if (name := one.name).endswith(endings) and one.is_file()]
+    handle = os.open(f"{root}/{folder}", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with os.scandir(handle) as entries:  # of a handle: an entry of a path makes a path of its own, used by nobody
+            found = [name for one in entries if (name := one.name).endswith(endings) and one.is_file()]
+    except OSError as error:  # which knows the name alone
+        raise OSError(error.errno, error.strerror, f"{root}/{folder}/{error.filename}") from error
+    finally:
+        os.close(handle)
     found.sort()  # nearly all is sorted so
+    del found[bisect_left(found, "._") : bisect_left(found, ".`")]  # the twins lie together
     above = f"{folder}/"
-    return [above + name for name in found if name[:2] != "._"]
+    return [above + name for name in found]

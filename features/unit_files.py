@@ -50,7 +50,7 @@ def look(root: Path, paths: Sequence[str]) -> Look:
         SourceChanged: one is gone.
         MalformedSource: the name of one is not UTF-8.
     """
-    stamps = array("Q")
+    stamps, hashed = array("Q"), hashlib.sha256(utf8(str(root)).encode())
     first = 0
     try:
         while first < len(paths):
@@ -58,31 +58,27 @@ def look(root: Path, paths: Sequence[str]) -> Look:
             most = min(first + _MOST, len(paths))
             last = bisect_left(paths, f"{folder}{_AFTER_SLASH}", first, most) if slash else first + 1
             handle = _opened(f"{root}/{folder}") if slash and last - first >= _MANY else None
+            together = paths[first:last]
             try:
-                _add(stamps, root, paths[first:last], handle, len(folder) + 1)
+                _add(stamps, root, together, handle, len(folder) + 1)
             finally:
                 if handle is not None:
                     os.close(handle)
+            hashed.update(_names(root, together))
             first = last
     except FileNotFoundError as error:
         raise SourceChanged(f"{root}/{_gone(root, paths)}") from error
-    try:
-        names = "\0".join((str(root), *paths)).encode()
-    except UnicodeEncodeError:
-        for path in paths:
-            utf8(f"{root}/{path}")
-        raise
-    hashed = hashlib.sha256(names)
     hashed.update(stamps.tobytes())
     return Look(len(paths), sum(stamps[:: len(_TOLD)]), hashed.hexdigest())
 
 
 def _add(stamps: array[int], root: Path, paths: Sequence[str], folder: int | None, n_above: int) -> None:
     """Adds what the system says of each file."""
+    stat, stamp = os.stat, _STAMP  # of their own, and in a comprehension: `map` and `partial` take a tenth longer
     if folder is None:
-        told = [_STAMP(os.stat(f"{root}/{path}")) for path in paths]
-    else:  # in a comprehension, for `map` and `partial` take a tenth longer
-        told = [_STAMP(os.stat(path[n_above:], dir_fd=folder)) for path in paths]
+        told = [stamp(stat(f"{root}/{path}")) for path in paths]
+    else:
+        told = [stamp(stat(path[n_above:], dir_fd=folder)) for path in paths]
     n_before = len(stamps)
     try:
         stamps.extend(chain.from_iterable(told))
@@ -90,6 +86,16 @@ def _add(stamps: array[int], root: Path, paths: Sequence[str], folder: int | Non
         del stamps[n_before:]
         for path in paths:
             stamps.extend(number % 2**64 for number in _STAMP(os.stat(f"{root}/{path}")))
+
+
+def _names(root: Path, paths: Sequence[str]) -> bytes:
+    """Each path after a zero, which no path holds."""
+    try:
+        return b"\0" + "\0".join(paths).encode()
+    except UnicodeEncodeError:
+        for path in paths:
+            utf8(f"{root}/{path}")
+        raise
 
 
 def _opened(folder: str) -> int | None:

@@ -18,13 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.inventory import excused, excused_in, failed_ids, ids_by, made_by, row_ids, row_key, wanted_ids
+from features.inventory import (
+    excused,
+    excused_in,
+    failed_ids,
+    holding,
+    ids_by,
+    made_by,
+    row_ids,
+    row_key,
+    wanted_ids,
+)
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.hashing import digest
 from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.merged import pieces
 
-VERSION = 1
+VERSION = 2
 """Raised by hand when the same artifacts are whole to another rule."""
 
 _MOST = 8
@@ -33,10 +44,12 @@ _MOST = 8
 
 @dataclass(frozen=True)
 class Whole:
-    """How many input ids the utterances want, and the artifacts that hold rows or failures of some, by key."""
+    """How many input ids the utterances want, the artifacts that hold rows or failures of some, by key, and whether
+    any of these holds a failure, of whatever."""
 
     n_wanted: int
     artifacts: list[Artifact]
+    has_failures: bool
 
 
 def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utterances: Sequence[Artifact]) -> Whole | None:
@@ -46,16 +59,20 @@ def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utteranc
     Args:
         utterances: 'utterances' artifacts.
     """
-    held = made_by(warehouse, kind, step, plugin)
-    found = _answers(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, held))
+    place_of, held = {}, {}
+    for holder in holding(warehouse, kind, step, plugin):
+        for one in pieces(holder):
+            place_of[one.key], held[one.key] = holder.key, one
+    by_key = [held[key] for key in sorted(held)]
+    found = _answers(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, by_key))
     if found is None:
         return None
     others = set(found["others"])
-    own = [one for one in held if one.key not in others]
-    folders = {one.folder for one in own}
-    if warehouse.store is None and not all(os.path.exists(f"{folder}/{kind}.parquet") for folder in folders):
+    own = [one for one in by_key if one.key not in others]
+    folder, places = warehouse.root / "artifacts" / kind, {place_of[one.key] for one in own}
+    if warehouse.store is None and not all(os.path.exists(f"{folder}/{place}/{kind}.parquet") for place in places):
         return None
-    return Whole(found["wanted"], own)
+    return Whole(found["wanted"], own, found["failed"])
 
 
 def holding_wanted(
@@ -67,16 +84,18 @@ def holding_wanted(
         wanted: their input ids.
     """
     held, again = made_by(warehouse, kind, step, plugin), excused(warehouse)
-    own, present = [], set()
+    own, present, has_failures = [], set(), False
     both = zip(ids_by(held, row_ids), ids_by(held, failed_ids), strict=True)
     for (one, rows), (_, failures) in both:
         if not wanted.isdisjoint(rows) or not wanted.isdisjoint(failures):
             own.append(one)
+            has_failures = has_failures or bool(failures)
         present |= wanted & (rows | (failures - excused_in(again, one)))
     own.sort(key=lambda one: one.key)
     if wanted and present == wanted:
         keys = {one.key for one in own}
-        answer = {"wanted": len(wanted), "others": [one.key for one in held if one.key not in keys]}
+        others = [one.key for one in held if one.key not in keys]
+        answer = {"wanted": len(wanted), "others": others, "failed": has_failures}
         _remember(warehouse, _path(warehouse, step, plugin), _question(warehouse, utterances, held), answer)
     return own
 

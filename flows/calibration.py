@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 N_BINS = 10
 
@@ -30,6 +29,8 @@ def calibration_table(predictions: pa.Table, protocols: Mapping[str, Any]) -> li
     Source: Brier, Verification of forecasts expressed in terms of probability, 1950; Guo et al., On calibration of
     modern neural networks, 2017, equation 3.
     """
+    import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
     columns = ("variant", "label", "predicted", "classes", "probabilities")
     tested = predictions.filter((pc.field("part") == "test") & pc.field("label").is_valid())
     by_variant: dict[str, list[dict[str, Any]]] = defaultdict(list)

@@ -11,7 +11,6 @@ from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.table import Table
 
@@ -123,6 +122,8 @@ def _speed(costs: list[Mapping[str, Any]], means_s: list[float]) -> dict[str, An
 
 
 def _durations_s(utterances: Iterable[Artifact]) -> dict[str, float]:
+    import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
     found: dict[str, float] = {}
     for artifact in utterances:
         table = pq.read_table(artifact.path("utterances.parquet"), columns=["utterance_id", "start_s", "end_s"])

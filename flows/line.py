@@ -189,7 +189,7 @@ class Line:
         rows = self.warehouse, kind, step, plugin, utterances
         if there := remembered(*rows):
             self.doer.step(name, [], n_rows=there.n_wanted)
-            if failures_of(there.artifacts):
+            if there.has_failures:
                 self.count_failures(there.artifacts, wanted_ids(utterances, plugin.needs))
             return there.artifacts
         wanted = wanted_ids(utterances, plugin.needs)

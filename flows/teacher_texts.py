@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from models.orders import shard_roles
 from warehouse import Warehouse
@@ -19,6 +18,7 @@ from warehouse.schema import SHARD_INDEX, SPLIT, UTTERANCES
 from warehouse.tables import rows_of
 
 if TYPE_CHECKING:
+    import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
 TEXTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("utterance_id", "text_id", "text")])
@@ -49,6 +49,8 @@ class TrainedOn:
         yield from self._known()
 
     def _known(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
         seen = pa.array([], pa.string())
         in_train = pc.field("part") == "train"
         trained = rows_of([self.split], SPLIT).to_table(columns=["utterance_id"], filter=in_train)
@@ -64,6 +66,8 @@ class TrainedOn:
                 seen = pa.concat_arrays([seen, new.column("text_id").unique()])
 
     def _packed(self) -> Iterator[pa.RecordBatch]:
+        import pyarrow.compute as pc
+
         trained = rows_of([self.split], SPLIT)
         for utterances, indexes in self.packed:
             members = rows_of(indexes, SHARD_INDEX)
@@ -134,6 +138,8 @@ def _reads(step: str) -> bool:
 def _ids_near(rows: ds.Dataset, ids: pa.Array, where: pc.Expression | None = None) -> pa.Array:
     """The utterance ids from the first to the last of `ids`: all that may be among them. Files are sorted by id, or
     nearly, so that little else is read."""
+    import pyarrow.compute as pc
+
     ends = pc.min_max(ids)
     among = (pc.field("utterance_id") >= ends["min"]) & (pc.field("utterance_id") <= ends["max"])
     table = rows.to_table(columns=["utterance_id"], filter=among if where is None else among & where)

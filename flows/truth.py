@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from flows.counts import as_json
 from flows.firewall import SelectOn
@@ -40,6 +39,8 @@ def write_truth(
     """Writes `truth.parquet`: the label of every utterance of the dev and the test part that has one; of the test part
     alone where that is the dev part. Where published counts cannot be reproduced, also `counts.json`: they count
     labels of all parts."""
+    import pyarrow.compute as pc  # takes as long to import as a plan with nothing to do
+
     table, counts = split_of(protocol, fold, (fold, after), utterances, labels, selection, told)
     if protocol.counts_must == "warn":
         text = json.dumps(as_json(counts), ensure_ascii=False, indent=1)

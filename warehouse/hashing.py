@@ -51,14 +51,14 @@ def plain(value: Any, where: str = "the value") -> Any:
         if not math.isfinite(value):
             raise NotCanonical(where, value)
         return value + 0.0
-    if isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
+        return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
+    if isinstance(value, (dict, Mapping)):  # in this order: of a class that may be anything, asking takes longer
         for key in value:
             if not isinstance(key, str):
                 raise NotCanonical(f"a key of {where}", key)
             _text(key, f"a key of {where}")
         return {key: plain(inner, f"{where}.{key}") for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(inner, f"{where}[{i}]") for i, inner in enumerate(value)]
     raise NotCanonical(where, value)
 
 

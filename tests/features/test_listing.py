@@ -29,3 +29,11 @@ def test_files_of_one_depth_in_order_without_twins_and_folders(tmp_path: Path) -
     assert files_below(tmp_path, "a/x", (".txt", ".wav")) == ["a/x/1.txt", "a/x/1.wav", "a/x/2.wav"]
     with pytest.raises(FileNotFoundError):
         files_below(tmp_path, "b", ".wav")
+
+
+def test_a_file_that_cannot_be_asked_about_is_named_with_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.wav").symlink_to("1.wav")
+    with pytest.raises(OSError, match="symbolic links: ") as raised:
+        files_below(tmp_path, "a", ".wav")
+    assert raised.value.filename == str(tmp_path / "a" / "1.wav")

@@ -15,6 +15,7 @@ from features.rows import failure_row
 from features.whole import Whole, holding_wanted, of_utterances, remembered
 from warehouse import Artifact, Request, Warehouse
 from warehouse.catalog import identity
+from warehouse.compaction import merge, merges
 from warehouse.schema import FAILURES, UTTERANCES
 from warehouse.tables import write_rows
 
@@ -68,7 +69,7 @@ def test_what_is_whole_is_remembered_with_what_holds_it(lake: Warehouse, monkeyp
     rows(lake, "x")
     assert told(lake, utterances) is None
     assert ask(lake, utterances, "abc") == held
-    assert told(lake, utterances) == Whole(3, held)
+    assert told(lake, utterances) == Whole(3, held, has_failures=True)
     monkeypatch.setattr(whole, "wanted_ids", lambda *asked: pytest.fail("read again"))
     assert of_utterances(lake, KIND, STEP, Made(), utterances) == held
 
@@ -99,6 +100,28 @@ def test_rows_that_were_deleted_are_not_remembered_as_there(lake: Warehouse) -> 
     utterances, one = spoken(lake, "a"), rows(lake, "a")
     ask(lake, utterances, "a")
     one.path("features.parquet").unlink()
+    assert told(lake, utterances) is None
+
+
+def test_whether_anything_failed_is_remembered_of_what_is_wanted(lake: Warehouse) -> None:
+    rows(lake, "x", failed="y")
+    held = rows(lake, "a")
+    assert ask(lake, spoken(lake, "a"), "a") == [held]
+    assert told(lake, spoken(lake, "a")) == Whole(1, [held], has_failures=False), "of others nothing is said"
+    rows(lake, "b", failed="c")
+    for ids in ("abc", "ab"):
+        ask(lake, spoken(lake, *ids), ids)
+        there = told(lake, spoken(lake, *ids))
+        assert there and there.has_failures
+
+
+def test_what_was_merged_is_there_while_the_merged_rows_are(lake: Warehouse) -> None:
+    utterances, made = spoken(lake, "a", "b"), [rows(lake, one) for one in "ab"]
+    (merged,) = [merge(lake, one) for one in merges(lake)]
+    found = ask(lake, utterances, "ab")
+    assert {one.key for one in found} == {one.key for one in made}
+    assert told(lake, utterances) == Whole(2, found, has_failures=False)
+    merged.path("features.parquet").unlink()
     assert told(lake, utterances) is None
 
 

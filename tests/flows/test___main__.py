@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from flows.__main__ import _let_go
 from tests.sparing import first
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -74,3 +76,16 @@ def test_a_process_says_nothing_of_its_end() -> None:
     """As DuckDB does where what it made when it was imported is left."""
     code = "import sys; sys.argv = ['emolake', 'purge', '--help']; from flows.__main__ import main; main()"
     assert run(code)[::2] == (0, "")
+
+
+def test_what_was_imported_is_looked_through_at_the_end_for_duckdb_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "modules", {name: one for name, one in sys.modules.items() if name != "duckdb"})
+    gc.freeze()
+    try:
+        _let_go()
+        assert gc.get_freeze_count()
+        sys.modules["duckdb"] = sys.modules["gc"]
+        _let_go()
+        assert not gc.get_freeze_count()
+    finally:
+        gc.unfreeze()

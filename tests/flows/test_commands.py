@@ -37,7 +37,7 @@ def test_the_list_of_commands_imports_none() -> None:
     ("command", "module", "also_without"),
     first(2, [
         ("lineage", "flows.audit.cli_lineage", {"flows.run", "features", "flows.recipe", "duckdb"}),
-        ("plan", "flows.cli_line", {"flows.pipeline", "asyncio", "duckdb"}),
+        ("plan", "flows.cli_line", {"flows.pipeline", "asyncio", "duckdb", "pyarrow.compute"}),
         ("ls", "flows.cli_artifacts", {"duckdb", "flows.run", "features", "flows.recipe"}),
         ("sql", "flows.audit.cli_catalog", {"flows.run", "features", "flows.recipe"}),
     ]),
