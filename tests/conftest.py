@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import gc
+import importlib.metadata
 import os
 import re
 from collections.abc import Callable
@@ -21,6 +22,8 @@ hypothesis.settings.register_profile("house", deadline=None, max_examples=30)
 hypothesis.settings.load_profile("house")
 gc.disable()  # until all tests are collected: what is imported stays, and looking through it takes seconds
 os.fsync = lambda fd: None  # no power fails here, and thousands of commits would wait for the disk
+# Nothing is installed meanwhile, and each fit asks, which takes 20 ms.
+importlib.metadata.entry_points = cache(importlib.metadata.entry_points)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # processes share the cores: their threads would only wait for each other
 
@@ -68,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
-    gc.set_threshold(20_000)  # the usual 700 costs three in a hundred of all tests
+    gc.set_threshold(100_000)  # the usual 700 costs three in a hundred of all tests
 
 
 def pytest_unconfigure() -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def small(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """What the students need is made in this process, all of it but for one corpus and one extractor; the run goes on
-    from there: it starts a server, a worker and three jobs, and each of them takes seconds to import what it does."""
+    """What the last student needs is made in this process, all of it but for one corpus and one extractor; the run goes
+    on from there: it starts a server, a worker and two jobs, and each of them takes seconds to import what it does."""
     from flows.line import Line
     from flows.recipe import read_recipe
     from tests.flows.wholly import Wholly
@@ -32,7 +32,9 @@ def small(small_sandbox: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     recipe.write_text(small_recipe(), encoding="utf-8")
     begun.write_text(beginning(small_recipe()), encoding="utf-8")
     warehouse, own = Warehouse(folder / "lake", create=True), {name: roots[name] for name in ("meld", "films")}
-    Line(read_recipe(begun), warehouse, own, Wholly(warehouse)).pack()
+    line = Line(read_recipe(begun), warehouse, own, Wholly(warehouse))
+    line.pack()
+    line.model("pretrained")
     begun.unlink()
     given = [part for name, root in roots.items() for part in ("--root", f"{name}={root}")]
     printed = emolake("run", str(recipe), *given, "--json", "--workers", "1", cwd=folder)  # each costs a start

@@ -90,7 +90,7 @@ def test_a_figure_is_one_element_of_the_page(name: str) -> None:
 
 
 def test_ids_of_different_figures_differ() -> None:
-    ids = [set(re.findall(r' id="([^"]*)"', figure())) for figure in FIGURES.values()]
+    ids = [set(re.findall(r' id="([^"]*)"', drawn(name))) for name in FIGURES]
     assert sum(map(len, ids)) == len(set.union(*ids))
 
 

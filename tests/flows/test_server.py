@@ -11,7 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -167,7 +168,7 @@ def test_a_server_goes_with_a_flow_that_is_killed(home: Path) -> None:
     _wait_until_gone(home)
 
 
-@pytest.mark.slow  # the next one is one too, and `test_a_server_that_may_be_set_…` says where all of them are found
+@pytest.mark.slow  # `…_only_prefect_can_tell_of_ends_ours` and `test_a_server_that_may_be_set_…` have its two halves
 @pytest.mark.parametrize(("own", "url"), [
     ({}, "http://prefect.lab/api"), ({"PREFECT_API_URL": "http://x/api"}, "http://x/api"),
 ])  # fmt: skip
@@ -192,6 +193,25 @@ with prefect_server(Path(sys.argv[1])) as wait_until_ready:
     assert not (tmp_path / "home" / "prefect.db").exists()
 
 
+def test_a_server_that_only_prefect_can_tell_of_ends_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+    ended: list[Path] = []
+
+    @contextmanager
+    def begun(home: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+        yield "http://ours/api", lambda: pytest.fail("it is waited for")
+        ended.append(home)
+
+    monkeypatch.setattr(server, "_may_be_set", lambda: False)
+    monkeypatch.setattr(server, "_server_begun", begun)
+    with temporary_settings({PREFECT_API_URL: "http://toml/api"}), server.prefect_server(tmp_path) as wait_until_ready:
+        assert ended == [tmp_path]
+        wait_until_ready()
+        assert get_current_settings().api.url == "http://toml/api"
+
+
+@pytest.mark.slow  # the one above, with processes and with what Prefect itself reads
 def test_a_server_that_only_prefect_can_tell_of_is_respected_too(tmp_path: Path) -> None:
     program = "import sys; from pathlib import Path; from flows.server import prefect_server\n"
     program += "with prefect_server(Path(sys.argv[1])) as ready:\n    ready()\n"
