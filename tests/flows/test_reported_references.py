@@ -106,5 +106,5 @@ def test_a_section_called_grids_is_none(tmp_path: Path) -> None:
 
 
 def test_a_point_that_a_student_refuses_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EmolakeError, match="student 'linear': field 'inverse_strength' is -1"):
+    with pytest.raises(EmolakeError, match="field 'inverse_strength' is -1, but must be above 0"):
         read(tmp_path, ("[0.1, 1, 10]", "[0.1, -1]"))
