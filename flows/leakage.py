@@ -45,14 +45,16 @@ GROUPS = {
 }
 """What utterances can have in common -> its name in SQL; NULL where an utterance has none."""
 
+_FINITE = "CASE WHEN isfinite(TRY_CAST(attributes['{0}'] AS DOUBLE)) THEN TRY_CAST(attributes['{0}'] AS DOUBLE) END"
+
 TIMELINES = {
     "recording": "[start_s, end_s]",
     **{
-        name: f"[TRY_CAST(attributes['{name}_start_s'] AS DOUBLE), TRY_CAST(attributes['{name}_end_s'] AS DOUBLE)]"
+        name: "[{}, {}]".format(*(_FINITE.format(f"{name}_{end}_s") for end in ("start", "end")))
         for name in ("episode", "dialogue")
     },
 }
-"""What time runs through -> an utterance's start and end in it."""
+"""What time runs through -> an utterance's start and end in it; NULL for what is no time."""
 
 
 def protocol_leakage(

@@ -91,6 +91,14 @@ def heard(start_s: float, end_s: float, audio_id: str) -> dict[str, Any]:
     return {"recording_id": "film", "start_s": start_s, "end_s": end_s, "audio_id": audio_id}
 
 
+@pytest.mark.parametrize("time", ["nan", "inf", "-Infinity", "soon"])
+def test_what_is_no_time_overlaps_with_none(time: str) -> None:
+    planted = {"test0": at("e", time, "12"), "test1": at("e", "1", time), "train0": at("e", "0", "20")}
+    leaks = leakage(table_with(planted), split_of()).leaks
+    (leak,) = (one for one in leaks if (one.kind, one.part, one.against) == ("time", "test", "train"))
+    assert leak.n_utterances == 0
+
+
 LONG = "you told me that you would never come back here again"
 NEAR = "you told me that you would never do it"
 PLANTED: dict[str, tuple[Columns, set[str]]] = {
