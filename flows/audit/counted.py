@@ -134,7 +134,7 @@ class _Tests:
         self.timelines = [name for name in TIMELINES if connection.sql(lasting.format(name)).fetchall()]
         groups = dict.fromkeys((*_GROUPED, *self.timelines))
         self.compared = ["utterance_id", "audio_id", *(f"g_{name}" for name in groups)]
-        self.split = numbers_of(tests.column("split").combine_chunks())
+        self.split = numbers_of(tests.column("split"))
         self.echoes = Echoes(tests.column("text"))
 
 
@@ -184,8 +184,8 @@ def _met(
     connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS SELECT * REPLACE ({whose}) FROM ({each}) {trained}")
     met = {kind: np.zeros(len(asked), np.int64) for kind in KINDS}
     for kind, query in _meetings(tests.timelines, seen):
-        rows, found = (column.combine_chunks() for column in connection.sql(query).to_arrow_table().columns)
-        np.bitwise_or.at(met[kind], numbers_of(rows), numbers_of(found))
+        rows, found = map(numbers_of, connection.sql(query).to_arrow_table().columns)
+        np.bitwise_or.at(met[kind], rows, found)
     batches = connection.sql(f"SELECT text, {whose} FROM _utterances {trained}").to_arrow_reader(_ROWS)
     again = tests.echoes.among(((batch.column(0), numbers_of(batch.column(1))) for batch in batches), asked)
     return met | {"text": again.same, "near text": again.near}

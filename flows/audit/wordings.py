@@ -56,8 +56,10 @@ def words_in(worded: pa.LargeStringArray) -> tuple[pa.LargeStringArray, Numbers]
     return words, np.repeat(np.arange(len(n_words)), n_words)
 
 
-def numbers_of(array: pa.Array) -> Numbers:
+def numbers_of(array: pa.Array | pa.ChunkedArray) -> Numbers:
     """An array of integers; where one is null, any. (What Arrow has for that imports pandas first.)"""
+    if isinstance(array, pa.ChunkedArray):
+        return np.concatenate([np.zeros(0, np.int64), *map(numbers_of, array.chunks)])
     whole = array.cast(pa.int64())
     if not len(whole):
         return np.zeros(0, np.int64)
