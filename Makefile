@@ -16,8 +16,10 @@ test: $(VENV)/.installed-dev quick
 	@$(BIN)/mypy > $(VENV)/mypy.txt & types=$$!; $(BIN)/python -m pytest -q -n 2; tests=$$?; \
 	wait $$types || { cat $(VENV)/mypy.txt; exit 1; }; exit $$tests
 
+# Everything that is slow, and then a hundred and ten disturbed builds, which are counted into RELIABILITY.md.
 test-all: test
-	@$(BIN)/python -m pytest -q -n 2 -m 'slow or hypothesis' --hypothesis-profile=thorough
+	@$(BIN)/python -m pytest -q -n 2 -m 'slow or hypothesis' --hypothesis-profile=thorough; tests=$$?; \
+	PYTHONPATH=. $(BIN)/python benchmarks/reliability.py --rounds 110 || exit 1; exit $$tests
 
 # Speed, memory and difference of two runs of each system on a GPU, into BENCHMARKS.md; without one it says so.
 gpu: $(VENV)/.installed
