@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request
+from warehouse.audit.errors import DamagedBefore
 from warehouse.audit.holders import one_connection, rows_about
 from warehouse.audit.tombstones import WITHDRAWN
 from warehouse.audit.withdrawal import Withdrawal
@@ -74,12 +75,19 @@ def is_reading(request: Request) -> bool:
 
 def rows_going(artifacts: Iterable[Artifact], withdrawal: Withdrawal) -> dict[Path, int]:
     """How many rows go from each table of some artifacts, asked of all at once: most of a lake is in them. Left out are
-    those of which `_kept` decides by more than ids: failures, and what tells of raw files."""
+    those of which `_kept` decides by more than ids: failures, and what tells of raw files.
+
+    Raises:
+        DamagedBefore: a table is missing, or none.
+    """
     tables: dict[tuple[str, tuple[str, ...]], list[Path]] = {}
     for artifact in artifacts:
         for name in artifact.files:
             if name.endswith(".parquet"):
-                keys = _keys(path := artifact.path(name))
+                try:
+                    keys = _keys(path := artifact.path(name))
+                except (OSError, pa.ArrowInvalid) as error:
+                    raise DamagedBefore([f"{artifact.request.kind}/{artifact.key[:12]}"]) from error
                 if keys and keys <= _IDS and name != "failures.parquet":
                     tables.setdefault((name, tuple(sorted(keys))), []).append(path)
     ids = {"utterance_id": withdrawal.utterances, "input_id": withdrawal.inputs}

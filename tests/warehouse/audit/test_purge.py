@@ -403,6 +403,12 @@ def test_what_is_damaged_is_not_rewritten_into_something_sound(held: SmallLake) 
     with pytest.raises(DamagedBefore, match=r"while labels/[0-9a-f]{12} is damaged, for a rewriting would"):
         purge(held.lake, plan, KEY)
     assert unfinished(held.lake.root) == []
+    path.unlink()
+    with pytest.raises(DamagedBefore, match=r"while labels/[0-9a-f]{12} is damaged"):
+        plan_purge(held.lake, WITHDRAWS)
+    path.write_bytes(b"no table")
+    with pytest.raises(DamagedBefore, match=r"while labels/[0-9a-f]{12} is damaged"):
+        plan_purge(held.lake, WITHDRAWS)
     path.write_bytes(sound)
     aside = held.lake.root / ".damaged" / "features" / "x"
     aside.mkdir(parents=True)
