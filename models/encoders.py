@@ -92,7 +92,7 @@ def load_encoder(folder: Path, kind: str = "AutoModel", unneeded: tuple[str, ...
     import torch
     import transformers
 
-    with _quiet():
+    with quiet():
         if not any(folder.glob("*.safetensors")):
             try:
                 config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -136,7 +136,7 @@ def load_preprocessor(kind: str, folder: Path, files: str) -> Any:
     import transformers
 
     try:
-        with _quiet():
+        with quiet():
             return getattr(transformers, kind).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError, TypeError) as error:
         raise MalformedSource(folder, f"needs {files}") from error
@@ -151,7 +151,8 @@ def describe(placed: PlacedEncoder, target: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Within it `transformers` says errors alone, and shows no bars."""
     from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models import checkpoint
 from models.batch import Batch
 from models.checkpoint import Card, encoder_folder
-from models.encoders import load_encoder
+from models.encoders import load_encoder, quiet
 from models.network import Network
 from models.networks.encoder_blocks import SentenceEncoder, SpeechEncoder
 from warehouse.errors import InvalidField
@@ -59,11 +59,12 @@ def write_encoders(network: Network, folder: Path, target: Path) -> None:
     Raises:
         InvalidField: an encoder has weights that the student took no part of.
     """
-    for module in network.modules():
-        if isinstance(module, SpeechEncoder):
-            _whole(module, encoder_folder(folder, "audio")).save_pretrained(encoder_folder(target, "audio"))
-        elif isinstance(module, SentenceEncoder):
-            module.network.save_pretrained(encoder_folder(target, "text"))
+    with quiet():
+        for module in network.modules():
+            if isinstance(module, SpeechEncoder):
+                _whole(module, encoder_folder(folder, "audio")).save_pretrained(encoder_folder(target, "audio"))
+            elif isinstance(module, SentenceEncoder):
+                module.network.save_pretrained(encoder_folder(target, "text"))
 
 
 def _config(card: Card) -> dict[str, Any]:

@@ -33,9 +33,14 @@ def test_a_folder_for_transformers_gives_the_logits_of_the_network(lake: TinyLak
         torch.testing.assert_close(again(batch.arrays, batch.lengths, batch.texts).logits, wanted, rtol=0, atol=1e-4)
 
 
-def test_whole_encoders_load_without_this_package(lake: TinyLake, tmp_path: Path) -> None:
+def test_whole_encoders_load_without_this_package(
+    lake: TinyLake, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = fitted(lake, order(lake, "cross_attention", fit={"epochs": 1})).folder
+    transformers.utils.logging.enable_progress_bar()
+    capfd.readouterr()
     to_transformers(folder, tmp_path)
+    assert capfd.readouterr() == ("", "")  # transformers would show bars
     _, network = load(folder)
     batch = batch_of(lake, ("wave", "text"))
     with torch.inference_mode():
