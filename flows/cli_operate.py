@@ -36,7 +36,9 @@ def serve(
         list[str], typer.Argument(help="Names of shipped recipes, or paths of TOML files.", metavar="RECIPE")
     ],
     lake: Lake = None, root: Roots = None, workers: Workers = None, device: Device = None,
-    port: Annotated[int, typer.Option("--port", help="Of Prefect's UI and API on this machine (0: any).")] = PORT,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="Of Prefect's UI and API on this machine (0: any).")
+    ] = PORT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would run, and when.")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip

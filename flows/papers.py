@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.protocol import read_toml
+from warehouse.catalog import wrong_field
 from warehouse.errors import InvalidField, UnknownName
 
 PAPERS = Path(__file__).parent / "papers"
@@ -115,8 +116,7 @@ def read_paper(path: Path) -> list[PaperTable]:
     try:
         paper = _Paper.model_validate(read_toml(path)[1])
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidField(where, ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
+        raise InvalidField(where, *wrong_field(error)) from error
     if paper.name != path.stem:
         raise InvalidField(where, "name", f"is '{paper.name}', but the file is {path.name}")
     return [

@@ -17,6 +17,7 @@ from flows.counts import asked, compared, counts_table, empty_parts, must_be_sql
 from flows.firewall import SelectOn, seen
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
+from warehouse.catalog import wrong_field
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
 from warehouse.tables import read_table, write_table
@@ -140,8 +141,7 @@ def read_protocol(name: str, folder: Path = Path()) -> Protocol:
     try:
         protocol = Protocol.model_validate(read_toml(path)[1])
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidField(where, ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
+        raise InvalidField(where, *wrong_field(error)) from error
     if protocol.id != path.stem:
         raise InvalidField(where, "id", f"is '{protocol.id}', but the file is {path.name}")
     if path.parent != PROTOCOLS and path.stem in protocol_names():

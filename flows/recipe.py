@@ -14,12 +14,15 @@ from flows.grid import Point, expanded
 from flows.operate.schedule_entry import ScheduleEntry, without_schedule
 from flows.protocol import Protocol, read_protocol, read_toml
 from flows.references import complaints
-from warehouse.catalog import build, plugin_class
+from warehouse.catalog import build, plugin_class, wrong_field
 from warehouse.errors import InvalidField, MissingFolder, UnknownField, UnknownName
 
 RECIPES = Path(__file__).parent / "recipes"
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+_LONGEST = 100
+"""Letters of a name: it becomes part of names of files, views and deployments, which have a longest of their own."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 """What a recipe calls its corpora, features, selections and models: parts of SQL views' names and ids, so no '-'."""
 
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\(.*\))?$")]
@@ -194,7 +197,7 @@ class FailuresEntry(_Section):
 class Recipe(_Section):
     """A recipe as read and checked."""
 
-    name: str = Field(pattern=r"^[a-z0-9_-]+$")
+    name: str = Field(pattern=r"^[a-z0-9_-]+$", max_length=_LONGEST)
     title: str
     corpora: dict[Name, CorpusEntry]
     retold: dict[Name, RetoldEntry] = {}
@@ -332,9 +335,7 @@ def _typed(model: type[Any], value: Mapping[str, Any], where: str) -> Any:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise InvalidField(where, name, f"is wrong: {first['msg'].lower()}") from error
+        raise InvalidField(where, *wrong_field(error)) from error
 
 
 Section = Literal["corpora", "align", "features", "models"]

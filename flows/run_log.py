@@ -10,7 +10,7 @@ Events:
 
     run began, run ended       verb, device, workers; the outcome
     step began, step ended     rows wanted and rows to be made, works found and works to be made
-    found, made, failed        what became of a work: of each there is one of these
+    found, made, failed        what became of a work: of each there is one of these, but where the run was stopped
     began                      somebody is at it; 'progress' says how far, where a job tells
     retried, worker died       a process died, and what was in its hands is done again
     metrics                    why none are served
@@ -23,7 +23,8 @@ password or a key is written without what it says.
 
 A host of a cluster writes into that folder where it sees it. Where it does not, as with a lake on a store, of which it
 has a copy of its own, its lines come back with the answer or the mistake, and the flow writes them. Of a process that
-died there, whoever gave it the work tells that it had begun.
+died there, whoever gave it the work tells that it had begun; of a Dask worker that died itself, the flow tells that,
+and how many works it had.
 
 Nothing here stops a run: what cannot be written, as on a full disk, is lost.
 """
@@ -208,6 +209,13 @@ def tell_again(work: Work, event: str = "retried", **fields: Any) -> None:
     tell(event, **step, **_of(work), **fields)
 
 
+def tell_lost(worker: str, n_works: int) -> None:
+    """A worker of a cluster is gone with so many works, begun or waiting there, which others do now. Which of them it
+    had begun is known where it could write, and nowhere else."""
+    step = {"step": _flows[-1].step} if _flows else {}
+    tell("worker died", **step, place=worker, works=n_works)
+
+
 def step_began(step: Step, works: Sequence[Work], found: Mapping[str, Artifact | None]) -> None:
     """A step is begun, some of whose works were found."""
     if not _flows:
@@ -236,10 +244,14 @@ class Answering:
 
     Args:
         but: mistakes after which the works are tried again.
+        is_stopped: whether whoever does them was stopped, and what they raise then is no mistake.
     """
 
-    def __init__(self, works: Sequence[Work], but: tuple[type[BaseException], ...] = ()) -> None:
-        self._works, self._but = works, but
+    def __init__(
+        self, works: Sequence[Work], but: tuple[type[BaseException], ...] = (),
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self._works, self._but, self._is_stopped = works, but, is_stopped
 
     def __enter__(self) -> Callable[[list[Artifact | Unmade]], list[Artifact | Unmade]]:
         """What is to be given the answers, and returns them."""
@@ -261,7 +273,7 @@ class Answering:
     ) -> None:
         if error is not None:
             take_in(vars(error).pop(_CARRIED, ()))
-        if isinstance(error, Exception) and not isinstance(error, self._but):
+        if isinstance(error, Exception) and not isinstance(error, self._but) and not self._is_stopped():
             for work in self._untold():
                 tell("failed", step=_flows[-1].step, **_of(work), **_mistake(error))
 

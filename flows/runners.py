@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
@@ -20,9 +21,10 @@ from functools import partial
 from queue import SimpleQueue
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 from flows.doer import Unmade
-from flows.run_log import Answering, log_told_to, take_in, tell_again
+from flows.run_log import Answering, log_told_to, take_in, tell_again, tell_lost
 from flows.show import StepWatcher
 from flows.workers import deaf, live_with
 from warehouse.artifact import Artifact, Work
@@ -106,8 +108,8 @@ class Elsewhere:
                         answered = future.result()
                         take_in(answered.lines)
                         found += told(answered.answers)
-                except self._lost:
-                    tell_again(work)
+                except self._lost as error:
+                    tell_again(work, error=type(error).__name__)
                     lost.append(work)
                 except RuntimeError as error:
                     if "Failed to reach API" in str(error):
@@ -220,6 +222,7 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, L
             raise ClusterNotReached("Dask", cluster, str(error)) from error
         runner = DaskTaskRunner(address=cluster)
     stack.enter_context(runner)
+    runner.client.subscribe_topic("all", _tell_of_dask_worker)
 
     def leave() -> None:
         with suppress(OSError, RuntimeError):  # nobody answers any more
@@ -233,7 +236,30 @@ def _dask(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, L
     return runner, (KilledWorker, FutureCancelledError), on_gpu
 
 
+def _tell_of_dask_worker(event: tuple[float, Mapping[str, Any]]) -> None:
+    """Told by the scheduler, which gives the tasks of a worker that is gone to others and says nothing of it else."""
+    _, told = event
+    if told.get("action") == "remove-worker" and not told["expected"]:
+        tell_lost(told["worker"], len(told["processing-tasks"]))
+
+
+def _refuse_unreached(cluster: str) -> None:
+    """Ray itself tries for minutes to reach a head, and says nothing meanwhile.
+
+    Raises:
+        ClusterNotReached: nobody listens at HOST:PORT. Other names, such as 'auto', are Ray's to look up.
+    """
+    try:
+        place = urlsplit(cluster if "://" in cluster else f"//{cluster}")
+        if place.port is not None:
+            socket.create_connection((place.hostname or "", place.port), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ClusterNotReached("Ray", cluster, str(error)) from error
+
+
 def _ray(stack: ExitStack, cluster: str | None, n_workers: int) -> tuple[Any, Lost, Asking]:
+    if cluster is not None:
+        _refuse_unreached(cluster)
     own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # works see the GPUs threads see
     for name, value in own.items():
         _tell_children(stack, name, os.environ.get(name, value))

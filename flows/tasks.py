@@ -20,7 +20,7 @@ from warehouse.artifact import Artifact, Work
 @task(name="answer", cache_policy=NO_CACHE, persist_result=False)
 def answer(workers: Workers, works: Sequence[Work], note: Noter) -> list[Artifact | Unmade]:
     """Answers one batch of works. Prefect's own cache is off: the warehouse is the only memory."""
-    with Answering(works) as told:
+    with Answering(works, is_stopped=lambda: workers.is_stopped) as told:
         artifacts = told(workers.answer(works, note))
     note(1, 1, "")
     return artifacts

@@ -75,6 +75,11 @@ class Workers:
         return ProcessPoolExecutor(n_workers, self._context, _prepare, (os.getpid(), self._place))
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether all were ended: those who wait for answers hear that processes and jobs died, which is no mistake."""
+        return self._stopped.is_set()
+
+    @property
     def n_jobs_at_once(self) -> int:
         """How many jobs may be under way."""
         return n_jobs_at_once(read_runtime(), self.device, self.n_workers)
@@ -130,7 +135,7 @@ class Workers:
             return _received(future)
         except BrokenProcessPool:
             with self._alone:
-                tell_again(work)
+                self._tell_again(work)
                 if self._pool._broken:
                     self._pool = self._processes(self.n_workers)
                 return self._again(work)
@@ -149,7 +154,7 @@ class Workers:
             if isinstance(answer, Artifact):
                 return answer
             place, exit_code = answer
-            tell_again(work, "worker died", status=exit_code, place=place)
+            self._tell_again(work, "worker died", status=exit_code, place=place)
             deaths = kills if exit_code in _FROM_OUTSIDE else crashes
             deaths[place] += 1
             if deaths[place] == 2:
@@ -159,6 +164,10 @@ class Workers:
             if work.request.kind not in _OF_CLIPS or "" in died or max(len(died), len(kills)) > MOST_DIED:
                 raise WorkerDied(work.request.step)
             how = Apart(_note, frozenset(crashes + kills), dict(died))
+
+    def _tell_again(self, work: Work, *event: str, **fields: Any) -> None:
+        if not self.is_stopped:  # nothing is done again
+            tell_again(work, *event, **fields)
 
     def _attempt(self, work: Work, how: Apart | None) -> Artifact | tuple[str, int]:
         """Does a work in a process of its own, or says at which clip or recording it died ('' at none) and how."""

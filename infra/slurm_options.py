@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ DEFAULT_MIN = 1440
 
 _PREFIX = "EMOLAKE_SLURM_"
 _CLUSTERS = ("slurm", "local")
+_loading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,18 @@ def _value(name: str, value: str) -> Any:
     return int(value) if value.isascii() and value.isdigit() else value
 
 
-@cache
 def load_submitit() -> Any:
     """The library, silent: it would print on our stdout, and close what other libraries log to.
 
     Raises:
         BadSetting: it is not installed.
     """
+    with _loading:  # two jobs are submitted at once, and the environment is that of both
+        return _silent_submitit()
+
+
+@cache
+def _silent_submitit() -> Any:
     silenced = os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG") == "NOCONFIG"
     try:
         import submitit

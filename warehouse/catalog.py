@@ -110,7 +110,19 @@ def _problem(value: Any, error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] in _BOUNDS and not first["loc"]:
         return f"is {value!r}, but must be {_BOUNDS[first['type']].format(**first.get('ctx', {}))}"
-    return f"is {value!r}: {first['msg'].lower()}"
+    return f"is {value!r}: {_begun_small(first['msg'])}"
+
+
+def wrong_field(error: ValidationError) -> tuple[str, str]:
+    """The first field that pydantic finds wrong, and what is said of it."""
+    first = error.errors()[0]
+    return ".".join(map(str, first["loc"])), f"is wrong: {_begun_small(first['msg'])}"
+
+
+def _begun_small(sentence: str) -> str:
+    """Pydantic's sentence within one of ours. What it quotes, as a pattern, a name or a value, keeps its case."""
+    sentence = sentence.removeprefix("Value error, ")
+    return sentence[:1].lower() + sentence[1:]
 
 
 def identity(step: str, plugin: Any) -> dict[str, Any]:

@@ -31,12 +31,14 @@ def _shorten(words: Iterable[str], most: int = 5) -> str:
 
 
 class NotALake(EmolakeError):
-    def __init__(self, root: Path, why: str) -> None:
-        super().__init__(f"{root} is no lake ({why}): name another folder, or start one with `emolake run`")
+    def __init__(
+        self, root: Path | str, why: str, todo: str = "name another folder, or start one with `emolake run`"
+    ) -> None:
+        super().__init__(f"{root} is no lake ({why}): {todo}")
 
 
 class NewerFormat(EmolakeError):
-    def __init__(self, root: Path, found: int, known: int) -> None:
+    def __init__(self, root: Path | str, found: int, known: int) -> None:
         super().__init__(
             f"the lake {root} has format {found}, but this version of Emolake knows formats up to {known}: "
             "install a newer Emolake to open it"

@@ -75,7 +75,7 @@ class Objects:
         except ImportError as error:
             raise MissingExtra(f"the lake {url}", "s3fs", "s3") from error
         except ValueError as error:
-            raise NotALake(Path(url), str(error)) from error
+            raise NotALake(url, str(error)) from error
         self.url, self._place = url, place.rstrip("/")
 
     def get(self, name: str) -> bytes | None:

@@ -12,8 +12,15 @@ from warehouse.errors import EmolakeError, NotALake
 class NoLakeYet(NotALake):
     """Nothing there says that it is one: a run may begin one there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | str) -> None:
         super().__init__(root, "it has no lake.json")
+
+
+class NoSuchPlace(NotALake):
+    """Nothing can be put there, so no run may begin one."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, f"the store has no such place: {why}", "make the bucket first, or name another URL")
 
 
 class MissingExtra(EmolakeError):

@@ -47,7 +47,7 @@ from warehouse.hashing import canonical_json
 from warehouse.in_progress import disk_ns, replace_with, saying_disk_full, unfinished, write_atomically
 from warehouse.marker import MARKER, id_of, new_id
 from warehouse.objects import Objects, at_once
-from warehouse.operating_errors import FileLost, NoLakeUrl, NoLakeYet, OtherBytes, TakenMeanwhile
+from warehouse.operating_errors import FileLost, NoLakeUrl, NoLakeYet, NoSuchPlace, OtherBytes, TakenMeanwhile
 from warehouse.ranges import Ranges
 from warehouse.schema import FORMAT
 from warehouse.secrets import refuse_in_url
@@ -140,15 +140,15 @@ class Store:
             try:
                 content = content if self.objects.create(MARKER, content) else self.objects.present(MARKER)
             except FileNotFoundError as error:
-                raise NotALake(Path(self.url), f"the store has no such place: {error}") from error
+                raise NoSuchPlace(self.url, str(error)) from error
         if content is None:
-            raise NoLakeYet(Path(self.url))
+            raise NoLakeYet(self.url)
         try:
             found = int(json.loads(content)["format"])
         except (ValueError, KeyError, TypeError) as error:
-            raise NotALake(Path(self.url), "its lake.json does not state a format") from error
+            raise NotALake(self.url, "its lake.json does not state a format") from error
         if found != FORMAT:
-            raise NewerFormat(Path(self.url), found, FORMAT)
+            raise NewerFormat(self.url, found, FORMAT)
         self.id = id_of(content)
 
     def purging(self) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.protocol import read_toml
+from warehouse.catalog import wrong_field
 from warehouse.errors import InvalidField
 
 SHIPPED = Path(__file__).parent
@@ -47,8 +48,7 @@ def read_stated(path: Path, form: type[S]) -> S:
     try:
         return form.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise InvalidField(str(path), ".".join(map(str, first["loc"])), f"is wrong: {first['msg'].lower()}") from error
+        raise InvalidField(str(path), *wrong_field(error)) from error
 
 
 def bare(name: str) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows import killing
+from tests.flows.recorded import events
 from tests.flows.small import Small, films_recipe
+from warehouse import Warehouse
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,6 +38,8 @@ def test_dask_of_a_scheduler_and_two_workers(small: Small, tmp_path: Path, monke
         monkeypatch.setenv("EMOLAKE_RUNNER", "dask")
         monkeypatch.setenv("EMOLAKE_CLUSTER", cluster)
         is_extracted_all_the_same(small, tmp_path, one.kill)
+    (died,) = [event for event in events(Warehouse(tmp_path / "lake")) if event["event"] == "worker died"]
+    assert died["place"].startswith("tcp://127.0.0.1:") and died["works"] >= 1
 
 
 def test_ray_of_two_nodes(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,10 @@ def test_a_good_recipe(tmp_path: Path) -> None:
         ('name = "small"', "name = ", MalformedSource, "is not TOML"),
         ("[features.wave]", "[features.my-wave]", InvalidField,
          "field 'features.my-wave.* is wrong: string should match"),
+        ('name = "small"', f'name = "{"s" * 101}"', InvalidField,
+         "field 'name' is wrong: string should have at most 100 characters"),
+        ("[features.wave]", f"[features.{'w' * 101}]", InvalidField,
+         r"field 'features.w+.\[key\]' is wrong: string should have at most 100 characters"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_named_with_its_place(

@@ -6,6 +6,7 @@ import importlib
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 import time
@@ -186,6 +187,24 @@ def test_what_another_host_tells_of_a_run_comes_into_its_log(lake: Warehouse, ne
     assert told == [("began", "write_pid"), ("made", "write_pid")] * 2
 
 
+def test_of_a_loss_the_log_says_what_the_runner_raised(lake: Warehouse, near: Near) -> None:
+    near.n_losses = 1
+    with run_log.logged(lake.root, "small"):
+        answered(lake, numbered(1))
+    (again,) = [event for event in events(lake) if event["event"] == "retried"]
+    assert (again["maker"], again["error"]) == ("write_pid", "Fate")
+
+
+def test_a_dask_worker_that_goes_unasked_is_told(lake: Warehouse) -> None:
+    gone = {"action": "remove-worker", "worker": "tcp://10.0.0.7:4321", "processing-tasks": ["a", "b"]}
+    with run_log.logged(lake.root, "small"):
+        runners._tell_of_dask_worker((1.0, gone | {"expected": False}))
+        runners._tell_of_dask_worker((2.0, gone | {"expected": True}))
+        runners._tell_of_dask_worker((3.0, {"action": "add-worker"}))
+    (died,) = [event for event in events(lake) if event["event"] == "worker died"]
+    assert (died["place"], died["works"]) == ("tcp://10.0.0.7:4321", 2)
+
+
 def test_what_another_host_tells_of_a_mistake_comes_into_the_log_too(lake: Warehouse, near: Near) -> None:
     with run_log.logged(lake.root, "small"), pytest.raises(Untreatable, match="too odd"):
         answered(lake, [work("refuse", reason="too odd")])
@@ -264,6 +283,20 @@ def test_a_package_that_is_absent_is_named_with_its_extra(monkeypatch: pytest.Mo
     with pytest.raises(MissingExtra, match=sentence):
         refuse_absent("ray")
     refuse_absent("threads")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_head_that_does_not_answer_is_named_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself tries for minutes, and says nothing meanwhile."""
+    monkeypatch.setitem(sys.modules, "ray", None)  # is not even imported
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+    sentence = rf"no Ray cluster answers at '{address}' \(.*refused\): start one there, or leave EMOLAKE_CLUSTER out"
+    with pytest.raises(ClusterNotReached, match=sentence), closing(Elsewhere("ray", address, 2)) as elsewhere:
+        elsewhere._begin()
+    odd = f"{scheme}127.0.0.1:port"
+    with pytest.raises(ClusterNotReached, match="Port could not"), closing(Elsewhere("ray", odd, 2)) as elsewhere:
+        elsewhere._begin()
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask itself

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from flows import run_log
 from flows.doer import Unmade
+from flows.tasks import answer
 from flows.workers import kept_workers, workers
 from infra.launch import JobError, run_job
 from tests.flows import deeds
+from tests.flows.recorded import events
 from warehouse import Request, Warehouse, Work
 from warehouse.errors import DiskFull, Untreatable, WorkerDied
 
@@ -85,6 +88,22 @@ def test_leaving_in_the_middle_of_a_work_leaves_no_scratch(lake: Path, tmp_path:
     assert not list((lake / ".scratch").glob("*"))
 
 
+def test_what_a_stop_ends_is_told_as_no_failure(lake: Path, tmp_path: Path) -> None:
+    """Ctrl-C stops the workers; the threads that wait for their answers hear of processes and jobs that died."""
+    note = tmp_path / "pid"
+    asleep, job = work("begin_and_sleep", path=str(note)), Work(Request("checkpoint", "students.x", 1))
+    with run_log.logged(lake, "small"), ThreadPoolExecutor() as threads:
+        with workers(lake, 1, "cpu") as pool:
+            answered = threads.submit(answer.fn, pool, [asleep], QUIET)
+            _text_when_there(note)
+        with pytest.raises(WorkerDied):
+            answered.result(30)
+        with pytest.raises(JobError):
+            answer.fn(pool, [job], QUIET)
+    told = [(event["event"], event["maker"]) for event in events(Warehouse(lake)) if "maker" in event]
+    assert told == [("began", "begin_and_sleep"), ("began", "students.x")]
+
+
 def test_a_job_that_a_thread_begins_after_the_stop_is_ended(lake: Path) -> None:
     with workers(lake, 1, "cpu") as pool:
         pass
@@ -104,12 +123,12 @@ def test_whoever_launched_no_job_ends_none(lake: Path, tmp_path: Path, monkeypat
     command = [sys.executable, "-S", "-c", program]
     monkeypatch.setattr("flows.workers.launcher_of", lambda runtime: partial(run_job, command=command))
     with ThreadPoolExecutor() as threads, workers(lake, 1, "cpu") as pool:
-        answer = threads.submit(pool.answer, [job], lambda *told: begun.set())
+        answered = threads.submit(pool.answer, [job], lambda *told: begun.set())
         assert begun.wait(30)
         with workers(lake, 1, "cpu"):
             pass
         go.touch()
-        assert answer.result(30) == [Unmade(job.request.key, "it makes nothing")]
+        assert answered.result(30) == [Unmade(job.request.key, "it makes nothing")]
 
 
 def test_a_process_is_deaf_to_ctrl_c_from_its_start(lake: Path) -> None:

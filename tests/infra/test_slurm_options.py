@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from infra.runtime import BadSetting
-from infra.slurm_options import DEFAULT_MIN, load_submitit, read_options
+from infra.slurm_options import DEFAULT_MIN, _silent_submitit, load_submitit, read_options
 
 LOCAL = {"EMOLAKE_SLURM_CLUSTER": "local"}
 
@@ -63,12 +65,25 @@ def test_a_host_without_slurm_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_without_submitit_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    load_submitit.cache_clear()
+    _silent_submitit.cache_clear()
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(BadSetting, match=r"or submitit be installed: pip install 'emolake\[cluster\]'$"):
         read_options(LOCAL)
     monkeypatch.undo()
-    load_submitit.cache_clear()
+    _silent_submitit.cache_clear()
+
+
+def test_two_jobs_may_load_the_library_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "submitit.py").write_text("import time\n\ntime.sleep(0.2)\n", encoding="utf-8")
+    _silent_submitit.cache_clear()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "submitit", raising=False)
+    monkeypatch.delenv("SUBMITIT_LOG_LEVEL", raising=False)
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(lambda _: load_submitit(), range(2))
+    assert one is other and "SUBMITIT_LOG_LEVEL" not in os.environ
+    monkeypatch.undo()
+    _silent_submitit.cache_clear()
 
 
 def test_the_library_prints_nothing_of_its_own() -> None:

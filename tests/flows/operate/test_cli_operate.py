@@ -28,6 +28,7 @@ def test_what_would_run_is_listed(
 
     unknown = say("serve", "small.toml", "--dry-run")
     assert unknown.code == 1 and "say where it is with --root iemocap=FOLDER" in unknown.err
+    assert say("serve", "small.toml", *roots, "--port", "65536").code == 2
     unscheduled = say("serve", "demo", *roots, "--dry-run")
     assert unscheduled.code == 1 and "the recipe 'demo' does not say when it runs" in unscheduled.err
 
