@@ -87,6 +87,13 @@ def column(path: Path | BinaryIO, name: str) -> list[Any]:
         return file.read(columns=[name]).column(0).to_pylist()
 
 
+def n_rows(path: Path) -> int:
+    """How many rows a Parquet file has."""
+    with pq.ParquetFile(path) as file:
+        n: int = file.metadata.num_rows
+    return n
+
+
 def ids_in(selection: Artifact) -> set[str]:
     """The utterances of a selection."""
     return set(column(selection.path("selection.parquet"), "utterance_id"))

@@ -17,10 +17,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, overload
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.plugin import RawFile
 from warehouse.errors import MalformedSource, SourceChanged
+from warehouse.schema import FILES
+from warehouse.tables import check_files, read_table
 
 _TOLD = ("st_size", "st_ino", "st_mtime_ns", "st_ctime_ns")
 _STAMP = attrgetter(*_TOLD)
@@ -159,13 +162,17 @@ class Files(Sequence[RawFile]):
         return tuple, (self._files,)
 
 
-def recorded_files(table: Path) -> Files:
-    """The raw files that a unit's record (`files.parquet`) lists."""
+def recorded_files(path: Path) -> Files:
+    """The raw files that a unit's record (`files.parquet`) lists.
 
-    def load() -> tuple[RawFile, ...]:
-        with pq.ParquetFile(table) as file:
-            columns = [file.read([name]).column(0).to_pylist() for name in ("path", "n_bytes", "sha256")]
-        return tuple(map(RawFile, *columns))
+    Raises:
+        SchemaMismatch: it cannot be read; of its columns, when somebody asks for a file.
+    """
+    check_files([path], FILES)
+    with pq.ParquetFile(path) as file:
+        return Files(file.metadata.num_rows, lambda: files_of(read_table(path, FILES)))
 
-    with pq.ParquetFile(table) as file:
-        return Files(file.metadata.num_rows, load)
+
+def files_of(table: pa.Table) -> tuple[RawFile, ...]:
+    """The raw files that a table with the columns of a record lists."""
+    return tuple(map(RawFile, *(table.column(name).to_pylist() for name in ("path", "n_bytes", "sha256"))))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from features.aligners import provided
 from features.extract import works as extract_works
-from features.inventory import column, failures_of, ids_in, row_key, wanted_ids
+from features.inventory import column, failures_of, ids_in, n_rows, row_key, wanted_ids
 from features.mfa.training import MODEL, training_work
 from features.placed import Placed
 from features.plugin import FeatureSpec
@@ -24,10 +24,10 @@ from flows.checkpoints import only_checkpoint, record_placed
 from flows.choice import Choice, choice_of
 from flows.doer import Doer, Waits
 from flows.fitting import Orders, fit_all, fits_of
-from flows.packing import packed_shards
+from flows.packing import Packed, packed_shards
 from flows.predicting import predictions_of
 from flows.readings import Reading, corpus_reading
-from flows.recipe import Recipe, plugin_of, step_of
+from flows.recipe import ModelEntry, Recipe, plugin_of, step_of
 from flows.reporting import report_of
 from flows.retelling import read_for, refuse_voices_of_other_parts, retold_reading, retold_roots
 from flows.score import Fitted
@@ -215,13 +215,16 @@ class Line:
 
     def shards(self, model: str) -> dict[str, list[Artifact]]:
         """Role -> the shards that a model reads, corpus by corpus."""
-        entry = self.recipe.models[model]
+        packed = self._packed(self.recipe.models[model])
+        return {role: [shard for one in own for shard in one.shards] for role, own in packed.items()}
+
+    def _packed(self, entry: ModelEntry) -> dict[str, list[Packed]]:
         return {
-            role: [shard for corpus in entry.corpora for shard in self._shards(corpus, source, entry.selection)]
+            role: [self._packed_of(corpus, source, entry.selection) for corpus in entry.corpora]
             for role, source in entry.inputs.items()
         }
 
-    def _shards(self, corpus: str, source: str, selection: str | None) -> list[Artifact]:
+    def _packed_of(self, corpus: str, source: str, selection: str | None) -> Packed:
         chosen = f" ({selection})" if selection else ""
         name = f"pack {corpus} {source}{chosen}"
         return self._once(name, lambda: packed_shards(self, name, corpus, source, selection))
@@ -234,7 +237,8 @@ class Line:
         entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
         read, told = read_for(self, model)
-        folds = protocol.folds_of(rules, read.utterances)
+        asked = digest([rules.folds, [a.digest for a in read.utterances]])  # the same of most models
+        folds = self._once(f"folds {asked}", lambda: protocol.folds_of(rules, read.utterances))
         refuse_voices_of_other_parts(self, model, folds)
         without = self._unpacked(model, corpus, chosen)
         how = chosen, without, told, entry.select_on
@@ -299,11 +303,19 @@ class Line:
         return [a for a in rows.artifacts if a.key in kept]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:
-        """Utterances for which some role of a model, or of its teacher, has no row: what a split must leave out."""
+        """Utterances for which some role of a model, or of its teacher, has no row: what a split must leave out. Where
+        the shards of just these corpora hold as many as there are they hold all, and none is opened."""
+        models = [self.recipe.models[one] for one in (model, self.recipe.models[model].teacher) if one]
+        n_wanted = sum(n_rows(a.path("utterances.parquet")) for a in corpus.utterances)
+        lacking = [
+            [shard for one in own for shard in one.shards]
+            for entry in models for own in self._packed(entry).values()
+            if entry.selection or entry.corpora != models[0].corpora or sum(one.n_utterances for one in own) < n_wanted
+        ]  # fmt: skip
+        if not lacking:
+            return []
         wanted = ids_in(chosen) if chosen else _utterance_ids(corpus.utterances, "utterances.parquet")
-        both = filter(None, (model, self.recipe.models[model].teacher))
-        packed = [_utterance_ids(own, "index.parquet") for one in both for own in self.shards(one).values()]
-        return sorted({utterance_id for ids in packed for utterance_id in wanted - ids})
+        return sorted(set[str]().union(*(wanted - _utterance_ids(shards, "index.parquet") for shards in lacking)))
 
     def count_failures(
         self, artifacts: Sequence[Artifact], wanted: set[str] | None = None, counted: Container[str] = ()

@@ -13,10 +13,11 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.inventory import ids_in, row_identity
+from features.inventory import failed, ids_in, row_identity
 from flows import pack, pack_segments
 from flows.pack import Told, pack_text_works, pack_works
 from flows.pack_segments import Frames, Tier, pack_means_works, pack_spans_works
@@ -41,7 +42,15 @@ Works = Callable[[set[str] | None, Told | None], list[Work]]
 """The works that pack these utterances only, and what is told again in their place."""
 
 
-def packed_shards(line: Line, name: str, corpus: str, source: str, selection: str | None) -> list[Artifact]:
+@dataclass(frozen=True)
+class Packed:
+    """The shards of one source of a corpus, and how many utterances they hold."""
+
+    shards: list[Artifact]
+    n_utterances: int
+
+
+def packed_shards(line: Line, name: str, corpus: str, source: str, selection: str | None) -> Packed:
     """The shards of one source of a corpus, by the line's step `name`.
 
     Args:
@@ -56,15 +65,15 @@ def packed_shards(line: Line, name: str, corpus: str, source: str, selection: st
     retold, source = told_source(source)
     heard = line.corpus(retold or corpus)
 
-    def answered(packs: Mapping[str, Any], rows: Sequence[Sequence[Artifact]], works: Works) -> list[Artifact]:
+    def answered(packs: Mapping[str, Any], rows: Sequence[Sequence[Artifact]], works: Works) -> Packed:
         asked = {"corpus": corpus, "told": retold, **packs}
         question = _question(asked, [utterances, chosen, heard.utterances, *rows])
         if (known := _remembered(line.warehouse, asked, question)) is not None:
-            return line.doer.step(name, known)
+            return Packed(line.doer.step(name, known), _n_rows(known))
         new = works(ids_in(chosen[0]) if chosen else None, told_rows(line, retold, corpus) if retold else None)
         made = line.doer.step(name, new)
         _remember(line.warehouse, asked, question, new)
-        return made
+        return Packed(made, _n_rows(new))
 
     if source == TEXT:
         return answered({"column": "text"}, [], lambda keep, told: pack_text_works(utterances, keep, told))
@@ -89,8 +98,12 @@ def packed_shards(line: Line, name: str, corpus: str, source: str, selection: st
     packs = {"plugin": row_identity(feature.step, feature.plugin), "output": output, **tier.identity()}
     rows = [frames.artifacts, tier.artifacts]
     made = answered(packs, rows, lambda keep, told: pack_means_works(utterances, frames, tier, keep, told))
-    line.count_failures(made)
-    return made
+    line.count_failures(made.shards)
+    return replace(made, n_utterances=made.n_utterances - len(failed(made.shards)))
+
+
+def _n_rows(works: Sequence[Work]) -> int:
+    return sum(work.n_rows for work in works)
 
 
 # -- what is remembered ----------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from rich.console import Console
 
 from flows import show
@@ -23,7 +24,7 @@ from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import refuse_unfinished
-from warehouse.errors import InvalidField
+from warehouse.errors import EmolakeError, InvalidField
 from warehouse.refs import corpus_root
 
 
@@ -41,13 +42,15 @@ class Setup:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did. `report` is the artifact with the report, where the recipe has one and the verb reached it."""
+    """What a run did. `report` is the artifact with the report, where the recipe has one and the verb reached it;
+    `not_compared` says why what models learned from was not held against what judges them, where it was not."""
 
     recipe: Recipe
     warehouse: Warehouse
     steps: list[Step]
     report: Artifact | None
     seconds: float
+    not_compared: str = ""
 
     def as_json(self) -> dict[str, Any]:
         n_new, n_rows = show.totals(self.steps)
@@ -57,7 +60,7 @@ class Outcome:
             "steps": [step.as_json() for step in self.steps],
             "report": str(self.report.path("report.html")) if self.report else None,
             "metrics": metric_rows(self.warehouse, self.recipe.name) if self.report else [],
-            "trace": [vars(hop) for hop in number.hops] if number else [],
+            "trace": [vars(hop) for hop in number.hops] if number else [], "not_compared": self.not_compared,
         }  # fmt: skip
 
 
@@ -122,9 +125,23 @@ def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Te
             texts = {name: str(root) for name, root in roots.items()}
             how = setup.device, setup.n_workers, setup.trust_raw
             steps = run_flow(str(path.absolute()), str(warehouse.root), texts, verb, *how)
-    report = warehouse.ref(f"reports/{recipe.name}") if verb == "run" else None
-    artifact = warehouse.resolve(report["artifact"]) if report else None
-    return Outcome(recipe, warehouse, steps, artifact, time.monotonic() - began)
+        report = warehouse.ref(f"reports/{recipe.name}") if verb == "run" else None
+        artifact = warehouse.resolve(report["artifact"]) if report else None
+        not_compared = _compare(warehouse, console) if report else ""
+    return Outcome(recipe, warehouse, steps, artifact, time.monotonic() - began, not_compared)
+
+
+def _compare(warehouse: Warehouse, console: Console) -> str:
+    """Has it counted what models met before, so that whoever asks need not wait. The run has its report, so that what
+    is damaged is told and ends nothing: why it could not be counted, '' where it could."""
+    from flows.audit.contamination import count_all  # which other verbs do not need
+
+    try:
+        with show.counting(console, "comparing what was learned from") as progress:
+            count_all(warehouse, progress)
+    except (EmolakeError, OSError, MemoryError, pa.ArrowException) as error:
+        return f"what models learned from could not be compared with what judges them: {error}"
+    return ""
 
 
 def demo(folder: Path, n_workers: int, console: Console) -> Outcome:
@@ -163,6 +180,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             console.print(table)
         console.print()
         console.print(cost_table(cost_list(outcome.warehouse, outcome.recipe.name)))
+        if outcome.not_compared:
+            console.print(f"\n{outcome.not_compared}", soft_wrap=True)
         console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
     console.print(f"lake:   {outcome.warehouse.name}", soft_wrap=True)
 

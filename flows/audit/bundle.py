@@ -6,16 +6,17 @@ guesses a short text can tell that it is there.) It is one zip file, and the sam
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from flows.doer import Waits
@@ -37,6 +38,7 @@ FORMAT = 1
 SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
 """What a bundle tells of an utterance."""
 
+_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
 _MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
 
@@ -127,19 +129,28 @@ def write_bundle(
     known = warehouse.artifacts()
     keys = closure_up(known, [shard.key for shard in shards])
     artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
-    lines = [
-        canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
-        for a in artifacts
-    ]
-    recordings, utterances = _recordings_and_utterances(artifacts)
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
-    members = {"bundle.json": canonical_json(about), "recipe.toml": recipe.text.encode()}
-    members |= {f"protocols/{number}.toml": protocols[name].encode() for number, name in enumerate(sorted(protocols))}
-    members |= {"artifacts.jsonl": b"\n".join(lines), "files.parquet": recordings, "spans.parquet": utterances}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, content in members.items():
-            bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
-    warehouse.set_ref(f"bundles/{recipe.name}", {"digest": file_digest(path), "keys": sorted(keys)})
+    recorded = [(a.path("files.parquet"), a.request.params) for a in artifacts if a.request.kind == "raw"]
+    read = [a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances"]
+    written = io.BytesIO()  # and to the disk when it is whole
+    with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
+
+        def add(name: str, content: bytes) -> None:
+            how = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED  # Parquet is compressed
+            bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, how)
+
+        # What reads and writes columns holds no lock, so that one goes on while another does.
+        recordings, utterances = threads.submit(_recordings, recorded), threads.submit(_utterances, read)
+        add("bundle.json", canonical_json(about))
+        add("recipe.toml", recipe.text.encode())
+        for number, name in enumerate(sorted(protocols)):
+            add(f"protocols/{number}.toml", protocols[name].encode())
+        add("artifacts.jsonl", b"\n".join(map(_line, artifacts)))
+        add("files.parquet", recordings.result())
+        add("spans.parquet", utterances.result())
+    path.write_bytes(written.getbuffer())
+    digest = hashlib.sha256(written.getbuffer()).hexdigest()
+    warehouse.set_ref(f"bundles/{recipe.name}", {"digest": digest, "keys": sorted(keys)})
     return shards
 
 
@@ -161,22 +172,31 @@ def _is_below(path: str) -> bool:
     return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and "\\" not in path
 
 
-def _recordings_and_utterances(artifacts: Iterable[Artifact]) -> tuple[bytes, bytes]:
-    """The raw files and the spans of what the shards rest on, as Parquet."""
-    files, spans = [], []
-    for artifact in artifacts:
-        request = artifact.request
-        if request.kind == "raw":
-            table = read_table(artifact.path("files.parquet"), FILES)
-            for name in ("unit", "corpus"):
-                value = texts_of([request.params[name]])[0]
-                table = table.add_column(0, name, pc.fill_null(pa.nulls(table.num_rows, pa.string()), value))
-            files.append(table)
-        elif request.kind == "utterances":
-            path = artifact.path("utterances.parquet")
-            check_files([path], UTTERANCES)
-            spans.append(columns_of(path, SPANS))
-    return _parquet(files), _parquet(spans)
+def _line(a: Artifact) -> bytes:
+    """An artifact in canonical JSON. It was read from such, which need not be looked through value by value again."""
+    request = {one.name: getattr(a.request, one.name) for one in fields(a.request)}
+    told = {"request": request, "digest": a.digest, "environment": a.environment}
+    try:
+        return _encoded(told).encode()
+    except ValueError:  # of a manifest that was edited
+        return canonical_json(told)  # says what is wrong
+
+
+def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> bytes:
+    """Raw files as Parquet: of records and what their requests say of corpus and unit."""
+    files = []
+    for path, params in recorded:
+        table = read_table(path, FILES)
+        for name in ("unit", "corpus"):
+            table = table.add_column(0, name, pa.repeat(texts_of([params[name]])[0], table.num_rows))
+        files.append(table)
+    return _parquet(files)
+
+
+def _utterances(paths: Sequence[Path]) -> bytes:
+    """Spans as Parquet, of tables of utterances."""
+    check_files(paths, UTTERANCES)
+    return _parquet([columns_of(path, SPANS) for path in paths])
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:

@@ -236,8 +236,7 @@ class _Listener(Planner):
         self.asked = asked
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        for work in works:
-            found = self.warehouse.find(work.request)
+        for work, found in zip(works, self.warehouse.find_all([work.request for work in works]), strict=True):
             (self.asked.missing if found is None else self.asked.found).add(work.request.key)
             if found is None and "plugin" in work.request.params:
                 self.asked.makers.add(short_digest(work.request.params["plugin"]))

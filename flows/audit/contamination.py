@@ -7,7 +7,7 @@ came by way of what is missing from the lake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from flows.audit.overlap import (
     Evaluation,
     Learner,
     Overlap,
+    Progress,
+    count_new,
     evaluation_of,
     evaluations,
     learner_of,
@@ -38,6 +40,7 @@ UNHEARD = "unknown: it is not in this lake which corpus this is"
 UNJUDGED = "unknown: nothing of this lake judges it"
 
 _FITTED = ("checkpoint", "acoustic_model")
+_MEMORY = "overlaps-met"
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Contamination:
 
 def contamination(
     warehouse: Warehouse, name: str, fold: str | None = None, seed: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Contamination:  # fmt: skip
     """What is known of the encoders and teachers behind a model, or behind all reported models of a protocol.
 
@@ -158,24 +161,54 @@ def contamination(
     return _contamination(warehouse, name, fits, name, [], progress)
 
 
+def count_all(warehouse: Warehouse, progress: Progress = lambda done, total: None) -> None:
+    """Counts what is not remembered yet of all reported models of the lake: whoever asks of one of them, or of a
+    protocol that judges them, need only look it up.
+
+    Raises:
+        Whatever `contamination` raises of what is damaged; what was counted before that is remembered.
+    """
+    judging, splits = evaluations(warehouse), warehouse.by_digest("split")
+    protocols = [(fit, _protocol(splits, fit.checkpoint)) for fit in reported(warehouse)]
+    asked = [(fit, [one for one in judging if one.protocol != protocol]) for fit, protocol in protocols]
+    with remembering(warehouse, _MEMORY) as known:
+        count_new(_held(warehouse, asked)[0], progress, known)
+
+
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
 def _contamination(
     warehouse: Warehouse, subject: str, fits: Sequence[Trained], protocol: str, judging: Sequence[Evaluation],
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Contamination:  # fmt: skip
     """Of these fits, held against their own folds and all evaluations of other protocols."""
+    others = [one for one in judging if one.protocol != protocol]
+    pairs, outside = _held(warehouse, [(fit, others) for fit in fits])
+    tested = _tested(warehouse, [one for _, one in pairs])
+    declared = [
+        Judgement(one, corpus, _says(warehouse, one, corpus, reader))
+        for one in outside
+        for corpus, reader in (tested or {"": ""}).items()
+    ]
+    with remembering(warehouse, _MEMORY) as known:
+        return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress, known))
+
+
+def _held(
+    warehouse: Warehouse, asked: Sequence[tuple[Trained, Sequence[Evaluation]]]
+) -> tuple[list[tuple[Learner, Evaluation]], list[Declared]]:
+    """All that fits come from, each with its own fold and the evaluations that are given with it, and what among that
+    comes from outside, by digest."""
     sources: dict[str, list[Artifact]] = {}
     for user, _, source in edges(warehouse.artifacts()):
         sources.setdefault(user.key, []).append(source)
     gone = lost(warehouse, warehouse.artifacts())
     readings, splits = warehouse.by_digest("utterances"), warehouse.by_digest("split")
-    others = [one for one in judging if one.protocol != protocol]
     pairs: list[tuple[Learner, Evaluation]] = []
     outside: dict[tuple[str, str], Declared] = {}
     names: dict[str, str] = {}
-    for fit in fits:
+    for fit, others in asked:
         above = _above(sources, fit.checkpoint)
         encoders = placed(warehouse, above) + [missing for one in above for missing in gone.get(one.key, ())]
         outside |= {(one.digest, one.name): one for one in encoders}
@@ -188,14 +221,7 @@ def _contamination(
         split = splits.get(fit.checkpoint.request.inputs["split"][0])
         own = evaluation_of(split, readings) if split else None
         pairs += [(learner, one) for learner in learners for one in [*filter(None, [own]), *others]]
-    tested = _tested(warehouse, [one for _, one in pairs])
-    declared = [
-        Judgement(one, corpus, _says(warehouse, one, corpus, reader))
-        for _, one in sorted(outside.items())
-        for corpus, reader in (tested or {"": ""}).items()
-    ]
-    with remembering(warehouse, "overlaps-met") as known:
-        return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress, known))
+    return pairs, [one for _, one in sorted(outside.items())]
 
 
 def _says(warehouse: Warehouse, one: Declared, corpus: str, reader: str) -> str:

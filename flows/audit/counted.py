@@ -17,6 +17,7 @@ from flows.audit.overlap import KINDS
 from flows.audit.wordings import Numbers, numbers_of
 from flows.leakage import GROUPS, TIMELINES
 from warehouse.artifact import Artifact
+from warehouse.errors import QueryFailed
 from warehouse.schema import SPLIT, UTTERANCES
 from warehouse.tables import check_files
 
@@ -44,31 +45,45 @@ def count(
 
     The test utterances, which are few, are held in memory; what was learned from passes by, once for all learners that
     learned from parts of the same readings, each of which is a bit of a number that tells whose an utterance is.
+
+    Raises:
+        SchemaMismatch, QueryFailed: a table is damaged.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="emolake-") as folder,
-        duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
-    ):
-        connection.execute("SET enable_progress_bar = false")
-        judging = {one.split.key: one for _, own in pairs for one in own}
-        _enter(connection, list(judging.values()))
-        tests = _Tests(connection, {reading.key for one in judging.values() for reading in one.readings})
-        number_of = {key: number for number, key in enumerate(judging)}
-        together: dict[tuple[str, ...], list[tuple[Learner, Sequence[Evaluation]]]] = {}
-        for learner, own in pairs:
-            together.setdefault(_keys(learner.readings), []).append((learner, own))
-        for group in together.values():
-            for start in range(0, len(group), _AT_ONCE):
-                learners, judged = zip(*group[start : start + _AT_ONCE], strict=True)
-                splits = [[number_of[one.split.key] for one in own] for own in judged]
-                counts = _counts(connection, learners, tests, splits)
-                for learner, own, numbers, counted in zip(learners, judged, splits, counts, strict=True):
-                    yield learner, [(one, counted.get(number)) for one, number in zip(own, numbers, strict=True)]
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="emolake-") as folder,
+            duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": folder}) as connection,
+        ):
+            yield from _counted(connection, pairs)
+    except duckdb.Error as error:
+        said, _, _ = str(error).partition("\n")  # behind it stands the query
+        why = f"tables of utterances or splits cannot be compared, see `emolake verify` ({said})"
+        raise QueryFailed(why) from error
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 _GROUPED = ("speaker", "dialogue")
+
+
+def _counted(
+    connection: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[Learner, Sequence[Evaluation]]]
+) -> Iterator[tuple[Learner, list[tuple[Evaluation, Counted | None]]]]:
+    connection.execute("SET enable_progress_bar = false")
+    judging = {one.split.key: one for _, own in pairs for one in own}
+    _enter(connection, list(judging.values()))
+    tests = _Tests(connection, {reading.key for one in judging.values() for reading in one.readings})
+    number_of = {key: number for number, key in enumerate(judging)}
+    together: dict[tuple[str, ...], list[tuple[Learner, Sequence[Evaluation]]]] = {}
+    for learner, own in pairs:
+        together.setdefault(_keys(learner.readings), []).append((learner, own))
+    for group in together.values():
+        for start in range(0, len(group), _AT_ONCE):
+            learners, judged = zip(*group[start : start + _AT_ONCE], strict=True)
+            splits = [[number_of[one.split.key] for one in own] for own in judged]
+            counts = _counts(connection, learners, tests, splits)
+            for learner, own, numbers, counted in zip(learners, judged, splits, counts, strict=True):
+                yield learner, [(one, counted.get(number)) for one, number in zip(own, numbers, strict=True)]
 
 
 def _keys(readings: Sequence[Artifact]) -> tuple[str, ...]:
@@ -180,7 +195,8 @@ def _met(
     each = f"SELECT {_columns(tests.timelines)} FROM _utterances"
     if tests.readings.isdisjoint(one.key for one in learners[0].readings):  # few have anything that a test has
         has = " OR ".join(f"{name} IN (SELECT {name} FROM tests)" for name in tests.compared)
-        each = f"FROM ({each}) WHERE {has}"
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE near AS FROM ({each}) WHERE {has}")
+        each = "FROM near"  # found first: DuckDB would take whose they are of all rows first, which are many
     connection.execute(f"CREATE OR REPLACE TEMP TABLE learned AS SELECT * REPLACE ({whose}) FROM ({each}) {trained}")
     met = {kind: np.zeros(len(asked), np.int64) for kind in KINDS}
     for kind, query in _meetings(tests.timelines, seen):

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from flows.audit.places import Places
 from flows.audit.wordings import SPACE, Numbers, bytes_of, column, numbers_of, ranges, wordings, words_in
 from flows.similarity import CONTAINED, LEAST_WORDS, N
 
@@ -67,10 +68,10 @@ class Echoes:
         coded = own.dictionary_encode()
         self._words = coded.dictionary
         word = numbers_of(coded.indices)
-        self._pairs = column(_once(self._word_pairs(word, text)[1]))
+        self._pairs = Places(_once(self._word_pairs(word, text)[1]))
         text, keys = self._keys(word, text)
         known = _once(keys)
-        self._keys_known, n_grams = column(known), len(known)
+        self._grams, n_grams = Places(known), len(known)
         pairs = _once(text * n_grams + np.searchsorted(known, keys))
         self._gram = pairs % max(n_grams, 1)
         self._size = np.bincount(pairs // max(n_grams, 1), minlength=len(self._long)).astype(np.int64)
@@ -119,7 +120,7 @@ class Echoes:
             return
         words, place = words_in(wording.take(column(own)))
         place, keys = self._keys(_numbered(words, self._words), place)
-        gram = _numbered(keys, self._keys_known)
+        gram = self._grams.of(keys)
         found = near[self._long]
         self._find(place[gram >= 0], gram[gram >= 0], whose[own], wanted[self._long], found)
         near[self._long] = found
@@ -134,7 +135,7 @@ class Echoes:
         """Of every 4-gram whose pairs are known, the place of its text and a number."""
         at, pairs = self._word_pairs(word, text)
         pair = np.full(len(word), -1)
-        pair[at] = _numbered(pairs, self._pairs)
+        pair[at] = self._pairs.of(pairs)
         at = np.flatnonzero((pair[:-3] >= 0) & (pair[2:-1] >= 0) & (text[:-3] == text[3:]))
         return text[at], pair[at] * len(self._pairs) + pair[at + 2]
 
@@ -145,7 +146,7 @@ class Echoes:
             place, gram: a reference and a gram that it holds.
             whose: by reference.
         """
-        n_grams = len(self._keys_known)
+        n_grams = len(self._grams)
         held = np.zeros(n_grams, np.bool_)
         held[gram] = True
         most = np.add.reduceat(held[self._gram], self._begin, dtype=np.int64)  # that one reference could hold
@@ -179,9 +180,9 @@ class Echoes:
 # -- inside ----------------------------------------------------------------------------------------------------------
 
 
-def _numbered(values: pa.Array | Numbers, known: pa.Array) -> Numbers:
+def _numbered(values: pa.Array, known: pa.Array) -> Numbers:
     """The place of each among what is known, -1 of what is not."""
-    found = pc.index_in(column(values) if isinstance(values, np.ndarray) else values, known)
+    found = pc.index_in(values, known)
     if not found.null_count:
         return numbers_of(found)
     bits = np.frombuffer(found.buffers()[0], np.uint8)

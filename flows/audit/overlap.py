@@ -8,7 +8,7 @@ that a learner or an evaluation shares when the lake lacks a part of what it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,6 +27,9 @@ stretch of sound; a span that overlaps in time; the same words; most of its 4-gr
 the dialogue."""
 
 UNKNOWN = "unknown"
+
+Progress = Callable[[int, int], None]
+"""Told how many learners are counted, of how many."""
 
 _COUNTED = [1, KINDS, GROUPS, TIMELINES, N, LEAST_WORDS, CONTAINED]
 """What is counted and how; its number is raised by hand when the same artifacts share another number of utterances."""
@@ -134,7 +137,7 @@ def learner_of(
 
 def overlaps(
     pairs: Iterable[tuple[Learner, Evaluation]],
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     known: dict[str, Any] | None = None,
 ) -> list[Overlap]:
     """What each of these evaluations shares with each learner.
@@ -145,23 +148,13 @@ def overlaps(
     Args:
         known: what was counted before, by a digest of all that it rests on; what is counted now is added.
     """
-    known = {} if known is None else known
+    known, pairs = {} if known is None else known, list(pairs)
+    count_new(pairs, progress, known)
     wanted: dict[tuple[str, ...], tuple[Learner, dict[str, Evaluation]]] = {}
     for learner, evaluation in pairs:
         place = learner.key, learner.name, learner.identity, *learner.missing  # who is declared to know two has no key
         own = wanted.setdefault(place, (learner, {}))[1]
         own[evaluation.split.key] = evaluation
-    new: dict[str, tuple[Learner, dict[str, Evaluation]]] = {}  # of those who learned from the same, one is counted
-    for learner, own in wanted.values():
-        for one in (one for one in own.values() if _is_new(learner, one, known)):
-            new.setdefault(learner.identity, (learner, {}))[1][one.identity] = one
-    if new:
-        from flows.audit.counted import count  # with DuckDB, which takes a while
-
-        counts = count([(learner, list(asked.values())) for learner, asked in new.values()])
-        for number, (learner, told) in enumerate(counts, start=1):
-            known |= {_question(learner, one): counted for one, counted in told}
-            progress(number, len(new))
     found = []
     for learner, own in wanted.values():
         for one in own.values():
@@ -170,6 +163,23 @@ def overlaps(
             elif (counted := known[_question(learner, one)]) is not None:
                 found.append(Overlap(learner, one, counted[0], dict(zip(KINDS, counted[1], strict=True))))
     return found
+
+
+def count_new(pairs: Iterable[tuple[Learner, Evaluation]], progress: Progress, known: dict[str, Any]) -> None:
+    """Adds to what is known what these share, as far as that can be told; nothing is read of what was counted before.
+    Of those who learned from the same one is counted."""
+    whole = ((learner, one) for learner, one in pairs if not _is_unknown(learner, one))
+    asked = {(learner.identity, one.identity): (learner, one) for learner, one in whole}
+    new: dict[str, tuple[Learner, list[Evaluation]]] = {}
+    for learner, one in asked.values():
+        if _question(learner, one) not in known:
+            new.setdefault(learner.identity, (learner, []))[1].append(one)
+    if new:
+        from flows.audit.counted import count  # with DuckDB, which takes a while
+
+        for number, (learner, told) in enumerate(count(list(new.values())), start=1):
+            known |= {_question(learner, one): counted for one, counted in told}
+            progress(number, len(new))
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
@@ -198,10 +208,6 @@ def _identity(readings: Sequence[Artifact], split: Artifact | None) -> str:
 
 def _is_unknown(learner: Learner, evaluation: Evaluation) -> bool:
     return bool(learner.missing or evaluation.missing)
-
-
-def _is_new(learner: Learner, evaluation: Evaluation, known: Collection[str]) -> bool:
-    return not _is_unknown(learner, evaluation) and _question(learner, evaluation) not in known
 
 
 def _question(learner: Learner, evaluation: Evaluation) -> str:

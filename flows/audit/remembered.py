@@ -10,11 +10,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from features.placed import Placed
-from features.plugin import RawFile
+from features.unit_files import Files, files_of
 from flows.readings import Reading
 from flows.recipe import RECIPES, Recipe, read_recipe, recipe_path
 from warehouse import Warehouse
@@ -147,8 +148,8 @@ def _reading(warehouse: Warehouse, corpus: str, report: Artifact | None) -> Read
         if not same:
             return None
         record = next((one for one in own if one.request.params.get("unit") == unit), (own or same)[0])
-        rows = read_table(record.path("files.parquet"), FILES).to_pylist()
-        units[unit] = (tuple(RawFile(**row) for row in rows), record, utterances)
+        rows = read_table(record.path("files.parquet"), FILES)
+        units[unit] = Files(rows.num_rows, partial(files_of, rows)), record, utterances  # few ask which they are
     return Reading(found["utterances"], found["labels"], units)
 
 

@@ -194,6 +194,7 @@ def _built(
         )  # fmt: skip
         did = tried(str(path), _plain(setup), verb, key)
     sentence = f"{did['new']} of {did['rows']} rows new, {did['seconds']:.1f} s"
+    sentence += f"; {did['not_compared']}" if did["not_compared"] else ""
     publish(key, did["steps"], sentence, Path(did["report"]) if did["report"] else None)
     unmade = [str(step["remark"]) for step in did["steps"] if step["unmade"]]
     return Failed(message=f"{sentence}; {_listed(unmade)}") if unmade else Completed(message=sentence)
@@ -216,6 +217,7 @@ def attempt(recipe: str, setup: dict[str, Any], verb: str, key: str) -> dict[str
     return {
         "new": n_new, "rows": n_rows, "seconds": outcome.seconds, "steps": [step.as_json() for step in outcome.steps],
         "report": str(outcome.report.path("report.html")) if outcome.report else None,
+        "not_compared": outcome.not_compared,
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from features.listing import files_below
 from features.plugin import RawFile
 from features.raw import RawDigests, files_digest, write_files
 from features.unit_files import Files, look, recorded_files
-from warehouse.errors import MalformedSource, SourceChanged
+from warehouse.errors import MalformedSource, SchemaMismatch, SourceChanged
 
 NAMES = ["a", "b/c"]
 
@@ -202,3 +202,17 @@ def test_what_a_record_lists_is_what_was_recorded(tmp_path: Path) -> None:
     write_files(tmp_path, own)
     files = recorded_files(tmp_path / "files.parquet")
     assert len(files) == 3 and list(files) == own
+
+
+def test_a_record_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    write_files(tmp_path, [RawFile(name, number, name * 64) for number, name in enumerate("abc")])
+    record = tmp_path / "files.parquet"
+    whole = record.read_bytes()
+    record.write_bytes(whole[:4] + bytes(40) + whole[44:])
+    files = recorded_files(record)
+    assert len(files) == 3
+    with pytest.raises(SchemaMismatch, match=r"files\.parquet"):
+        list(files)
+    record.write_bytes(whole[:-1])
+    with pytest.raises(SchemaMismatch, match=r"files\.parquet"):
+        recorded_files(record)

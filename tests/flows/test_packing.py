@@ -11,8 +11,12 @@ from typing import Any, ClassVar
 
 import pytest
 
+from features.inventory import n_rows
+from flows import line as module
 from flows import packing
-from flows.packing import packed_shards
+from flows.line import Line
+from flows.packing import Packed, packed_shards
+from flows.readings import Reading
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
 from warehouse import Artifact, Request, Warehouse, Work
 from warehouse.artifact import MANIFEST
@@ -66,6 +70,10 @@ def selection(lake: Warehouse, *ids: str) -> Artifact:
     return lake.materialize(request, lambda folder: write_rows(folder / "selection.parquet", chosen, SELECTION))
 
 
+def packed(*asked: Any) -> list[Artifact]:
+    return packed_shards(*asked).shards
+
+
 def reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pack_works", "pack_text_works", "ids_in"):
         monkeypatch.setattr(packing, name, lambda *given, **more: pytest.fail("read again"))
@@ -77,12 +85,45 @@ def test_what_was_packed_is_known_without_reading_it_again(
 ) -> None:
     own = [of(lake, "a", "b")], [rows(lake, "ab")], selection(lake, "b")
     first = line(lake, *own)
-    made = packed_shards(first, "pack", "made", source, "chosen")
+    made = packed(first, "pack", "made", source, "chosen")
     reads_nothing(monkeypatch)
     again = line(lake, *own)
-    assert packed_shards(again, "pack", "made", source, "chosen") == made
+    assert packed(again, "pack", "made", source, "chosen") == made
     told = [[(work.request, work.n_rows) for work in one.doer.works] for one in (first, again)]
     assert told[0] == told[1] == [(made[0].request, 1)] and made[0].request.as_json() == told[1][0][0].as_json()
+
+
+@pytest.mark.parametrize("source", ["text", "made.logits"])
+def test_it_is_told_how_many_utterances_the_shards_hold(lake: Warehouse, source: str) -> None:
+    readings = [utterances(lake, [utterance(name, text=name if name != "b" else "") for name in "abc"], "u")]
+    asked = "pack", "made", source, None
+    first, again = (packed_shards(line(lake, readings, [rows(lake, "ac")]), *asked) for _ in range(2))
+    assert first == again and first.n_utterances == sum(n_rows(a.path("index.parquet")) for a in first.shards) == 2
+
+
+def test_what_some_shard_lacks_is_left_out_though_full_ones_are_not_opened(
+    lake: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, others, chosen = of(lake, "a", "b", "c"), of(lake, "x", "y", "z", unit="v"), selection(lake, "b", "c")
+    whole, part, elsewhere, few = (
+        packed_shards(line(lake, [own], [rows(lake, have)], one), "pack", "made", "made.logits", one and "chosen")
+        for own, have, one in ((read, "abc", None), (read, "ab", None), (others, "xyz", None), (read, "ab", chosen))
+    )
+
+    def unpacked(own: list[Packed], taught: list[Packed], teaches: str = "made", chosen: Artifact | None = None) -> Any:
+        roles = {
+            "model": SimpleNamespace(teacher=taught and "teacher", selection=chosen, corpora=["made"], own=own),
+            "teacher": SimpleNamespace(teacher=None, selection=None, corpora=[teaches], own=taught),
+        }  # fmt: skip
+        packs = lambda entry: {str(n): [one] for n, one in enumerate(entry.own)}  # noqa: E731
+        known: Any = SimpleNamespace(recipe=SimpleNamespace(models=roles), _packed=packs)
+        return Line._unpacked(known, "model", Reading([read], []), chosen)
+
+    assert unpacked([whole, part], []) == unpacked([whole], [part]) == ["c"]
+    assert unpacked([whole], [elsewhere], "other") == ["a", "b", "c"], "as many, and others"
+    assert unpacked([few], [whole], chosen=chosen) == ["c"] and unpacked([few], [part], chosen=chosen) == ["c"]
+    monkeypatch.setattr(module, "_utterance_ids", lambda *given: pytest.fail("opened"))
+    assert unpacked([whole, whole], [whole]) == []
 
 
 def test_other_utterances_rows_or_selections_are_packed_anew(lake: Warehouse) -> None:
@@ -95,7 +136,7 @@ def test_other_utterances_rows_or_selections_are_packed_anew(lake: Warehouse) ->
 
     def keys(source: str) -> list[list[str]]:
         return [
-            [a.key for a in packed_shards(line(lake, *given), "pack", "made", source, given[2] and "chosen")]
+            [a.key for a in packed(line(lake, *given), "pack", "made", source, given[2] and "chosen")]
             for given in asked
         ]
 
@@ -106,10 +147,10 @@ def test_other_utterances_rows_or_selections_are_packed_anew(lake: Warehouse) ->
 
 def test_a_shard_that_is_gone_is_packed_again(lake: Warehouse) -> None:
     own = [of(lake, "a", "b"), of(lake, "c", unit="v")], [rows(lake, "abc")]
-    first, second = packed_shards(line(lake, *own), "pack", "made", "made", None)
+    first, second = packed(line(lake, *own), "pack", "made", "made", None)
     shutil.rmtree(second.folder)
     again = line(lake, *own)
-    found = packed_shards(again, "pack", "made", "made", None)
+    found = packed(again, "pack", "made", "made", None)
     assert [a.key for a in found] == [first.key, second.key] and second.folder.exists()
     assert all("key" not in work.arguments for work in again.doer.works)
 
@@ -117,8 +158,8 @@ def test_a_shard_that_is_gone_is_packed_again(lake: Warehouse) -> None:
 def test_a_shard_that_goes_meanwhile_is_told(lake: Warehouse) -> None:
     own = [of(lake, "a")], [rows(lake, "a")]
     first, again = line(lake, *own), line(lake, *own)
-    packed_shards(first, "pack", "made", "made", None)
-    (shard,) = packed_shards(again, "pack", "made", "made", None)
+    packed(first, "pack", "made", "made", None)
+    (shard,) = packed(again, "pack", "made", "made", None)
     (work,) = again.doer.works
     shutil.rmtree(shard.folder)
     with pytest.raises(ArtifactNotFound, match=shard.key):
@@ -128,18 +169,18 @@ def test_a_shard_that_goes_meanwhile_is_told(lake: Warehouse) -> None:
 @pytest.mark.parametrize("content", [b"", b"no seal", None])
 def test_what_is_remembered_may_be_lost_or_damaged(lake: Warehouse, content: bytes | None) -> None:
     own = [of(lake, "a")], [rows(lake, "a")]
-    made = packed_shards(line(lake, *own), "pack", "made", "made", None)
+    made = packed(line(lake, *own), "pack", "made", "made", None)
     (path,) = (lake.root / ".cache" / "packed").iterdir()
     path.unlink() if content is None else path.write_bytes(content)
-    assert packed_shards(line(lake, *own), "pack", "made", "made", None) == made
+    assert packed(line(lake, *own), "pack", "made", "made", None) == made
 
 
 def test_a_manifest_of_other_shards_that_cannot_be_read_hinders_nobody(lake: Warehouse) -> None:
     own = [of(lake, "a")], [rows(lake, "a")]
-    made = packed_shards(line(lake, *own), "pack", "made", "made", None)
-    (other,) = packed_shards(line(lake, [of(lake, "b", unit="v")], [rows(lake, "b")]), "pack", "made", "made", None)
+    made = packed(line(lake, *own), "pack", "made", "made", None)
+    (other,) = packed(line(lake, [of(lake, "b", unit="v")], [rows(lake, "b")]), "pack", "made", "made", None)
     other.path(MANIFEST).write_text("{")
-    assert packed_shards(line(lake, *own), "pack", "made", "made", None) == made
+    assert packed(line(lake, *own), "pack", "made", "made", None) == made
 
 
 def test_all_corpora_of_a_recipe_are_remembered_however_many_they_are(lake: Warehouse) -> None:
@@ -147,7 +188,7 @@ def test_all_corpora_of_a_recipe_are_remembered_however_many_they_are(lake: Ware
     for again in (False, True):
         for name, reading in own.items():
             one = line(lake, [reading], [])
-            packed_shards(one, "pack", name, "text", None)
+            packed(one, "pack", name, "text", None)
             assert ("key" in one.doer.works[0].arguments) == again
 
 
@@ -157,11 +198,11 @@ def test_few_answers_are_kept_and_a_lake_that_cannot_be_written_to_can_be_asked(
     monkeypatch.setattr(packing, "_MOST", 2)
     readings = [of(lake, name, unit=name) for name in "abc"]
     for reading in readings:
-        packed_shards(line(lake, [reading], [rows(lake, "abc")]), "pack", "made", "made", None)
+        packed(line(lake, [reading], [rows(lake, "abc")]), "pack", "made", "made", None)
     known = line(lake, [readings[1]], [rows(lake, "abc")]), line(lake, [readings[0]], [rows(lake, "abc")])
     for one in known:
-        packed_shards(one, "pack", "made", "made", None)
+        packed(one, "pack", "made", "made", None)
     assert ["key" in one.doer.works[0].arguments for one in known] == [True, False]
     shutil.rmtree(lake.root / ".cache" / "packed")
     (lake.root / ".cache" / "packed").write_text("no folder")
-    assert len(packed_shards(line(lake, [readings[0]], [rows(lake, "abc")]), "pack", "made", "made", None)) == 1
+    assert len(packed(line(lake, [readings[0]], [rows(lake, "abc")]), "pack", "made", "made", None)) == 1

@@ -11,21 +11,25 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from flows import pipeline
 from flows import run as runs
+from flows.audit import counted
+from flows.audit.contamination import contamination
 from flows.doer import Step
 from flows.plan import is_done, plan
 from flows.recipe import read_recipe, recipe_path
+from tests.flows.audit.little import Little
 from tests.flows.killing import INTERRUPTED, Running, left_behind
 from tests.flows.small import Small, emolake, films_recipe
 from warehouse import Request, Warehouse, Work
 from warehouse.audit.lineage import up
 from warehouse.audit.verify import verify
-from warehouse.errors import InvalidField
+from warehouse.errors import EmolakeError, InvalidField
 
 
 def test_the_run_says_what_it_did(small: Small) -> None:
@@ -166,3 +170,43 @@ def test_what_a_canary_found_is_said_once_where_it_ran(tmp_path: Path) -> None:
     runs.print_outcome(runs.Outcome(recipe, lake, [ran, known], None, 1.0), console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
     assert "canary lld: soxr 0.5 → 1.0 moved it\n" in told and "this too" not in told
+
+
+def ran(little: Little, console: Console) -> runs.Outcome:
+    """Of a lake that has everything; so its report is found."""
+    return runs.run(little.recipe, little.setup(), "run", console)
+
+
+def test_a_run_leaves_counted_what_its_models_met_before(little: Little, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, console = little.warehouse.root, Console(file=io.StringIO())
+    asked = ("little:linear", "emodb4-loso6")
+    fresh = [contamination(Warehouse(lake), name).as_json() for name in asked]
+    memory = lake / ".cache" / "overlaps-met"
+    memory.unlink()
+    assert ran(little, console).not_compared == "" and memory.exists()
+    monkeypatch.setattr(counted, "count", None)
+    assert ran(little, console).not_compared == ""
+    assert [contamination(Warehouse(lake), name).as_json() for name in asked] == fresh
+
+
+def test_a_run_has_its_report_where_what_models_met_cannot_be_counted(
+    little: Little, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(error: BaseException) -> Any:
+        def count(pairs: Any) -> Any:
+            raise error
+
+        return count
+
+    for error in (EmolakeError("no such split"), OSError("no such split"), MemoryError("no such split")):
+        monkeypatch.setattr(counted, "count", fail(error))
+        console = Console(file=io.StringIO())
+        outcome = ran(little, console)
+        why = "what models learned from could not be compared with what judges them: no such split"
+        assert outcome.report is not None and outcome.as_json()["not_compared"] == outcome.not_compared == why
+        runs.print_outcome(outcome, console)
+        assert console.file.getvalue().count(f"\n{why}\n") == 1  # type: ignore[attr-defined]
+    monkeypatch.setattr(counted, "count", fail(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        ran(little, console)
+    assert Warehouse(little.warehouse.root).resolve("reports/little").key == outcome.report.key

@@ -14,9 +14,11 @@ from flows.audit.bundle import SPANS, read_bundle, write_bundle
 from flows.line import Line
 from tests.flows.swept import RECIPE, swept_line
 from warehouse import Warehouse
+from warehouse.artifact import MANIFEST
 from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.compaction import merge, merge_of
-from warehouse.errors import InvalidField
+from warehouse.errors import InvalidField, NotCanonical, SchemaMismatch
+from warehouse.hashing import canonical_json
 from warehouse.merged import STEP
 
 
@@ -61,6 +63,34 @@ def test_the_same_lake_and_recipe_give_the_same_bytes_and_the_lake_remembers(lin
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     bundle, ref = read_bundle(tmp_path / "one.zip"), line.warehouse.ref("bundles/swept")
     assert ref == {"digest": bundle.digest, "keys": sorted(one.request.key for one in bundle.artifacts)}
+
+
+def test_its_artifacts_are_told_in_canonical_json(line: Line, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    with zipfile.ZipFile(tmp_path / "b.zip") as opened:
+        told = opened.read("artifacts.jsonl").splitlines()
+    found = {canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
+             for a in line.warehouse.artifacts()}  # fmt: skip
+    assert len(told) > 4 and set(told) <= found
+
+
+def test_what_cannot_be_told_leaves_the_bundle_that_was_there(line: Line, tmp_path: Path) -> None:
+    lake = Warehouse(shutil.copytree(line.warehouse.root, tmp_path / "lake"))
+    asked = tmp_path / "b.zip", line.recipe, lake, roots(line)
+    write_bundle(*asked)
+    before = asked[0].read_bytes()
+    (utterances,) = lake.artifacts("utterances")
+    manifest = utterances.path(MANIFEST)
+    told = manifest.read_text(encoding="utf-8")
+    manifest.write_text(told.replace('"environment":{', '"environment":{"a":NaN,', 1), encoding="utf-8")
+    with pytest.raises(NotCanonical, match=r"the value\.environment\.a holds float nan"):
+        write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
+    manifest.write_text(told, encoding="utf-8")
+    rows = utterances.path("utterances.parquet")
+    rows.write_bytes(rows.read_bytes()[:-1])
+    with pytest.raises(SchemaMismatch, match=r"utterances\.parquet"):
+        write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
+    assert asked[0].read_bytes() == before
 
 
 def test_a_merge_changes_no_byte_of_it(line: Line, tmp_path: Path) -> None:

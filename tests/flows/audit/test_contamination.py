@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.audit.contamination import UNHEARD, UNJUDGED, contamination
+from flows.audit import counted
+from flows.audit.contamination import UNHEARD, UNJUDGED, contamination, count_all
 from flows.audit.declarations import CLEAN, UNKNOWN
 from flows.audit.overlap import KINDS
 from tests.flows.audit.lent import LONG, Lent, lent_lake, row
-from warehouse.errors import ArtifactNotFound, UnknownName
+from warehouse import Warehouse
+from warehouse.errors import ArtifactNotFound, QueryFailed, UnknownName
 
 
 @pytest.fixture
@@ -148,3 +152,68 @@ def test_a_fold_or_a_seed_that_no_fit_of_a_protocol_has_is_told(lent: Lent) -> N
         contamination(lent.lake, "p", seed=99)
     with pytest.raises(UnknownName, match=r"no fold of 'p' '7' \(there are: 1\)"):
         contamination(lent.lake, "p", fold="7")
+
+
+def asked(lent: Lent) -> list[str]:
+    """What is known of the model and of its protocol, as JSON, in a newly opened lake."""
+    lake = Warehouse(lent.lake.root)
+    return [json.dumps(contamination(lake, name).as_json()) for name in ("mine:best", "p")]
+
+
+def test_after_all_was_counted_whoever_asks_only_looks_it_up(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As told by who counts it himself; of what an encoder is declared to know, too."""
+    lent.read("mosei", [row("mosei", "m", f"{LONG}, never!")])
+    ref = lent.lake.ref("weights/w2v") or {}
+    lent.lake.set_ref("weights/w2v", ref | {"folder": "mine", "trained_on": ["IEMOCAP and MOSEI"]})
+    fresh, memory = asked(lent), lent.lake.root / ".cache" / "overlaps-met"
+    memory.unlink()
+    steps: list[tuple[int, int]] = []
+    count_all(lent.lake, lambda done, total: steps.append((done, total)))
+    assert steps == [(number, 4) for number in range(1, 5)]
+    monkeypatch.setattr(counted, "count", None)
+    count_all(Warehouse(lent.lake.root))
+    assert asked(lent) == fresh and memory.exists()
+    memory.unlink()
+    with pytest.raises(TypeError):
+        asked(lent)
+
+
+def test_what_is_missing_is_no_reason_to_count_nothing(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent.lose("utterances films")
+    count_all(lent.lake)
+    monkeypatch.setattr(counted, "count", None)
+    assert len(asked(lent)) == 2
+
+
+def test_who_is_interrupted_goes_on_there(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, learners = counted.count, []
+
+    def interrupted(pairs: Any) -> Any:
+        yield next(iter(count(pairs)))
+        raise KeyboardInterrupt
+
+    def noted(pairs: Any) -> Any:
+        learners.extend(learner.name for learner, _ in pairs)
+        return count(pairs)
+
+    monkeypatch.setattr(counted, "count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        count_all(lent.lake)
+    monkeypatch.setattr(counted, "count", noted)
+    count_all(lent.lake)
+    assert learners == [f"students.text_encoder {lent.teacher.key[:12]}"], "of two, one was counted before"
+
+
+def test_a_table_whose_rows_are_damaged_is_told(lent: Lent) -> None:
+    table = lent.named["utterances films"].path("utterances.parquet")
+    content = bytearray(table.read_bytes())
+    content[4 : len(content) // 3] = bytes(len(content) // 3 - 4)
+    table.write_bytes(content)
+    with pytest.raises(QueryFailed, match=r"of utterances or splits cannot be compared, see `emolake verify` \("):
+        contamination(lent.lake, "mine:best")
+
+
+def test_a_lake_that_cannot_remember_is_counted_all_the_same(lent: Lent) -> None:
+    (lent.lake.root / ".cache").write_text("no folder")
+    count_all(lent.lake)
+    assert len(asked(lent)) == 2

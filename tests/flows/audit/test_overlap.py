@@ -142,3 +142,12 @@ def test_of_those_who_learned_from_the_same_one_is_counted(lent: Lent) -> None:
     found = overlaps(pairs, progress=lambda done, total: steps.append((done, total)))
     assert steps == [(1, 1)] and [one.learner.key for one in found[::2]] == [fit.key for fit in seeds]
     assert [dict(one.shared) for one in found] == 3 * [dict(overlaps([pair])[0].shared) for pair in pairs[:2]]
+
+
+def test_who_lacks_a_part_does_not_stand_for_who_has_all(lent: Lent) -> None:
+    """Both have the same readings in this lake."""
+    judging, films = evaluations(lent.lake), [lent.named["utterances films"]]
+    whole, part = Learner("whole", "", films), Learner("part", "", films, missing=["gone"])
+    for fits in ((whole, part), (part, whole)):
+        found = {one.learner.name: one.shared["text"] for one in overlaps([(fit, judging[0]) for fit in fits])}
+        assert found == {"whole": 1, "part": None}

@@ -9,6 +9,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from prefect.states import Completed, Failed
@@ -97,6 +98,16 @@ def test_before_anything_is_chosen_training_is_not_yet_worth_while(
     state = scheduled.train.fn(selection="salient", new_salient_h=1, **recipe_in(tmp_path))
     assert (state.type.value, state.name) == ("COMPLETED", "NotYet")
     assert str(state.message).startswith("the teacher is sure of none of 12 utterances")
+
+
+def test_a_run_that_could_not_compare_what_was_learned_from_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    did = {"new": 0, "rows": 7, "seconds": 1.0, "steps": [], "report": None, "not_compared": "it was not: damaged"}
+    monkeypatch.setattr(scheduled, "concurrency", lambda names, **how: nullcontext())
+    monkeypatch.setattr(scheduled, "publish", lambda *given: None)
+    monkeypatch.setattr(scheduled, "attempt", Mock(with_options=lambda **how: lambda *given: did))
+    setup = Setup(Path("lake"), {}, "cpu", 1)
+    state = scheduled._built(Path("x.toml"), Mock(), setup, "run", 0, 0.0, None)
+    assert (state.type.value, state.message) == ("COMPLETED", "0 of 7 rows new, 1.0 s; it was not: damaged")
 
 
 def test_long_lists_are_cut() -> None:
