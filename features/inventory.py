@@ -18,7 +18,7 @@ from warehouse.hashing import short_digest
 from warehouse.merged import STEP as MERGED
 from warehouse.merged import entries, held_ids, live, own_ids, pieces
 from warehouse.schema import FAILURES, pair_id
-from warehouse.tables import read_table
+from warehouse.tables import read_table, reading
 
 RETRIES = "retries"
 """Group of the refs that say which failures no longer count."""
@@ -88,8 +88,12 @@ def column(path: Path | BinaryIO, name: str) -> list[Any]:
 
 
 def n_rows(path: Path) -> int:
-    """How many rows a Parquet file has."""
-    with pq.ParquetFile(path) as file:
+    """How many rows a Parquet file has.
+
+    Raises:
+        SchemaMismatch: it is missing or is damaged.
+    """
+    with reading(path), pq.ParquetFile(path) as file:
         n: int = file.metadata.num_rows
     return n
 

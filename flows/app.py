@@ -67,7 +67,9 @@ def command(example: str) -> Callable[[F], F]:
             try:
                 hear_ctrl_c()
                 return function(*args, **kwargs)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C
+                    raise
                 complain("interrupted: what was finished is kept, and the same command continues there")
                 raise typer.Exit(INTERRUPTED) from None
 

@@ -37,6 +37,7 @@ from warehouse.artifact import Artifact, Work
 from warehouse.copies import fetched
 from warehouse.errors import InvalidField, TooManyFailures
 from warehouse.hashing import digest
+from warehouse.tables import reading
 
 
 @dataclass(frozen=True)
@@ -346,4 +347,8 @@ def _each(product: Callable[[str], Any], names: Iterable[str]) -> None:
 
 
 def _utterance_ids(artifacts: Sequence[Artifact], file: str) -> set[str]:
-    return {utterance_id for a in artifacts for utterance_id in column(a.path(file), "utterance_id")}
+    found: set[str] = set()
+    for path in [a.path(file) for a in artifacts]:
+        with reading(path):
+            found.update(column(path, "utterance_id"))
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import with_purged
-from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName
+from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName, UnreadableRef
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,14 @@ def rule(fits: Sequence[Trained]) -> str:
     return f"{first.name}: mean of the probabilities of {len(fits)} fits ({places})"
 
 
+def _report(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any]) -> Artifact:
+    if "artifact" not in ref:
+        raise UnreadableRef(warehouse.root / "refs" / "reports" / f"{recipe}.json", "its field 'artifact' is missing")
+    return warehouse.resolve(ref["artifact"])
+
+
 def _reported(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any]) -> Iterator[Trained]:
-    report = warehouse.resolve(ref["artifact"])
+    report = _report(warehouse, recipe, ref)
     predictions = _by_digest(warehouse, "predictions")
     checkpoints = _by_digest(warehouse, "checkpoint")
     for run, digest in zip(report.request.params["runs"], report.request.inputs["predictions"], strict=True):
@@ -128,7 +134,7 @@ def _reported(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any]) -> Iter
 def _averaged(warehouse: Warehouse, recipe: str, ref: Mapping[str, Any], model: str) -> list[str]:
     """What may be asked for instead of an average of a report: its members, those that are no models of the report by
     the keys of their checkpoints. None where it is no average."""
-    request = warehouse.resolve(ref["artifact"]).request
+    request = _report(warehouse, recipe, ref).request
     runs = list(zip(request.params["runs"], request.inputs["predictions"], strict=True))
     named = {digest: f"{recipe}:{run['model']}" for run, digest in runs}
     predictions, checkpoints = _by_digest(warehouse, "predictions"), _by_digest(warehouse, "checkpoint")

@@ -83,7 +83,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         SchemaMismatch: the file is missing, is not Parquet or has another schema.
     """
-    with _reading(path):
+    with reading(path):
         table = columns_of(path)
     check_table(table, schema, str(path))
     return table
@@ -112,7 +112,7 @@ def rows_of(paths: Sequence[Path], schema: pa.Schema) -> ds.Dataset:
 def check_files(paths: Iterable[Path], schema: pa.Schema) -> None:
     """Raises SchemaMismatch unless each of these tables can be read and has exactly this schema."""
     for path in paths:
-        with _reading(path):
+        with reading(path):
             found = pq.read_schema(path)
         _check(found, schema, str(path), lambda name: 0)
 
@@ -143,7 +143,8 @@ def _is_any(table: pa.Table, wanted: pa.Array) -> bool:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Raises SchemaMismatch where a table is missing or is damaged."""
     try:
         yield
     except FileNotFoundError as error:

@@ -32,7 +32,7 @@ from warehouse.errors import InvalidField
 from warehouse.hashing import canonical_json, file_digest
 from warehouse.merged import is_merged, with_pieces
 from warehouse.schema import FILES, UTTERANCES
-from warehouse.tables import check_files, columns_of, read_table
+from warehouse.tables import check_files, columns_of, read_table, reading
 
 FORMAT = 1
 SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
@@ -196,7 +196,11 @@ def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> bytes:
 def _utterances(paths: Sequence[Path]) -> bytes:
     """Spans as Parquet, of tables of utterances."""
     check_files(paths, UTTERANCES)
-    return _parquet([columns_of(path, SPANS) for path in paths])
+    tables = []
+    for path in paths:
+        with reading(path):
+            tables.append(columns_of(path, SPANS))
+    return _parquet(tables)
 
 
 def _parquet(tables: Sequence[pa.Table]) -> bytes:

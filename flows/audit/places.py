@@ -51,4 +51,6 @@ class Places:
         return found
 
     def _slots(self, values: Numbers) -> Numbers:
-        return ((values.astype(np.uint64) * _ODD) >> self._shift).astype(np.int64)
+        hashed = values.astype(np.uint64) * _ODD
+        hashed ^= hashed >> np.uint64(32)  # or numbers that are equally far apart may stand in a row
+        return ((hashed * _ODD) >> self._shift).astype(np.int64)

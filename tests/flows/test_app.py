@@ -29,6 +29,25 @@ def test_a_command_gets_its_example_and_ctrl_c_its_exit_code(monkeypatch: pytest
     assert "interrupted: what was finished is kept, and the same command continues there" in stopped.output
 
 
+def test_ctrl_c_within_a_query_is_an_interruption_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB then raises an error of its own; another one of that class is none."""
+    app = typer.Typer()
+    app.command("other")(lambda: None)
+    monkeypatch.setattr(parts, "app", app)
+
+    @command("emolake count")
+    def count() -> None:
+        raise RuntimeError("Query interrupted")
+
+    @command("emolake fail")
+    def fail() -> None:
+        raise RuntimeError("no query")
+
+    stopped, failed = (CliRunner().invoke(app, [name]) for name in ("count", "fail"))
+    assert stopped.exit_code == INTERRUPTED and "interrupted: what was finished is kept" in stopped.output
+    assert str(failed.exception) == "no query"
+
+
 def test_the_name_of_a_model_is_no_emoji(capsys: pytest.CaptureFixture[str]) -> None:
     console_for(False).print("sweep:sound: mean of 5 fits")
     complain("no model 'sweep:sound:'")

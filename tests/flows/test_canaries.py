@@ -153,7 +153,7 @@ def test_a_pack_of_a_fork_reads_the_forks_rows(
 ) -> None:
     def packed() -> Artifact:
         line = Line(recipe, lake, roots, Partly(lake, ""))
-        (shard,) = line._shards("clips", "mfcc", None)
+        (shard,) = line._packed_of("clips", "mfcc", None).shards
         return shard
 
     first = packed()

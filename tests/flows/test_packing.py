@@ -20,7 +20,7 @@ from flows.readings import Reading
 from tests.flows.made import FRAMES, LOGITS, features, utterance, utterances
 from warehouse import Artifact, Request, Warehouse, Work
 from warehouse.artifact import MANIFEST
-from warehouse.errors import ArtifactNotFound
+from warehouse.errors import ArtifactNotFound, SchemaMismatch
 from warehouse.schema import SELECTION, text_id
 from warehouse.tables import write_rows
 
@@ -124,6 +124,17 @@ def test_what_some_shard_lacks_is_left_out_though_full_ones_are_not_opened(
     assert unpacked([few], [whole], chosen=chosen) == ["c"] and unpacked([few], [part], chosen=chosen) == ["c"]
     monkeypatch.setattr(module, "_utterance_ids", lambda *given: pytest.fail("opened"))
     assert unpacked([whole, whole], [whole]) == []
+
+
+def test_a_damaged_index_or_table_of_utterances_is_named(lake: Warehouse) -> None:
+    (shard,) = packed(line(lake, [of(lake, "a")], [rows(lake, "a")]), "pack", "made", "made.logits", None)
+    index = shard.path("index.parquet")
+    whole = index.read_bytes()
+    for damaged in (b"hello", whole[:-1], None):
+        index.unlink() if damaged is None else index.write_bytes(damaged)
+        for ask in (lambda: n_rows(index), lambda: module._utterance_ids([shard], "index.parquet")):
+            with pytest.raises(SchemaMismatch, match=r"index\.parquet does not have the schema it must have: "):
+                ask()
 
 
 def test_other_utterances_rows_or_selections_are_packed_anew(lake: Warehouse) -> None:

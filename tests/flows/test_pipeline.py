@@ -51,6 +51,8 @@ class Watcher:
 class Pool:
     """Answers in this process."""
 
+    is_stopped = False
+
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
         self.answered: list[str] = []

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.trained import rule, the_only, trained
+from flows.trained import reported, rule, the_only, trained
 from tests.flows.spoken import Spoken
 from warehouse import Artifact, Request, Warehouse
-from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName
+from warehouse.errors import ArtifactNotFound, InvalidField, UnknownName, UnreadableRef
 
 
 def test_a_reported_model_is_its_fits(spoken: Spoken) -> None:
@@ -49,6 +49,13 @@ def test_one_fit_where_one_is_wanted(spoken: Spoken) -> None:
     assert the_only(fits[:1], "it") == fits[0]
     with pytest.raises(InvalidField, match="'it': field 'fold' must be given, for it has 2 fits: --fold all --seed 0;"):
         the_only(fits, "it")
+
+
+def test_a_report_whose_name_was_edited_is_told(tmp_path: Path) -> None:
+    lake = Warehouse(tmp_path / "lake", create=True)
+    lake.set_ref("reports/demo", {"metrics": "f" * 64})
+    with pytest.raises(UnreadableRef, match=r"reports/demo\.json cannot be read \(its field 'artifact' is missing"):
+        reported(lake)
 
 
 def test_of_an_average_its_members_are_to_be_asked(tmp_path: Path) -> None:

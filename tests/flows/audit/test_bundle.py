@@ -87,9 +87,11 @@ def test_what_cannot_be_told_leaves_the_bundle_that_was_there(line: Line, tmp_pa
         write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
     manifest.write_text(told, encoding="utf-8")
     rows = utterances.path("utterances.parquet")
-    rows.write_bytes(rows.read_bytes()[:-1])
-    with pytest.raises(SchemaMismatch, match=r"utterances\.parquet"):
-        write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
+    whole = rows.read_bytes()
+    for damaged in (whole[:-1], whole[:60] + b"\xff" * 20 + whole[80:]):
+        rows.write_bytes(damaged)
+        with pytest.raises(SchemaMismatch, match=r"utterances\.parquet"):
+            write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
     assert asked[0].read_bytes() == before
 
 
