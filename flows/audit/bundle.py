@@ -30,6 +30,7 @@ from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
 from warehouse.errors import InvalidField
 from warehouse.hashing import canonical_json, file_digest
+from warehouse.in_progress import replace_with, saying_disk_full
 from warehouse.merged import is_merged, with_pieces
 from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import check_files, columns_of, read_table, reading
@@ -123,6 +124,7 @@ def write_bundle(
     Raises:
         NotPacked: a shard is missing.
         InvalidField: the recipe's protocol lies where no bundle can put it.
+        DiskFull: there is no space for it.
     """
     protocols = _own_protocols(recipe)
     shards = shards_of(recipe, warehouse, roots, trust_raw)
@@ -132,7 +134,7 @@ def write_bundle(
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     recorded = [(a.path("files.parquet"), a.request.params) for a in artifacts if a.request.kind == "raw"]
     read = [a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances"]
-    written = io.BytesIO()  # and to the disk when it is whole
+    written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
     with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
 
         def add(name: str, content: bytes) -> None:
@@ -148,8 +150,10 @@ def write_bundle(
         add("artifacts.jsonl", b"\n".join(map(_line, artifacts)))
         add("files.parquet", recordings.result())
         add("spans.parquet", utterances.result())
-    path.write_bytes(written.getbuffer())
-    digest = hashlib.sha256(written.getbuffer()).hexdigest()
+    content = written.getvalue()
+    with saying_disk_full(path.parent.absolute(), path.name):
+        replace_with(path, content)
+    digest = hashlib.sha256(content).hexdigest()
     warehouse.set_ref(f"bundles/{recipe.name}", {"digest": digest, "keys": sorted(keys)})
     return shards
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -17,7 +18,7 @@ from warehouse import Warehouse
 from warehouse.artifact import MANIFEST
 from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.compaction import merge, merge_of
-from warehouse.errors import InvalidField, NotCanonical, SchemaMismatch
+from warehouse.errors import DiskFull, InvalidField, NotCanonical, SchemaMismatch
 from warehouse.hashing import canonical_json
 from warehouse.merged import STEP
 
@@ -72,6 +73,20 @@ def test_its_artifacts_are_told_in_canonical_json(line: Line, tmp_path: Path) ->
     found = {canonical_json({"request": a.request.as_json(), "digest": a.digest, "environment": dict(a.environment)})
              for a in line.warehouse.artifacts()}  # fmt: skip
     assert len(told) > 4 and set(told) <= found
+
+
+def test_what_cannot_be_written_leaves_the_bundle_that_was_there(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "b.zip"
+    path.write_bytes(b"the one before")
+    monkeypatch.setattr("warehouse.in_progress.os.fsync", full)
+    with pytest.raises(DiskFull, match=r"no space left on the disk of .* while 'b\.zip' was written"):
+        write_bundle(path, line.recipe, line.warehouse, roots(line))
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [(path.name, b"the one before")]
 
 
 def test_what_cannot_be_told_leaves_the_bundle_that_was_there(line: Line, tmp_path: Path) -> None:
