@@ -34,17 +34,22 @@ COSTLY = {"small": r"\b(small: Small|say: Say|api: str)\b", "spoken": r"\bspoken
 """Lake that takes long to build -> what says in a file that its tests use it, or the server that its tests have. The
 costliest is the first."""
 
+LONG = ("tests/test_demo_kills.py", "tests/test_fuzz.py")
+"""Files with tests of minutes, in `make test-all`, that share nothing: each test is for whichever worker is free."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Several workers share files, not single tests: no message for each of thousands, and nothing that the tests of a
-    file share is made twice. All files that use a costly lake are for one worker, and come first: the longest must not
-    be last. (The marks that xdist has for this, `xdist_group`, mean nothing to it under pytest 9.2.)"""
+    file share is made twice. What is LONG, and then all files that use a costly lake, which are for one worker, come
+    first: the longest must not be last. (The marks that xdist has for this, `xdist_group`, mean nothing to it under
+    pytest 9.2.)"""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByLake(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return shared_by(nodeid.partition("::")[0])
+            file = nodeid.partition("::")[0]
+            return nodeid if file in LONG else shared_by(file)
 
     config.option.loadscopereorder = False  # as collected, and not whoever has the most tests first
     return ByLake(config, log)
@@ -65,7 +70,8 @@ def pytest_collection(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     lakes = [*COSTLY]
     places = {group: lakes.index(group) for group in lakes}
-    items.sort(key=lambda test: places.get(shared_by(test.nodeid.partition("::")[0]), len(lakes)))
+    files = {test: test.nodeid.partition("::")[0] for test in items}
+    items.sort(key=lambda test: -1 if files[test] in LONG else places.get(shared_by(files[test]), len(lakes)))
 
 
 def pytest_collection_finish() -> None:
