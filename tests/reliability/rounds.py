@@ -253,6 +253,7 @@ class Build:
         folder.mkdir()
         self.environment = bench.environment | {"EMOLAKE_TEST_LOG": str(self.log)} | environment
         self.running: list[Running] = []
+        self.others: dict[Running, str] = {}  # the recipe of those that were given another than the build's
 
     def start(self, recipe: str = "", before: Sequence[str] = (), lake: Path | None = None, **more: str) -> Running:
         """Gives the command, or that of another recipe."""
@@ -261,6 +262,8 @@ class Build:
             module=self.bench.module, **self.environment | more,
         )  # fmt: skip
         self.running.append(running)
+        if recipe:
+            self.others[running] = recipe
         return running
 
     def told(self, what: str) -> list[str]:
@@ -496,9 +499,11 @@ def play(bench: Bench, what: str, seed: int) -> Found:
     found = Found(what, seed)
     try:
         found.was_disturbed = disturbance.happen(build, chance)
-        found.went_on = all(running.process.returncode == 0 for running in build.running)
-        if not found.went_on and (code := build.start().end(timeout_s=300)):
-            found.losses.append(f"the same command, given once more, ended with {code}")
+        ended = [running for running in build.running if running.process.returncode]
+        found.went_on = not ended
+        for recipe in dict.fromkeys(build.others.get(running, "") for running in ended):
+            if code := build.start(recipe).end(timeout_s=300):
+                found.losses.append(f"the same command, given once more, ended with {code}")
         for running in build.running:
             running.wait_until_nobody_is_left()
         _judge(bench, build, disturbance, found)
