@@ -149,7 +149,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise SchemaMismatch(str(path), "there is no such file") from error
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, OSError) as error:
         raise SchemaMismatch(str(path), str(error)) from error
 
 

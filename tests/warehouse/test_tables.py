@@ -164,6 +164,15 @@ def test_a_file_that_is_no_parquet_is_said_to_be(tmp_path: Path, content: bytes)
         read_table(tmp_path / "none.parquet", LABELS)
 
 
+def test_a_column_whose_name_is_no_text_is_said_to_be_so(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"column": ["x"]}), tmp_path / "t.parquet", store_schema=False)
+    content = (tmp_path / "t.parquet").read_bytes()
+    assert b"column" in content
+    (tmp_path / "t.parquet").write_bytes(content.replace(b"column", b"col\xffmn"))
+    with pytest.raises(SchemaMismatch, match=r"t\.parquet does not have the schema it must have: 'utf-8' codec can't"):
+        read_table(tmp_path / "t.parquet", LABELS)
+
+
 def test_a_lake_may_lie_under_a_folder_that_looks_like_a_partition(tmp_path: Path) -> None:
     folder = tmp_path / "seed=3"
     folder.mkdir()
