@@ -106,7 +106,7 @@ def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
     replace_with(path, canonical_json(value))
 
 
-def replace_with(path: Path, content: bytes) -> None:
+def replace_with(path: Path, content: bytes | memoryview) -> None:
     """The same with bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     short = path.stem[:30]  # at most 120 bytes: of the 255 of a file's name `unfinished` may take 127

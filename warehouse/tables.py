@@ -96,6 +96,18 @@ def columns_of(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return table.select(columns) if columns else table
 
 
+def groups_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """All or some columns of a table, one group of rows after another, unchecked.
+
+    Raises:
+        SchemaMismatch: the file is missing or is damaged.
+    """
+    with reading(path), pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            group = file.read_row_group(number, columns)
+            yield group.select(columns) if columns else group
+
+
 def rows_of(paths: Sequence[Path], schema: pa.Schema) -> ds.Dataset:
     """The rows of many tables, checked as `read_table` does it but for nulls, and read when they are asked for: DuckDB
     and Arrow's scanners take of them what they need.

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -33,11 +33,16 @@ from warehouse.hashing import canonical_json, file_digest
 from warehouse.in_progress import replace_with, saying_disk_full
 from warehouse.merged import is_merged, with_pieces
 from warehouse.schema import FILES, UTTERANCES
-from warehouse.tables import check_files, columns_of, read_table, reading
+from warehouse.tables import check_files, check_table, groups_of
 
 FORMAT = 1
 SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
 """What a bundle tells of an utterance."""
+
+_SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
+_FILES = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
+_REPEATED = ["corpus", "unit", "recording_id", "path", "channel"]
+"""Columns that a dictionary makes shorter. Most others tell rows apart, and would only take longer to write."""
 
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
@@ -134,15 +139,17 @@ def write_bundle(
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     recorded = [(a.path("files.parquet"), a.request.params) for a in artifacts if a.request.kind == "raw"]
     read = [a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances"]
+    check_files(read, UTTERANCES)
     written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
     with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
 
-        def add(name: str, content: bytes) -> None:
+        def add(name: str, content: bytes | memoryview) -> None:
             how = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED  # Parquet is compressed
             bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, how)
 
         # What reads and writes columns holds no lock, so that one goes on while another does.
-        recordings, utterances = threads.submit(_recordings, recorded), threads.submit(_utterances, read)
+        recordings = threads.submit(_parquet, _recordings(recorded), _FILES)
+        utterances = threads.submit(_parquet, (group for path in read for group in groups_of(path, SPANS)), _SPANS)
         add("bundle.json", canonical_json(about))
         add("recipe.toml", recipe.text.encode())
         for number, name in enumerate(sorted(protocols)):
@@ -150,7 +157,7 @@ def write_bundle(
         add("artifacts.jsonl", b"\n".join(map(_line, artifacts)))
         add("files.parquet", recordings.result())
         add("spans.parquet", utterances.result())
-    content = written.getvalue()
+    content = written.getbuffer()
     with saying_disk_full(path.parent.absolute(), path.name):
         replace_with(path, content)
     digest = hashlib.sha256(content).hexdigest()
@@ -186,31 +193,24 @@ def _line(a: Artifact) -> bytes:
         return canonical_json(told)  # says what is wrong
 
 
-def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> bytes:
-    """Raw files as Parquet: of records and what their requests say of corpus and unit."""
-    files = []
+def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> Iterator[pa.Table]:
+    """Raw files: of records and what their requests say of corpus and unit."""
     for path, params in recorded:
-        table = read_table(path, FILES)
-        for name in ("unit", "corpus"):
-            table = table.add_column(0, name, pa.repeat(texts_of([params[name]])[0], table.num_rows))
-        files.append(table)
-    return _parquet(files)
+        for table in groups_of(path):
+            check_table(table, FILES, str(path))
+            told = [pa.repeat(texts_of([params[name]])[0], table.num_rows) for name in ("corpus", "unit")]
+            columns = [*told, *table.select(FILES.names).columns]
+            yield pa.Table.from_arrays(columns, schema=_FILES)
 
 
-def _utterances(paths: Sequence[Path]) -> bytes:
-    """Spans as Parquet, of tables of utterances."""
-    check_files(paths, UTTERANCES)
-    tables = []
-    for path in paths:
-        with reading(path):
-            tables.append(columns_of(path, SPANS))
-    return _parquet(tables)
-
-
-def _parquet(tables: Sequence[pa.Table]) -> bytes:
+def _parquet(groups: Iterable[pa.Table], schema: pa.Schema) -> memoryview:
+    """Groups of rows as Parquet, each written before the next is read: what memory they took is used again, and fresh
+    memory takes longer to be had than to be filled."""
     stream = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables), stream, compression="zstd")
-    return stream.getvalue()
+    with pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=_REPEATED) as writer:
+        for group in groups:
+            writer.write_table(group)
+    return stream.getbuffer()
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -1,8 +1,9 @@
 """What a lake was asked before and what the answer was, remembered: of the same question nothing is read again.
 
 For questions about what never changes, such as which utterances two artifacts share: they are named by digests, so that
-whatever comes or goes makes another question. One file, sealed like what is remembered of manifests: damaged, it
-remembers nothing, and it may be deleted, as a purge does. What is kept must not tell of any one utterance.
+whatever comes or goes makes another question. A file of each sort below `.cache/answered`, sealed like what is
+remembered of manifests: damaged, it remembers nothing, and it may be deleted, as a purge does with all of them. What is
+kept must not tell of any one utterance.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def remembering(warehouse: Warehouse, about: str) -> Iterator[dict[str, Any]]:
     """Answers in JSON by question. Those that are added within are remembered, though what asks be interrupted.
 
     Args:
-        about: names the file, below `.cache`.
+        about: names the file.
     """
-    path = warehouse.root / ".cache" / about
+    path = warehouse.root / ".cache" / "answered" / about
     known = _read(path)
     before = set(known)
     try:
