@@ -33,6 +33,7 @@ from warehouse.audit.errors import ReachUnknown
 from warehouse.audit.lineage import closure_up
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
+from warehouse.audit.untouched import sound_if_untouched
 from warehouse.audit.verify import verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest, short_digest
@@ -279,7 +280,9 @@ def _ask(warehouse: Warehouse, one: Remembered, setup: Setup, asked: _Asked) -> 
 
 def _unsound(warehouse: Warehouse) -> Iterator[str]:
     """Why what is reached only by way of something damaged or lost would pass for garbage."""
-    for fault in verify(warehouse, deep=False)[:1]:
+    with sound_if_untouched(warehouse) as is_sound:
+        faults = verify(warehouse, deep=False, is_sound=is_sound)
+    for fault in faults[:1]:
         yield f"the lake is not sound, see `emolake verify`: {fault.key}: {fault.problem}"
     for one in list(damaged_in(warehouse))[:1]:
         yield f"damaged artifacts lie in {one.folder.parent.parent}: repair them or delete them"

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ _HEADER = re.compile(r"\s*\[\[?([^\[\]]+)\]\]?\s*(?:#.*)?$")
 
 def _cron(text: str) -> str:
     """A cron expression of five fields that comes round at least once."""
+    from cronsim import CronSim, CronSimError  # which most recipes have no use for
+
     problem = "has not five fields (minute, hour, day, month, weekday), as in '0 2 * * *'"
     if len(text.split()) == _N_FIELDS:
         try:

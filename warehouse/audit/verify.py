@@ -37,6 +37,7 @@ from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
 
 Progress = Callable[[int, int], None]
+Sound = Callable[[Path], Artifact | None]
 What = Literal["bytes", "manifest", "place", "remains", "extra", "input", "name"]
 
 _GROUP_FILES, _GROUP_BYTES = 64, 2**23  # what a thread is given at once: one file that is large, or some small ones
@@ -112,7 +113,9 @@ class _Look:
     faults: list[_Found] = field(default_factory=list)
 
 
-def verify(warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True) -> list[Fault]:
+def verify(
+    warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True, is_sound: Sound = sound
+) -> list[Fault]:
     """What is wrong in a lake; an empty list means that it is sound, wherever its corpora are.
 
     Others may commit meanwhile: what points at an artifact that was not there when the walk began is asked again. Of a
@@ -121,25 +124,26 @@ def verify(warehouse: Warehouse, progress: Progress = lambda done, total: None, 
     Args:
         progress: told artifacts looked at and their number; deep, bytes hashed and their number.
         deep: hash every file again.
+        is_sound: what says that a manifest needs no closer look; of a lake in a folder.
     """
     if warehouse.store is None:
         with uncollected():
-            return _verify(_Folder(warehouse.root), progress, deep)
+            return _verify(_Folder(warehouse.root), progress, deep, is_sound)
     with warehouse.scratch("verify") as shadow:
         faults = _verify(Shadow(warehouse.store, shadow), progress, deep)
     return [replace(one, problem=one.problem.replace(str(shadow), warehouse.name)) for one in faults]
 
 
-def _verify(at: _Place, progress: Progress, deep: bool) -> list[Fault]:
+def _verify(at: _Place, progress: Progress, deep: bool, is_sound: Sound = sound) -> list[Fault]:
     folders = list(_folders(at.root / "artifacts"))
-    look = _look(at, folders, (lambda done, total: None) if deep else progress)
+    look = _look(at, folders, is_sound, (lambda done, total: None) if deep else progress)
     if deep:
         look.faults.extend(_other_bytes(at, look.whole, progress))
     missed, names = _missed(at.root, look.readable)
     if missed or names:
         begun = set(folders)
         at.look()
-        later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun])
+        later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun], is_sound)
         missed, names = _missed(at.root, look.readable, later.readable)
     wrong = [*look.faults, *missed]
     place = {artifact.folder: number for number, artifact in enumerate(look.readable if wrong else ())}
@@ -162,11 +166,13 @@ def _folders(root: Path) -> Iterator[Path]:
             yield root / kind.name
 
 
-def _look(at: _Place, folders: Sequence[Path], progress: Progress = lambda done, total: None) -> _Look:
+def _look(
+    at: _Place, folders: Sequence[Path], is_sound: Sound, progress: Progress = lambda done, total: None
+) -> _Look:
     look = _Look()
     for number, folder in enumerate(folders, start=1):
         before = len(look.faults)
-        artifact = _read(folder, look.faults)
+        artifact = is_sound(folder) or _read(folder, look.faults)
         if artifact is not None:
             look.readable.append(artifact)
             if len(look.faults) == before:
@@ -178,8 +184,6 @@ def _look(at: _Place, folders: Sequence[Path], progress: Progress = lambda done,
 def _read(folder: Path, faults: list[_Found]) -> Artifact | None:
     """The artifact of a folder, from the disk, whatever this process remembers; what is wrong with its manifest or its
     place is added to `faults`."""
-    if (artifact := sound(folder)) is not None:
-        return artifact
     if not os.path.lexists(folder):
         return None  # taken away since it was listed
     if not folder.is_dir():

@@ -1,0 +1,111 @@
+"""A manifest that was found sound is read again as soon as anybody touched it, and not before."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.warehouse.small_lake import small_lake
+from warehouse import Artifact, Warehouse
+from warehouse.artifact import MANIFEST, SEAL
+from warehouse.audit import untouched
+from warehouse.audit.sound import sound
+from warehouse.audit.untouched import sound_if_untouched
+from warehouse.audit.verify import verify
+from warehouse.hashing import canonical_json
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders whose manifests were read. What has just come is settled here."""
+    folders: list[Path] = []
+
+    def reading(folder: Path) -> Artifact | None:
+        folders.append(folder)
+        return sound(folder)
+
+    monkeypatch.setattr(untouched, "sound", reading)
+    monkeypatch.setattr(untouched, "SETTLED_NS", -(10**18))
+    return folders
+
+
+def looked(lake: Warehouse) -> list[str]:
+    """What is wrong."""
+    with sound_if_untouched(lake) as is_sound:
+        return [f"{fault.key}: {fault.what}" for fault in verify(lake, deep=False, is_sound=is_sound)]
+
+
+def test_what_nobody_touched_is_read_once(tmp_path: Path, read: list[Path]) -> None:
+    lake = small_lake(tmp_path / "lake").lake
+    folders = sorted(artifact.folder for artifact in lake.artifacts())
+    assert looked(lake) == [] and sorted(read) == folders
+    read.clear()
+    assert looked(Warehouse(lake.root)) == [] == read, "nor by another process"
+    with sound_if_untouched(lake) as is_sound:
+        assert [is_sound(folder) for folder in folders] == [sound(folder) for folder in folders]
+
+
+def test_what_has_just_changed_is_read_again(tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may change again without another time of change."""
+    monkeypatch.setattr(untouched, "SETTLED_NS", 10**18)
+    lake = small_lake(tmp_path / "lake").lake
+    assert looked(lake) == [] and looked(lake) == []
+    assert len(read) == 2 * len(lake.artifacts()) and not (lake.root / ".cache" / "sound").exists()
+
+
+def edited(folder: Path) -> None:
+    """Of the same size and, by its own word, as old as before."""
+    status, value = os.stat(folder / MANIFEST), json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_bytes(canonical_json(value | {SEAL: value[SEAL][::-1]}))
+    os.utime(folder / MANIFEST, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def linked(folder: Path) -> None:
+    folder.rename(folder.parents[2] / folder.name)
+    folder.symlink_to(folder.parents[2] / folder.name)
+
+
+def misplaced(folder: Path) -> None:
+    (folder.parents[1] / "elsewhere").mkdir()
+    folder.rename(folder.parents[1] / "elsewhere" / folder.name)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (edited, "manifest"), (linked, "bytes"), (misplaced, "place"), (shutil.rmtree, None),
+        (lambda folder: (folder / MANIFEST).unlink(), "remains"),
+        (lambda folder: next(path for path in folder.iterdir() if path.name != MANIFEST).unlink(), "bytes"),
+    ],
+)  # fmt: skip
+def test_what_somebody_touched_is_seen(
+    tmp_path: Path, read: list[Path], damage: Callable[[Path], Any], what: str | None
+) -> None:
+    lake = small_lake(tmp_path / "lake").lake
+    looked(lake)
+    folder = lake.artifacts()[-1].folder
+    damage(folder)
+    assert looked(lake) == looked(lake) == ([f"{folder.name}: {what}"] if what else [])
+
+
+@pytest.mark.parametrize("harm", [b"", b"not ours", b"cut"])
+def test_damage_remembers_nothing(tmp_path: Path, read: list[Path], harm: bytes) -> None:
+    lake = small_lake(tmp_path / "lake").lake
+    looked(lake)
+    path = lake.root / ".cache" / "sound"
+    path.write_bytes(path.read_bytes()[:-1] if harm == b"cut" else harm)
+    read.clear()
+    assert looked(lake) == [] and len(read) == len(lake.artifacts())
+
+
+def test_a_lake_that_cannot_be_written_to_can_be_asked(tmp_path: Path, read: list[Path]) -> None:
+    lake = small_lake(tmp_path / "lake").lake
+    shutil.rmtree(lake.root / ".cache", ignore_errors=True)
+    (lake.root / ".cache").write_text("no folder")
+    assert looked(lake) == [] == looked(lake) and len(read) == 2 * len(lake.artifacts())
