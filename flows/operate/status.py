@@ -200,13 +200,23 @@ def status_table(deployments: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """One line per run."""
+    """One line per run, by its deployment: what never began bears no name of ours. Those of one deployment that ended
+    alike are one line, the newest of them: while a fit takes hours, whatever comes due is cancelled.
+
+    Args:
+        runs: the newest first.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("run", "due", "state", "took", "message"):
-        table.add_column(name, justify="right" if name == "took" else "left", overflow="fold")
+    for name in ("run of", "due", "state", "took", "message", "alike before"):
+        table.add_column(name, justify="right" if name in ("took", "alike before") else "left", overflow="fold")
+    alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for run in runs:
-        state = Text(run["state"], style=style_of(run["state"], run["type"]))
-        table.add_row(run["run"], _clock(run["due"]), state, _span(run["took_s"]), run["message"])
+        alike.setdefault((run["deployment"], run["state"], run["message"]), []).append(run)
+    for newest, *before in alike.values():
+        state = Text(newest["state"], style=style_of(newest["state"], newest["type"]))
+        n_before = str(len(before)) if before else ""
+        took = _span(newest["took_s"])
+        table.add_row(newest["deployment"], _clock(newest["due"]), state, took, newest["message"], n_before)
     return table
 
 

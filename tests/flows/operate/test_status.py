@@ -176,6 +176,26 @@ def test_the_table_is_aligned_and_coloured_on_a_terminal_only(told: status.Statu
     assert status.style_of("TimedOut", "FAILED") == "red" and status.style_of("Pending", "PENDING") == ""
 
 
+def test_runs_that_ended_alike_are_one_line_by_their_deployment() -> None:
+    """A run that never began bears a name that the server made up."""
+    full = "Deployment concurrency limit reached."
+    told = [
+        run("demo-train", "CANCELLED", "Cancelled", at("10:03:00"), message=full),
+        run("demo-run", "RUNNING", "Running", at("10:02:30"), at("10:02:30")),
+        run("demo-train", "CANCELLED", "Cancelled", at("10:02:00"), message=full),
+        run("demo-train", "CANCELLED", "Cancelled", at("10:01:00"), message="by hand"),
+        run("demo-train", "CANCELLED", "Cancelled", at("10:00:00"), message=full),
+    ]  # fmt: skip
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as captured:
+        console.print(status.runs_table([status._run(one, one["name"].rpartition(" ")[2], NOW) for one in told]))
+    header, *lines = [line.rstrip() for line in captured.get().splitlines()]
+    assert header.endswith("message                                alike before")
+    assert [line.split()[0] for line in lines] == ["demo-train", "demo-run", "demo-train"]
+    assert lines[0].endswith(f"{full}             2") and "03  Cancelled" in lines[0], "the newest"
+    assert lines[1].endswith("1:57:30") and lines[2].endswith("by hand") and "a run of" not in captured.get()
+
+
 def test_where_no_server_answers_the_lake_says_what_it_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = Warehouse(tmp_path / "lake", create=True)
     monkeypatch.setattr(status, "_set_by_user", lambda: "")
