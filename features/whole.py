@@ -32,7 +32,7 @@ from features.inventory import (
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.hashing import digest
-from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.manifest_rows import unsealed_json, write_sealed
 from warehouse.merged import pieces
 
 VERSION = 2
@@ -64,7 +64,7 @@ def remembered(warehouse: Warehouse, kind: str, step: str, plugin: Any, utteranc
         for one in pieces(holder):
             place_of[one.key], held[one.key] = holder.key, one
     by_key = [held[key] for key in sorted(held)]
-    found = _answers(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, by_key))
+    found = unsealed_json(_path(warehouse, step, plugin)).get(_question(warehouse, utterances, by_key))
     if found is None:
         return None
     others = set(found["others"])
@@ -120,13 +120,7 @@ def _path(warehouse: Warehouse, step: str, plugin: Any) -> Path:
     return warehouse.root / ".cache" / "whole" / row_key(step, plugin)
 
 
-def _answers(path: Path) -> dict[str, Any]:
-    content = unsealed(path)
-    answers: dict[str, Any] = json.loads(content) if content else {}
-    return answers
-
-
 def _remember(warehouse: Warehouse, path: Path, question: str, answer: Any) -> None:
-    answers = {key: one for key, one in _answers(path).items() if key != question} | {question: answer}
+    answers = {key: one for key, one in unsealed_json(path).items() if key != question} | {question: answer}
     with suppress(OSError):  # a lake that cannot be written to can be asked
         write_sealed(path, json.dumps(dict(list(answers.items())[-_MOST:])).encode(), warehouse.manifests.beside())

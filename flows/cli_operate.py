@@ -27,8 +27,6 @@ from flows.operate.serving import serve as serve_deployments
 from flows.recipe import read_recipe, recipe_path
 from warehouse import Warehouse
 
-_MOST_RUNS = 10
-
 
 @command("emolake serve my.toml --root films=/films")
 def serve(
@@ -88,5 +86,5 @@ def status(lake: Lake = None, as_json: Json = False) -> None:
         console.print(status_table(found.deployments))
         if found.runs:
             console.print()
-            console.print(runs_table(found.runs[:_MOST_RUNS]))
+            console.print(runs_table(found.runs))
         console.print(f"\nPrefect: {found.server.removesuffix('/api')}")

@@ -20,7 +20,6 @@ from features.placed import Placed
 from features.plugin import FeatureSpec
 from features.whole import holding_wanted, of_utterances, remembered
 from flows import canaries, protocol
-from flows.answered import remembering
 from flows.checkpoints import only_checkpoint, record_placed
 from flows.choice import Choice, choice_of
 from flows.doer import Doer, Waits
@@ -239,22 +238,14 @@ class Line:
         entry, rules, corpus = self.recipe.models[model], self.recipe.protocol(model), self.corpora_of(model)
         chosen = self.selection(entry.selection) if entry.selection else None
         read, told = read_for(self, model)
-        folds = self._folds(rules, read.utterances)
+        asked = digest([rules.folds, [a.digest for a in read.utterances]])  # the same of most models
+        folds = self._once(f"folds {asked}", lambda: protocol.folds_of(rules, read.utterances))
         refuse_voices_of_other_parts(self, model, folds)
         without = self._unpacked(model, corpus, chosen)
         how = chosen, without, told, entry.select_on
         works = [protocol.split_work(rules, fold, folds, read.utterances, read.labels, *how) for fold in folds]
         self.split_works |= {work.request.key: work for work in works}
         return dict(zip(folds, self.doer.step(f"split for {model}", works), strict=True))
-
-    def _folds(self, rules: protocol.Protocol, utterances: Sequence[Artifact]) -> list[str]:
-        """Those of most models are the same; and of readings that were asked before, none is read again."""
-        asked = digest([rules.folds, [a.digest for a in utterances]])
-        with remembering(self.warehouse, "folds") as known:
-            if asked not in known:
-                known[asked] = protocol.folds_of(rules, utterances)
-            folds: list[str] = known[asked]
-        return folds
 
     def classes(self, model: str) -> list[str]:
         """The classes of a model: its protocol's, or those of the teacher that chose its utterances."""

@@ -27,7 +27,7 @@ from warehouse import Warehouse
 from warehouse.artifact import MANIFEST, Artifact, Work
 from warehouse.errors import ArtifactNotFound, InvalidField, UnreadableManifest
 from warehouse.hashing import digest, short_digest
-from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.manifest_rows import unsealed_json, write_sealed
 
 if TYPE_CHECKING:
     from flows.line import Line
@@ -149,6 +149,4 @@ def _remember(warehouse: Warehouse, packs: Mapping[str, Any], question: str, wor
 
 
 def _answers(warehouse: Warehouse, packs: Mapping[str, Any]) -> dict[str, Any]:
-    content = unsealed(warehouse.root / ".cache" / "packed" / short_digest(packs))
-    answers: dict[str, Any] = json.loads(content) if content else {}
-    return answers
+    return unsealed_json(warehouse.root / ".cache" / "packed" / short_digest(packs))

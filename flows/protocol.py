@@ -20,7 +20,7 @@ from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import wrong_field
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
 from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
-from warehouse.tables import read_table, write_table
+from warehouse.tables import check_files, groups_of, read_table, write_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -202,7 +202,7 @@ def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
         return [WHOLE]
     query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
     with must_be_sql(protocol, "folds"):
-        return [row[0] for row in asked(_connection(utterances), query).fetchall()]
+        return [row[0] for row in asked(_connection(utterances, protocol.folds), query).fetchall()]
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:
@@ -365,12 +365,21 @@ def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
     raise InvalidField(f"protocol '{protocol.id}'", "rater", f"gives utterance '{utterance_id}' more than one label")
 
 
-def _connection(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
+def _connection(utterances: Sequence[Artifact], sql: str = "") -> duckdb.DuckDBPyConnection:
     """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
-    what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file."""
+    what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file.
+
+    Args:
+        sql: all that is asked; where it is a column, no other is read.
+    """
     from warehouse.questions import closed_memory
 
     connection = closed_memory()
+    if sql in UTTERANCES.names:
+        paths = [a.path("utterances.parquet") for a in utterances]
+        check_files(paths, UTTERANCES)
+        _register(connection, "utterances", [group for path in paths for group in groups_of(path, [sql])], UTTERANCES)
+        return connection
     connection.execute("CREATE TEMP MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     _register(connection, "_utterances", tables, UTTERANCES)

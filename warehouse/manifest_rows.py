@@ -60,6 +60,16 @@ def unsealed(path: Path) -> bytes | None:
     return content[start:] if is_whole else None
 
 
+def unsealed_json(path: Path) -> dict[str, Any]:
+    """What a sealed file of JSON has; nothing where it is absent, damaged or of another form."""
+    content = unsealed(path)
+    try:
+        value = json.loads(content) if content else {}
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 class Rows:
     """A file of rows, in memory; its columns are read when they are asked for."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from warehouse.artifact import Artifact
-from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.manifest_rows import unsealed_json, write_sealed
 from warehouse.merged import PIECES, held_before
 
 
@@ -30,7 +30,7 @@ def overlapping(
         memory: of this plug-in.
         beside: where that is written before it is renamed.
     """
-    told = json.loads(unsealed(memory) or "{}")
+    told = unsealed_json(memory)
     looked_at, shared = set(told.get("looked_at", ())), set(told.get("shared", ()))
     new = [name for name in files if name not in looked_at]
     if new:

@@ -44,6 +44,8 @@ _FILES = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES
 _REPEATED = ["corpus", "unit", "recording_id", "path", "channel"]
 """Columns that a dictionary makes shorter. Most others tell rows apart, and would only take longer to write."""
 
+_GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
+
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
 _MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
@@ -139,7 +141,6 @@ def write_bundle(
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     recorded = [(a.path("files.parquet"), a.request.params) for a in artifacts if a.request.kind == "raw"]
     read = [a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances"]
-    check_files(read, UTTERANCES)
     written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
     with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
 
@@ -149,7 +150,7 @@ def write_bundle(
 
         # What reads and writes columns holds no lock, so that one goes on while another does.
         recordings = threads.submit(_parquet, _recordings(recorded), _FILES)
-        utterances = threads.submit(_parquet, (group for path in read for group in groups_of(path, SPANS)), _SPANS)
+        utterances = threads.submit(_parquet, _utterances(read), _SPANS)
         add("bundle.json", canonical_json(about))
         add("recipe.toml", recipe.text.encode())
         for number, name in enumerate(sorted(protocols)):
@@ -203,13 +204,30 @@ def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> Iterator[
             yield pa.Table.from_arrays(columns, schema=_FILES)
 
 
-def _parquet(groups: Iterable[pa.Table], schema: pa.Schema) -> memoryview:
-    """Groups of rows as Parquet, each written before the next is read: what memory they took is used again, and fresh
-    memory takes longer to be had than to be filled."""
+def _utterances(paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """Spans of tables of utterances."""
+    check_files(paths, UTTERANCES)
+    for path in paths:
+        for table in groups_of(path, SPANS):
+            check_table(table, _SPANS, str(path))
+            yield pa.Table.from_arrays(table.columns, schema=_SPANS)
+
+
+def _parquet(tables: Iterable[pa.Table], schema: pa.Schema) -> memoryview:
+    """Tables as Parquet, some at a time: the memory that they take is used again for the next, and memory that is new
+    takes longer to be given than to be filled."""
     stream = io.BytesIO()
     with pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=_REPEATED) as writer:
-        for group in groups:
-            writer.write_table(group)
+        waiting: list[pa.Table] = []
+        n_rows = 0
+        for table in tables:
+            waiting.append(table)
+            n_rows += table.num_rows
+            if n_rows >= _GROUP_ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting, n_rows = [], 0
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
     return stream.getbuffer()
 
 

@@ -34,7 +34,7 @@ from warehouse.audit.lineage import closure_up
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
 from warehouse.audit.untouched import sound_if_untouched
-from warehouse.audit.verify import verify
+from warehouse.audit.verify import is_as_made, verify
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest, short_digest
 from warehouse.marker import renew_id
@@ -163,9 +163,12 @@ def collect(
             with suppress(FileNotFoundError):  # another gc was faster
                 os.rename(artifact.folder, place)
                 aside[artifact.key] = artifact
-        for key in _cited_meanwhile(warehouse, found, list(aside.values())) & aside.keys():
-            artifact = aside.pop(key)
-            os.rename(scratch / key, artifact.folder)
+        back: Set[str] = set(aside)  # unless it can be told what is cited
+        try:
+            back = _cited_meanwhile(warehouse, found, list(aside.values())) & aside.keys()
+        finally:
+            for key in back:
+                os.rename(scratch / key, aside.pop(key).folder)
         for number, key in enumerate(aside, start=1):
             shutil.rmtree(scratch / key)
             progress(number, len(aside))
@@ -200,7 +203,10 @@ def _going(warehouse: Warehouse, found: Garbage, scratch: Path, told: Callable[[
     """What goes but for what may be the last copies of rows: those that a merged artifact was made of that is damaged,
     or gone. What these rest on stays by the merged one, which cites the same."""
     merged = {one.key: one for read in found.read.values() for one in read}
-    damaged = {key for key, a in merged.items() if not all(_is_same(warehouse, a, name, scratch) for name in a.files)}
+    damaged = {
+        key for key, a in merged.items()
+        if not (is_as_made(a) and all(_is_same(warehouse, a, name, scratch) for name in a.files))
+    }  # fmt: skip
     kept = {key for key, read in found.read.items() if any(one.key in damaged for one in read)}
     for key in sorted(damaged):
         n = sum(any(one.key == key for one in read) for read in found.read.values())

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.answered import remembering
+from flows.audit.answered import remembering
 from flows.audit.declarations import ANY_KIND, Declared, lost, placed, verdict
 from flows.audit.overlap import (
     KINDS,

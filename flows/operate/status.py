@@ -25,6 +25,8 @@ _MOST = 200  # what the server gives at once
 _REFUSALS = (401, 403)
 _STYLES = {"Completed": "green", "NotYet": "green", "Running": "cyan", "Late": "yellow", "Cancelled": "yellow"}
 _BAD = {"FAILED", "CRASHED"}
+_OVER = {*_BAD, "CANCELLED"}
+_MOST_LINES = 10
 _OURS = {"tags": {"all_": [TAG]}}
 
 
@@ -200,8 +202,8 @@ def status_table(deployments: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    """One line per run, by its deployment: what never began bears no name of ours. Those of one deployment that ended
-    alike are one line, the newest of them: while a fit takes hours, whatever comes due is cancelled.
+    """The newest lines: one for each run that is not over, one for those of a deployment that ended alike, for while a
+    fit takes hours, whatever comes due is cancelled. By deployment: what never began bears no name of ours.
 
     Args:
         runs: the newest first.
@@ -209,10 +211,11 @@ def runs_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("run of", "due", "state", "took", "message", "alike before"):
         table.add_column(name, justify="right" if name in ("took", "alike before") else "left", overflow="fold")
-    alike: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    alike: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for run in runs:
-        alike.setdefault((run["deployment"], run["state"], run["message"]), []).append(run)
-    for newest, *before in alike.values():
+        its_own = () if run["type"] in _OVER else (run["id"],)
+        alike.setdefault((run["deployment"], run["state"], run["message"], *its_own), []).append(run)
+    for newest, *before in list(alike.values())[:_MOST_LINES]:
         state = Text(newest["state"], style=style_of(newest["state"], newest["type"]))
         n_before = str(len(before)) if before else ""
         took = _span(newest["took_s"])

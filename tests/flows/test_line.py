@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ import soundfile
 
 from features.inventory import column
 from features.sandbox import opensubtitles
-from flows import protocol
 from flows.doer import Waits
 from flows.line import Line
 from flows.plan import plan
@@ -61,24 +58,6 @@ def test_the_order_of_tables_in_a_recipe_is_nothing(small: Small, tmp_path: Path
     moved = recipe_of(tmp_path, without(text, "models.teacher") + "\n" + teacher + "\n")
     there = plan(moved, small.warehouse, small.roots, explain=False)
     assert [step.name for step in there if step.waits_for or (step.works and step.name != "report")] == []
-
-
-def test_folds_of_readings_that_were_asked_are_remembered(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def folds_of(rules: protocol.Protocol, utterances: Sequence[Artifact]) -> list[str]:
-        asked.append(rules.id)
-        return protocol_folds_of(rules, utterances)
-
-    protocol_folds_of = protocol.folds_of
-    monkeypatch.setattr(protocol, "folds_of", folds_of)
-    memory = small.warehouse.root / ".cache" / "answered" / "folds"
-    memory.unlink(missing_ok=True)
-    recipe = read_recipe(small.recipe)
-    first = plan(recipe, small.warehouse, small.roots, explain=False)
-    n_asked = len(asked)
-    assert asked and n_asked == len(json.loads(memory.read_bytes().partition(b"\n")[2])), "once of those with the same"
-    assert plan(recipe, small.warehouse, small.roots, explain=False) == first and len(asked) == n_asked
 
 
 def test_what_waits_is_said_once_per_product(small: Small, tmp_path: Path) -> None:

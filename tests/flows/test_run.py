@@ -181,7 +181,7 @@ def test_a_run_leaves_counted_what_its_models_met_before(little: Little, monkeyp
     lake, console = little.warehouse.root, Console(file=io.StringIO())
     asked = ("little:linear", "emodb4-loso6")
     fresh = [contamination(Warehouse(lake), name).as_json() for name in asked]
-    memory = lake / ".cache" / "answered" / "overlaps-met"
+    memory = lake / ".cache" / "overlaps-met"
     memory.unlink()
     assert ran(little, console).not_compared == "" and memory.exists()
     monkeypatch.setattr(counted, "count", None)

@@ -18,8 +18,7 @@ _REMEMBERED = (".resume", ".logs", ".cache", ".prefect")
 
 def forget(lake: Path, withdrawal: Withdrawal, tainted: Sequence[str]) -> None:
     """Removes what is remembered beside artifacts and is, or may be, of what goes. A state of a fit says not whose
-    utterances it saw, so all go: those fits begin again. So do answers to what was asked before: counts of
-    what was met, and folds, which may be called as speakers are.
+    utterances it saw, so all go: those fits begin again. So do counts of what was met before.
 
     Args:
         tainted: keys of models whose logs go.
@@ -28,7 +27,7 @@ def forget(lake: Path, withdrawal: Withdrawal, tainted: Sequence[str]) -> None:
         LakeServed: what a server remembers names what goes, and the server lives.
     """
     shutil.rmtree(lake / ".resume", ignore_errors=True)
-    shutil.rmtree(lake / ".cache" / "answered", ignore_errors=True)
+    (lake / ".cache" / "overlaps-met").unlink(missing_ok=True)
     for key in tainted:
         shutil.rmtree(lake / ".logs" / key, ignore_errors=True)
     for path in [*lake.glob("*.duckdb"), *(lake / ".cache" / "voice").glob("*")]:

@@ -1,7 +1,7 @@
 """Manifests that were found sound and that nobody has touched since, known without reading them again.
 
-For who rests on what is remembered of manifests anyway, as `gc` does: it need only know that the disk still has what is
-remembered. `verify` reads them all, for a bit may flip where no time of change tells of it.
+For who rests on what is remembered of manifests anyway, as `gc` does: it need only know that what lies on the disk is
+that. `verify` reads them all, for a bit may turn where no time of change tells of it.
 
 One file, `.cache/sound`, sealed like what is remembered of manifests. May be deleted.
 """
@@ -20,7 +20,7 @@ from warehouse.artifact import MANIFEST, Artifact
 from warehouse.audit.sound import sound
 from warehouse.in_progress import disk_ns
 from warehouse.manifest_index import SETTLED_NS
-from warehouse.manifest_rows import unsealed, write_sealed
+from warehouse.manifest_rows import unsealed_json, write_sealed
 from warehouse.store import Warehouse
 
 
@@ -34,7 +34,7 @@ def sound_if_untouched(warehouse: Warehouse) -> Iterator[Callable[[Path], Artifa
     """
     path, beside = warehouse.root / ".cache" / "sound", warehouse.manifests.beside()
     there = {str(artifact.folder): artifact for artifact in warehouse.artifacts()}
-    known: dict[str, list[int]] = json.loads(unsealed(path) or "{}")
+    known = unsealed_json(path)
     settled_ns = disk_ns(beside.parent, time.time_ns()) - SETTLED_NS
     found: dict[str, list[int]] = {}
 
@@ -44,7 +44,9 @@ def sound_if_untouched(warehouse: Warehouse) -> Iterator[Callable[[Path], Artifa
             return sound(folder)
         name = place.removeprefix(f"{warehouse.root}/")
         artifact = there[place] if known.get(name) == now else sound(folder)
-        if artifact is not None and now[1] < settled_ns:  # what changed just now may change again at the same time
+        # What changed just now may change again at the same time; and what is remembered of a kind may be of another
+        # manifest than the one that lies there now.
+        if now[1] < settled_ns and artifact == there[place]:
             found[name] = now
         return artifact
 

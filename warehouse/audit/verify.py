@@ -218,6 +218,12 @@ def _read(folder: Path, faults: list[_Found]) -> Artifact | None:
     return artifact
 
 
+def is_as_made(artifact: Artifact) -> bool:
+    """Whether the manifest in an artifact's folder, read again, is the sound one that it was read from."""
+    faults: list[_Found] = []
+    return (sound(artifact.folder) or _read(artifact.folder, faults)) == artifact and not faults
+
+
 def is_as_written(manifest: bytes) -> bool:
     """Whether a manifest that can be read has the form, the fields and, where it is sealed, the content that `commit`
     gave it."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from flows.audit import bundle as bundles
 from flows.audit.bundle import SPANS, read_bundle, write_bundle
 from flows.line import Line
 from tests.flows.swept import RECIPE, swept_line
@@ -40,6 +44,17 @@ def test_it_holds_every_shard_and_all_that_these_rest_on(line: Line, tmp_path: P
     assert all(d in made for one in bundle.artifacts for digests in one.request.inputs.values() for d in digests)
     assert (bundle.name, bundle.recipe, set(bundle.protocols)) == ("swept", line.recipe.text, {"calm2.toml"})
     assert bundle.files.num_rows == 19 and bundle.spans.num_rows == 18, "clips and their table"
+
+
+def test_many_small_tables_become_few_groups_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In their order; a group is no larger than it must be."""
+    schema = pa.schema([pa.field("path", pa.string(), nullable=False)])
+    tables = [pa.table({"path": [f"{number}", f"{number} too"]}, schema=schema) for number in range(20)]
+    monkeypatch.setattr(bundles, "_GROUP_ROWS", 15)
+    file = pq.ParquetFile(io.BytesIO(bundles._parquet(iter(tables), schema)))
+    assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [16, 16, 8]
+    assert file.read().equals(pa.concat_tables(tables))
+    assert pq.read_table(io.BytesIO(bundles._parquet([], schema))).equals(schema.empty_table())
 
 
 def test_it_holds_no_sound_no_text_and_no_label(line: Line, tmp_path: Path) -> None:

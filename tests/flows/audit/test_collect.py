@@ -7,6 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tests.flows.killing import HERE
 from tests.flows.wholly import Wholly
 from tests.sparing import first
 from warehouse import Artifact, Request, Warehouse
+from warehouse.artifact import MANIFEST
 from warehouse.audit.errors import LakeAtWork, ReachUnknown
 from warehouse.audit.verify import verify
 from warehouse.compaction import merge, merge_of
@@ -191,6 +194,7 @@ from pathlib import Path
 from flows.audit.collect import collect, garbage
 from flows.run import Setup
 from warehouse import Warehouse
+from warehouse.artifact import MANIFEST
 
 lake, rename, renamed = Path(sys.argv[1]), os.rename, []
 rubbish = garbage(Setup(lake, {}, "cpu", 1), hours=0)
@@ -221,22 +225,42 @@ def test_small_ones_stay_while_what_holds_their_rows_is_young(little: Little) ->
         assert goes == (set() if later < timedelta(hours=24) else {small.key}), later
 
 
-def test_small_ones_stay_while_what_holds_their_rows_is_damaged(little: Little) -> None:
-    """And only they: they are the last copies of their rows."""
+def other_date(path: Path) -> None:
+    """An edit that leaves a manifest well-formed."""
+    rewritten(path, path.read_bytes().replace(b'"created_at":"2', b'"created_at":"1'))
+
+
+@pytest.mark.parametrize(("file", "damage"), [("features.parquet", flip), (MANIFEST, other_date)])
+def test_small_ones_stay_while_what_holds_their_rows_is_damaged(
+    little: Little, file: str, damage: Callable[[Path], object]
+) -> None:
+    """And only they: they are the last copies of their rows. A bit may turn where no time of change tells of it."""
     small, other = little.warehouse.artifacts("features")[:2]
     made, _ = (merge(little.warehouse, merge_of([one])) for one in (small, other))
     rubbish = found(little)
     assert keys(rubbish) == {small.key, other.key} and rubbish.remarks == []
-    sound = made.path("features.parquet").read_bytes()
-    flip(made.path("features.parquet"))
-    assert verify(Warehouse(little.warehouse.root), deep=False) == [], "at a glance it is as it was"
+    sound = (made.folder / file).read_bytes()
+    damage(made.folder / file)
     told: list[str] = []
     assert collect(little.warehouse, rubbish, told=told.append) == 1
     assert small.folder.exists() and not other.folder.exists()
     why = f"1 small artifacts that merged features/{made.key} was made of are kept, for it is damaged"
     assert told == [f"{why}: see `emolake verify`"]
-    rewritten(made.path("features.parquet"), sound)
+    rewritten(made.folder / file, sound)
     assert collect(little.warehouse, rubbish, told=told.append) == 1 and len(told) == 1 and has_nothing_to_do(little)
+
+
+def test_all_stays_where_it_cannot_be_told_what_is_cited(little: Little) -> None:
+    small = little.warehouse.artifacts("features")[0]
+    made = merge(little.warehouse, merge_of([small]))
+    rubbish, before = found(little), _what_is_there(little)
+    sound = (made.folder / MANIFEST).read_bytes()
+    rewritten(made.folder / MANIFEST, sound[:-1])
+    rubbish = replace(rubbish, read={})  # what holds its rows is sound when it is looked at
+    with pytest.raises(UnreadableManifest):
+        collect(little.warehouse, rubbish)
+    rewritten(made.folder / MANIFEST, sound)
+    assert _what_is_there(little) == before and verify(little.warehouse) == []
 
 
 def test_leftovers_of_fits_that_nobody_goes_on_with_go(aged: Aged) -> None:

@@ -165,7 +165,7 @@ def test_after_all_was_counted_whoever_asks_only_looks_it_up(lent: Lent, monkeyp
     lent.read("mosei", [row("mosei", "m", f"{LONG}, never!")])
     ref = lent.lake.ref("weights/w2v") or {}
     lent.lake.set_ref("weights/w2v", ref | {"folder": "mine", "trained_on": ["IEMOCAP and MOSEI"]})
-    fresh, memory = asked(lent), lent.lake.root / ".cache" / "answered" / "overlaps-met"
+    fresh, memory = asked(lent), lent.lake.root / ".cache" / "overlaps-met"
     memory.unlink()
     steps: list[tuple[int, int]] = []
     count_all(lent.lake, lambda done, total: steps.append((done, total)))

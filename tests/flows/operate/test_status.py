@@ -176,24 +176,37 @@ def test_the_table_is_aligned_and_coloured_on_a_terminal_only(told: status.Statu
     assert status.style_of("TimedOut", "FAILED") == "red" and status.style_of("Pending", "PENDING") == ""
 
 
-def test_runs_that_ended_alike_are_one_line_by_their_deployment() -> None:
-    """A run that never began bears a name that the server made up."""
-    full = "Deployment concurrency limit reached."
-    told = [
-        run("demo-train", "CANCELLED", "Cancelled", at("10:03:00"), message=full),
-        run("demo-run", "RUNNING", "Running", at("10:02:30"), at("10:02:30")),
-        run("demo-train", "CANCELLED", "Cancelled", at("10:02:00"), message=full),
-        run("demo-train", "CANCELLED", "Cancelled", at("10:01:00"), message="by hand"),
-        run("demo-train", "CANCELLED", "Cancelled", at("10:00:00"), message=full),
-    ]  # fmt: skip
+def lines_of(runs: list[dict[str, Any]]) -> list[str]:
+    """The table of runs, with its header."""
     console = Console(width=200, force_terminal=False)
     with console.capture() as captured:
-        console.print(status.runs_table([status._run(one, one["name"].rpartition(" ")[2], NOW) for one in told]))
-    header, *lines = [line.rstrip() for line in captured.get().splitlines()]
-    assert header.endswith("message                                alike before")
-    assert [line.split()[0] for line in lines] == ["demo-train", "demo-run", "demo-train"]
-    assert lines[0].endswith(f"{full}             2") and "03  Cancelled" in lines[0], "the newest"
-    assert lines[1].endswith("1:57:30") and lines[2].endswith("by hand") and "a run of" not in captured.get()
+        console.print(status.runs_table([status._run(one, one["name"].rpartition(" ")[2], NOW) for one in runs]))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_runs_that_ended_alike_are_one_line_by_their_deployment() -> None:
+    """A run that never began bears a name that the server made up; and a long fit has many of them cancelled."""
+    full = "Deployment concurrency limit reached."
+    cancelled = [
+        run("demo-train", "CANCELLED", "Cancelled", at(f"10:{minute:02}:00"), message=full)
+        for minute in range(59, 19, -1)
+    ]  # fmt: skip
+    rest = [
+        run("demo-train", "CANCELLED", "Cancelled", at("10:01:00"), message="by hand"),
+        run("demo-run", "RUNNING", "Running", at("10:00:30"), at("10:00:30")),
+        run("demo-run", "RUNNING", "Running", "2026-11-21T11:00:00Z", "2026-11-21T11:00:00Z"),
+    ]  # fmt: skip
+    header, *lines = lines_of(cancelled + rest)
+    assert header.split()[:3] == ["run", "of", "due"] and header.endswith("alike before")
+    assert [line.split()[0] for line in lines] == ["demo-train", "demo-train", "demo-run", "demo-run"]
+    assert full in lines[0] and lines[0].split()[-1] == "39" and ":59  Cancelled" in lines[0], "the newest"
+    assert lines[1].endswith("by hand") and lines[2].endswith("1:59:30"), "what works is no less of it"
+    assert lines[3].endswith("25:00:00") and "a run of" not in "".join(lines)
+
+
+def test_only_the_newest_lines_of_runs_are_shown() -> None:
+    failed = [run("demo-run", "FAILED", "Failed", at(f"10:{n:02}:00"), message=f"no {n}") for n in range(20, 0, -1)]
+    assert [line.split()[-1] for line in lines_of(failed)[1:]] == [str(n) for n in range(20, 10, -1)]
 
 
 def test_where_no_server_answers_the_lake_says_what_it_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from tests.warehouse.small_lake import small_lake
-from warehouse import Artifact, Warehouse
-from warehouse.artifact import MANIFEST, SEAL
+from warehouse import Artifact, Request, Warehouse, manifest_index
+from warehouse.artifact import MANIFEST, SEAL, Work
 from warehouse.audit import untouched
 from warehouse.audit.sound import sound
 from warehouse.audit.untouched import sound_if_untouched
 from warehouse.audit.verify import verify
 from warehouse.hashing import canonical_json
+from warehouse.manifest_index import MANY
 
 
 @pytest.fixture
@@ -92,6 +93,29 @@ def test_what_somebody_touched_is_seen(
     folder = lake.artifacts()[-1].folder
     damage(folder)
     assert looked(lake) == looked(lake) == ([f"{folder.name}: {what}"] if what else [])
+
+
+def test_another_sound_manifest_is_not_taken_for_the_one_that_is_remembered(
+    tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a kind with many the index does not look again, as long as nothing comes or goes."""
+    monkeypatch.setattr(manifest_index, "SETTLED_NS", -(10**18))
+    lake, other = (Warehouse(tmp_path / name, create=True) for name in ("lake", "other"))
+    for number in range(MANY + 1):
+        lake.perform(Work(Request("features", "made", 1, {"number": number}), _write, {"text": f"text {number}"}))
+    held = lake.artifacts()[7]
+    cites = Request("features", "made", 1, {"number": -1}, {"features": (held.digest,)})
+    lake.perform(Work(cites, _write, {"text": "cites it"}))
+    changed = other.perform(Work(held.request, _write, {"text": "other bytes"}))
+    assert looked(Warehouse(lake.root)) == []
+    for path in changed.folder.iterdir():
+        shutil.copy(path, held.folder)
+    told = [f"{cites.key}: input"]
+    assert [looked(Warehouse(lake.root)) for _ in range(3)] == [told] * 3
+
+
+def _write(folder: Path, text: str) -> None:
+    (folder / "text.txt").write_text(text)
 
 
 @pytest.mark.parametrize("harm", [b"", b"not ours", b"cut"])

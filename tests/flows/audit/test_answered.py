@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import answered
-from flows.answered import remembering
+from flows.audit import answered
+from flows.audit.answered import remembering
 from flows.audit.contamination import contamination
 from tests.flows.audit.lent import lent_lake
 from warehouse import Warehouse
@@ -36,14 +36,13 @@ def test_answers_are_remembered_also_by_who_is_interrupted(lake: Warehouse) -> N
     assert told(lake) == {"one": [1, [2]], "other": None, "meanwhile": 4, "third": 3}
     with remembering(lake, "else") as known:
         assert known == {}
-    written = [path.name for path in (lake.root / ".cache" / "answered").iterdir()]
-    assert written == ["asked"], "of nothing new no file is written"
+    assert [path.name for path in (lake.root / ".cache").iterdir()] == ["asked"], "of nothing new no file is written"
 
 
 @pytest.mark.parametrize("harm", [b"", b"not ours", b"cut"])
 def test_damage_remembers_nothing(lake: Warehouse, harm: bytes) -> None:
     told(lake, one=1)
-    path = lake.root / ".cache" / "answered" / "asked"
+    path = lake.root / ".cache" / "asked"
     path.write_bytes(path.read_bytes()[:-1] if harm == b"cut" else harm)
     assert told(lake, other=2) == {} and told(lake) == {"other": 2}
 
@@ -64,12 +63,12 @@ def test_a_model_is_asked_of_twice_and_read_once(tmp_path: Path, monkeypatch: py
     """Byte for byte the same; nothing of an utterance is remembered, neither its id nor its words."""
     lent = lent_lake(tmp_path / "lake")
     first = contamination(lent.lake, "mine:best")
-    kept = (lent.lake.root / ".cache" / "answered" / "overlaps-met").read_bytes()
+    kept = (lent.lake.root / ".cache" / "overlaps-met").read_bytes()
     numbers = json.loads(kept.partition(b"\n")[2])
     assert len(numbers) == 4 and all(len(key) == 32 and len(counts) == 8 for key, (_, counts) in numbers.items())
     monkeypatch.setattr("flows.audit.counted.duckdb", None)
     again = contamination(Warehouse(lent.lake.root), "mine:best")
     assert json.dumps(again.as_json()) == json.dumps(first.as_json())
-    os.unlink(lent.lake.root / ".cache" / "answered" / "overlaps-met")
+    os.unlink(lent.lake.root / ".cache" / "overlaps-met")
     with pytest.raises(AttributeError):
         contamination(lent.lake, "mine:best")
