@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from features.check import Count, counted
-from warehouse.errors import InvalidField, NoneInPart
+from flows.protocol_sql import asked, must_be_sql
+from warehouse.errors import NoneInPart
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,32 +46,6 @@ def compared(protocol: Protocol, connection: duckdb.DuckDBPyConnection) -> list[
         with must_be_sql(protocol, "counts_by", "is no SQL"):
             found.update(dict(asked(connection, query).fetchall()))
     return counted(found, expected | {what: 0 for what in found if what not in expected})
-
-
-@contextmanager
-def must_be_sql(protocol: Protocol, fields: str, problem: str = "is no SQL over utterances") -> Iterator[None]:
-    """Within it a protocol's own expressions are asked.
-
-    Raises:
-        InvalidField: DuckDB does not take them.
-    """
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        raise InvalidField(f"protocol '{protocol.id}'", fields, f"{problem}: {error}") from error
-
-
-def asked(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
-    """Asks what holds a protocol's own words. They may not end the query and go on with another one, whose tables and
-    macros other protocols of this process would meet (`warehouse.questions.closed_memory`)."""
-    import duckdb
-
-    statements = connection.extract_statements(query)
-    if len(statements) > 1:
-        raise duckdb.ParserException("it ends the statement that it is put into, and begins another")
-    return connection.execute(statements[0])
 
 
 def expected_counts(protocol: Protocol, present: Collection[str]) -> dict[str, int]:

@@ -13,14 +13,15 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from features.check import Count
-from flows.counts import asked, compared, counts_table, empty_parts, must_be_sql
+from flows.counts import compared, counts_table, empty_parts
 from flows.firewall import SelectOn, seen
+from flows.protocol_sql import asked, connection_over, must_be_sql, register
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import wrong_field
 from warehouse.errors import CountsDiffer, InvalidField, MalformedSource, MissingFolder, UnknownName
-from warehouse.schema import LABELS, SELECTION, SPLIT, UTTERANCES
-from warehouse.tables import check_files, groups_of, read_table, write_table
+from warehouse.schema import LABELS, SELECTION, SPLIT
+from warehouse.tables import read_table, write_table
 
 if TYPE_CHECKING:
     import duckdb
@@ -202,7 +203,7 @@ def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
         return [WHOLE]
     query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
     with must_be_sql(protocol, "folds"):
-        return [row[0] for row in asked(_connection(utterances, protocol.folds), query).fetchall()]
+        return [row[0] for row in asked(connection_over(utterances, protocol.folds), query).fetchall()]
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:
@@ -292,9 +293,9 @@ def _split(
     protocol: Protocol, fold: str, after: str, utterances: Sequence[Artifact], labels: Sequence[Artifact],
     selection: Artifact | None, told: StandIns | None,
 ) -> tuple[pa.Table, list[Count]]:  # fmt: skip
-    connection = _connection(utterances)
+    connection = connection_over(utterances)
     ids, selected = read_ids(told, utterances) if told else None, None
-    _register(connection, "labels", [read_table(a.path("labels.parquet"), LABELS) for a in labels], LABELS)
+    register(connection, "labels", [read_table(a.path("labels.parquet"), LABELS) for a in labels], LABELS)
     if selection is not None:
         chosen = read_table(selection.path("selection.parquet"), SELECTION)
         selected = chosen.column("utterance_id").to_pylist()
@@ -363,35 +364,6 @@ def _drawn(seed: int, among: str) -> str:
 
 def _refuse_second_label(protocol: Protocol, utterance_id: str) -> None:
     raise InvalidField(f"protocol '{protocol.id}'", "rater", f"gives utterance '{utterance_id}' more than one label")
-
-
-def _connection(utterances: Sequence[Artifact], sql: str = "") -> duckdb.DuckDBPyConnection:
-    """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
-    what is drawn does not depend on that name. A protocol may come from anywhere: its SQL reads no file.
-
-    Args:
-        sql: all that is asked; where it is a column, no other is read.
-    """
-    from warehouse.questions import closed_memory
-
-    connection = closed_memory()
-    if sql in UTTERANCES.names:
-        paths = [a.path("utterances.parquet") for a in utterances]
-        check_files(paths, UTTERANCES)
-        _register(connection, "utterances", [group for path in paths for group in groups_of(path, [sql])], UTTERANCES)
-        return connection
-    connection.execute("CREATE TEMP MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
-    tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
-    _register(connection, "_utterances", tables, UTTERANCES)
-    connection.execute(
-        "CREATE TEMP VIEW utterances AS SELECT *, CASE WHEN starts_with(utterance_id, corpus || '-') "
-        "THEN utterance_id[length(corpus) + 2:] ELSE utterance_id END AS own_id FROM _utterances"
-    )
-    return connection
-
-
-def _register(connection: duckdb.DuckDBPyConnection, name: str, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
-    connection.register(name, pa.concat_tables(tables) if tables else schema.empty_table())
 
 
 def _after(fold: str, folds: Sequence[str]) -> str:

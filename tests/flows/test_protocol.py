@@ -64,18 +64,6 @@ def test_folds_partition_the_protocol_and_every_utterance_is_tested_once(lake: W
         assert len(rows) == 9
 
 
-@pytest.mark.parametrize("column", ["session", "speaker_id", "utterance_id", "start_s", "attributes"])
-def test_folds_that_are_a_column_are_those_of_the_same_as_an_expression(
-    corpus: Any, column: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And no other column is read for them."""
-    expected = folds_of(Protocol(**RULES | {"folds": f"({column})"}), corpus[0])
-    monkeypatch.setattr("flows.protocol.read_table", None)
-    assert folds_of(Protocol(**RULES | {"folds": column}), corpus[0]) == expected != []
-    with pytest.raises(TypeError):
-        folds_of(Protocol(**RULES | {"folds": f"({column})"}), corpus[0])
-
-
 def test_labels_are_mapped_and_others_left_out(lake: Warehouse, corpus: Any) -> None:
     rows = {row["utterance_id"]: row["label"] for row in split(lake, Protocol(**RULES), corpus, "1")}
     assert rows["s2exc"] == "happy" and rows["s2sad"] == "sad" and "s1other" not in rows
