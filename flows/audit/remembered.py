@@ -10,19 +10,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from features.placed import Placed
-from features.unit_files import Files, files_of
+from features.unit_files import recorded_files
 from flows.readings import Reading
 from flows.recipe import RECIPES, Recipe, read_recipe, recipe_path
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.errors import EmolakeError
-from warehouse.schema import FILES
-from warehouse.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -148,8 +145,7 @@ def _reading(warehouse: Warehouse, corpus: str, report: Artifact | None) -> Read
         if not same:
             return None
         record = next((one for one in own if one.request.params.get("unit") == unit), (own or same)[0])
-        rows = read_table(record.path("files.parquet"), FILES)
-        units[unit] = Files(rows.num_rows, partial(files_of, rows)), record, utterances  # few ask which they are
+        units[unit] = recorded_files(record.path("files.parquet")), record, utterances
     return Reading(found["utterances"], found["labels"], units)
 
 

@@ -46,7 +46,7 @@ def sound_if_untouched(warehouse: Warehouse) -> Iterator[Callable[[Path], Artifa
         artifact = there[place] if known.get(name) == now else sound(folder)
         # What changed just now may change again at the same time; and what is remembered of a kind may be of another
         # manifest than the one that lies there now.
-        if now[1] < settled_ns and artifact == there[place]:
+        if now[1] < settled_ns and (artifact is there[place] or artifact == there[place]):
             found[name] = now
         return artifact
 
