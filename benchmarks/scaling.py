@@ -1,7 +1,9 @@
 """How extraction scales with workers, and what a task run costs, under each task runner.
 
-    PYTHONPATH=. python benchmarks/scaling.py extraction [N] [FOLDER] [RUNNER ...]
-    PYTHONPATH=. python benchmarks/scaling.py orchestration [RUNNER ...]
+    PYTHONPATH=. python benchmarks/scaling.py extraction [N] [FOLDER] [RUNNER ...] [--write]
+    PYTHONPATH=. python benchmarks/scaling.py orchestration [RUNNER ...] [--write]
+
+With --write the table goes into BENCHMARKS.md.
 
 **extraction**: N utterances of synthesised speech in IEMOCAP's layout (1,000; written to FOLDER once), openSMILE's
 ComParE LLDs by `emolake extract` in a new lake, with one worker and with two: the whole command, and its stage alone.
@@ -28,8 +30,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.line import CORPUS, Cost, folder_for, timed, with_fresh_lake, write
+from benchmarks.marked import put_between
 from flows.server import prefect_server
 
+PAGE = Path(__file__).parents[1] / "BENCHMARKS.md"
+SCRIPTS = {what: f"benchmarks/scaling.py {what}" for what in ("extraction", "orchestration")}
 RECIPE = f"""
 name = "scaling"
 title = "One extractor"
@@ -57,38 +62,44 @@ WHY_NOT = "their workers are processes, of which two cores do not hold 64"
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("extraction", "orchestration"))
+    parser.add_argument("what", choices=SCRIPTS)
     parser.add_argument("rest", nargs="*")
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     if given.what == "extraction":
         n, folder, *names = [*given.rest, *("1000", "", "threads")[len(given.rest) :]]
-        extraction(int(n), folder, names)
+        lines = extraction(int(n), folder, names)
     else:
         names = given.rest or ORCHESTRATED
         if others := set(names) - set(ORCHESTRATED):
             parser.error(f"orchestration has {' and '.join(ORCHESTRATED)}, not {', '.join(sorted(others))}: {WHY_NOT}")
-        orchestration(names)
+        lines = orchestration(names)
+    told = []
+    for line in lines:
+        print(line, flush=True)
+        told.append(line)
+    if given.write:
+        put_between(PAGE, SCRIPTS[given.what], "\n".join(told))
 
 
 # -- one worker and two ------------------------------------------------------------------------------------------------
 
 
-def extraction(n: int, folder: str, runners: Sequence[str]) -> None:
-    """Prints a row per runner and number of workers."""
+def extraction(n: int, folder: str, runners: Sequence[str]) -> Iterator[str]:
+    """A row per runner and number of workers."""
     with folder_for(folder) as place:
         tree = place / f"tree-{n}"
         n_utterances = write(tree, n)
-        print(f"{n_utterances} utterances; load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
-        print("| runner | workers | whole command, s | ratio | the extraction alone, s | ratio |")
-        print("|---|---|---|---|---|---|")
+        yield f"{n_utterances} utterances; load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores before it.\n"
+        yield "| runner | workers | whole command, s | ratio | the extraction alone, s | ratio |"
+        yield "|---|---|---|---|---|---|"
         for runner in runners:
             one: tuple[float, float] | None = None
             for n_workers in (1, 2):
                 cost, step_s = with_fresh_lake(place / "lake", partial(extracted, tree, runner, n_workers))
                 one = one or (cost.clock_s, step_s)
                 ratios = f"{one[0] / cost.clock_s:.2f}", f"{one[1] / step_s:.2f}"
-                row = f"| {runner} | {n_workers} | {cost.clock_s:.1f} | {ratios[0]} | {step_s:.1f} | {ratios[1]} |"
-                print(row, flush=True)
+                yield f"| {runner} | {n_workers} | {cost.clock_s:.1f} | {ratios[0]} | {step_s:.1f} | {ratios[1]} |"
 
 
 def extracted(tree: Path, runner: str, n_workers: int, lake: Path) -> tuple[Cost, float]:
@@ -106,27 +117,26 @@ def extracted(tree: Path, runner: str, n_workers: int, lake: Path) -> tuple[Cost
 # -- orchestration alone -----------------------------------------------------------------------------------------------
 
 
-def orchestration(runners: Sequence[str]) -> None:
-    """Prints what tasks cost that sleep, and tasks that do nothing."""
-    print("| runner | workers | tasks of | at best, s | flow, s | of the best | records written after, s | ms a task |")
-    print("|---|---|---|---|---|---|---|---|")
+def orchestration(runners: Sequence[str]) -> Iterator[str]:
+    """What tasks cost that sleep, and tasks that do nothing."""
+    yield f"Load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores before it.\n"
+    yield "| runner | workers | tasks of | at best, s | flow, s | of the best | records written after, s | ms a task |"
+    yield "|---|---|---|---|---|---|---|---|"
     for runner in runners:
         for n_workers, n_tasks in SIZES:
-            show(runner, n_workers, n_tasks, SHARD_S)
+            yield row(runner, n_workers, n_tasks, SHARD_S)
         for n_tasks in COUNTS:
-            show(runner, 2, n_tasks, 0.0)
+            yield row(runner, 2, n_tasks, 0.0)
 
 
-def show(runner: str, n_workers: int, n_tasks: int, seconds: float) -> None:
+def row(runner: str, n_workers: int, n_tasks: int, seconds: float) -> str:
     """One row, measured with a server of its own."""
     flow_s, after_s = slept(runner, n_workers, n_tasks, seconds)
     best_s = n_tasks * seconds / n_workers
     share = f"{best_s / flow_s:.3f}" if seconds else ""
     cost_ms = 1000 * (flow_s + after_s - best_s) / n_tasks
-    row = (
-        f"| {runner} | {n_workers} | {n_tasks} × {seconds:g} s | {best_s:.0f} | {flow_s:.1f} | {share} | {after_s:.1f} "
-    )
-    print(f"{row}| {cost_ms:.0f} |", flush=True)
+    asked = f"| {runner} | {n_workers} | {n_tasks} × {seconds:g} s | {best_s:.0f} "
+    return f"{asked}| {flow_s:.1f} | {share} | {after_s:.1f} | {cost_ms:.0f} |"
 
 
 def slept(runner: str, n_workers: int, n_tasks: int, seconds: float) -> tuple[float, float]:

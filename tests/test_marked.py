@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, plan, reliability, scale
+from benchmarks import gpu, plan, reliability, scale, scaling
 from benchmarks.marked import marks, put_between
 
 BEGIN, END = marks("a script")
@@ -29,8 +29,11 @@ def test_a_page_without_one_place_is_left_alone(text: str, tmp_path: Path) -> No
     assert page.read_text(encoding="utf-8") == text
 
 
-@pytest.mark.parametrize("script", [gpu, plan, reliability, scale], ids=lambda script: script.__name__)
-def test_the_pages_of_the_house_have_the_marks(script: object) -> None:
-    text = script.PAGE.read_text(encoding="utf-8")  # type: ignore[attr-defined]
-    begin, end = marks(script.SCRIPT)  # type: ignore[attr-defined]
+OURS = [(one.PAGE, one.SCRIPT) for one in (gpu, plan, reliability, scale)]
+
+
+@pytest.mark.parametrize(("page", "script"), [*OURS, *((scaling.PAGE, one) for one in scaling.SCRIPTS.values())])
+def test_the_pages_of_the_house_have_the_marks(page: Path, script: str) -> None:
+    text = page.read_text(encoding="utf-8")
+    begin, end = marks(script)
     assert text.count(begin) == text.count(end) == 1 and text.index(begin) < text.index(end)
