@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from features.check import Count
 from flows.counts import compared, counts_table, empty_parts
 from flows.firewall import SelectOn, seen
-from flows.protocol_sql import asked, connection_over, must_be_sql, register
+from flows.protocol_sql import asked, connection_over, distinct, must_be_sql, register
 from flows.stand_ins import StandIns, as_read, as_told, read_ids
 from warehouse.artifact import Artifact, Request, Work
 from warehouse.catalog import wrong_field
@@ -199,11 +199,7 @@ def _with(protocol: Protocol, choices: Mapping[str, str]) -> Protocol:
 
 def folds_of(protocol: Protocol, utterances: Sequence[Artifact]) -> list[str]:
     """The folds' values, in order; InvalidField where they are no SQL."""
-    if not protocol.folds:
-        return [WHOLE]
-    query = f"SELECT DISTINCT ({protocol.folds})::VARCHAR AS fold FROM utterances WHERE fold IS NOT NULL ORDER BY fold"
-    with must_be_sql(protocol, "folds"):
-        return [row[0] for row in asked(connection_over(utterances, protocol.folds), query).fetchall()]
+    return distinct(protocol, "folds", utterances) if protocol.folds else [WHOLE]
 
 
 def rules_of(protocol: Protocol) -> dict[str, Any]:

@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 
     from flows.protocol import Protocol
 
+_TEXTS = {column.name for column in UTTERANCES if column.type == pa.string()}
 
-def connection_over(utterances: Sequence[Artifact], sql: str = "") -> duckdb.DuckDBPyConnection:
+
+def connection_over(utterances: Sequence[Artifact]) -> duckdb.DuckDBPyConnection:
     """`utterances` with one more column: `own_id` is the id without the name that the recipe gives the corpus, so that
     what is drawn does not depend on that name. The SQL reads no file.
-
-    Args:
-        sql: all that is asked; where it is a column, no other is read.
 
     Raises:
         SchemaMismatch: a table of utterances is damaged.
@@ -32,11 +31,6 @@ def connection_over(utterances: Sequence[Artifact], sql: str = "") -> duckdb.Duc
     from warehouse.questions import closed_memory
 
     connection = closed_memory()
-    if sql in UTTERANCES.names:
-        paths = [a.path("utterances.parquet") for a in utterances]
-        check_files(paths, UTTERANCES)
-        register(connection, "utterances", [group for path in paths for group in groups_of(path, [sql])], UTTERANCES)
-        return connection
     connection.execute("CREATE TEMP MACRO bucket(id, n) AS ('0x' || left(sha256(id), 8))::UBIGINT % n")
     tables = [read_table(a.path("utterances.parquet"), UTTERANCES) for a in utterances]
     register(connection, "_utterances", tables, UTTERANCES)
@@ -45,6 +39,28 @@ def connection_over(utterances: Sequence[Artifact], sql: str = "") -> duckdb.Duc
         "THEN utterance_id[length(corpus) + 2:] ELSE utterance_id END AS own_id FROM _utterances"
     )
     return connection
+
+
+def distinct(protocol: Protocol, field: str, utterances: Sequence[Artifact]) -> list[str]:
+    """What a protocol's expression gives over utterances, as text, each once and in the order of its bytes; NULL is
+    nothing. Where it is a column of text, as folds as a rule are, no other is read and no database is asked.
+
+    Args:
+        field: of the protocol, which has the expression.
+
+    Raises:
+        InvalidField: it is no SQL.
+        SchemaMismatch: a table of utterances is damaged.
+    """
+    expression = getattr(protocol, field)
+    if expression in _TEXTS:
+        paths = [a.path("utterances.parquet") for a in utterances]
+        check_files(paths, UTTERANCES)
+        groups = (group for path in paths for group in groups_of(path, [expression]))
+        return sorted({value for group in groups for value in group.column(0).to_pylist()} - {None})
+    query = f"SELECT DISTINCT ({expression})::VARCHAR AS found FROM utterances WHERE found IS NOT NULL ORDER BY found"
+    with must_be_sql(protocol, field):
+        return [row[0] for row in asked(connection_over(utterances), query).fetchall()]
 
 
 def register(connection: duckdb.DuckDBPyConnection, name: str, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
