@@ -71,7 +71,7 @@ class Films:
             if paths := title_paths(folder, names, self.language):
                 units[title] = paths if all(map(is_utf8, paths)) else []
         if not units:
-            raise MissingFolder("any film", root, "put each film with its subtitles into a folder of its own there")
+            raise MissingFolder("a film in a folder of its own", root, "put each with its subtitles into one there")
         return units
 
     def read(self, root: Path, unit: str, files: Mapping[str, RawFile], corpus: str) -> Rows:

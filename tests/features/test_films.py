@@ -338,7 +338,7 @@ def test_a_new_film_touches_no_other_unit(film: Make) -> None:
 def test_folders_that_are_no_film_library(film: Make, tmp_path: Path) -> None:
     with pytest.raises(MissingFolder, match=r"the film folder is not at .*nowhere"):
         Films().units(tmp_path / "nowhere")
-    with pytest.raises(MissingFolder, match=r"any film is not at .*: put each film with its subtitles into a folder"):
+    with pytest.raises(MissingFolder, match=r"a film in a folder of its own is not at .*: put each with its"):
         Films().units(tmp_path)
 
 
