@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from features.plugin import RATE_HZ, Clip, FeatureSpec, Needs, heard
 from warehouse.catalog import Count
@@ -79,9 +80,11 @@ class Mfcc:
         window = np.hanning(self.n_fft + 1)[:-1]
         bands = _bands(self.n_fft, self.n_mels)
         cosines = _cosines(self.n_mels, self.n_mfcc)
+        libraries = ThreadpoolController()  # to look for them takes longer than a short clip
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
-            return [{"frames": self._row(clip, window, bands, cosines)} for clip in clips]
+            with libraries.limit(limits=1):  # how many threads multiply matrices shows in the last bits of long clips
+                return [{"frames": self._row(clip, window, bands, cosines)} for clip in clips]
 
         return extract
 

@@ -8,6 +8,7 @@ import scipy.fft
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from features.extractors.mfcc import FLOOR, Mfcc
 from features.plugin import RATE_HZ, Clip
@@ -122,3 +123,16 @@ def test_a_clip_of_half_a_window_is_untreatable(n_samples: int) -> None:
 def test_what_cannot_be_is_refused(fields: dict[str, int], told: str) -> None:
     with pytest.raises(InvalidField, match=told):
         build("features.extractors", "mfcc", fields, "recipe")
+
+
+@pytest.mark.parametrize("n_samples", [2 * RATE_HZ, 5 * RATE_HZ, 60 * RATE_HZ])
+def test_how_many_cores_a_machine_has_does_not_show(n_samples: int) -> None:
+    """What multiplies matrices deals frames to threads, and what is left over is summed in another order: that shows
+    where coefficients of silence are nothing but the rest of a sum."""
+    sound = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+    sound[n_samples // 2 :] = 0
+    rows = []
+    for limit in (1, 2):
+        with threadpool_limits(limit):
+            rows.append(Mfcc().load("cpu")([Clip("half silent", sound)])[0]["frames"])
+    assert rows[0].tobytes() == rows[1].tobytes()
