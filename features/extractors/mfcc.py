@@ -83,7 +83,7 @@ class Mfcc:
         libraries = ThreadpoolController()  # to look for them takes longer than a short clip
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
-            with libraries.limit(limits=1):  # how many threads multiply matrices shows in the last bits of long clips
+            with libraries.limit(limits=1):  # more show in the last bits of silent frames
                 return [{"frames": self._row(clip, window, bands, cosines)} for clip in clips]
 
         return extract
