@@ -80,10 +80,10 @@ class Mfcc:
         window = np.hanning(self.n_fft + 1)[:-1]
         bands = _bands(self.n_fft, self.n_mels)
         cosines = _cosines(self.n_mels, self.n_mfcc)
-        libraries = ThreadpoolController()  # to look for them takes longer than a short clip
+        pools = ThreadpoolController()  # to look for them takes longer than a short clip
 
         def extract(clips: Sequence[Clip]) -> list[dict[str, np.ndarray]]:
-            with libraries.limit(limits=1):  # more show in the last bits of silent frames
+            with pools.limit(limits=1):  # more show in the last bits of silent frames
                 return [{"frames": self._row(clip, window, bands, cosines)} for clip in clips]
 
         return extract
