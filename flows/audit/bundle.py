@@ -98,17 +98,14 @@ class _Collector(Planner):
         return artifacts
 
 
-def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path], trust_raw: bool = False) -> list[Artifact]:
-    """Every training shard of a recipe's models.
-
-    Args:
-        trust_raw: take raw files as they were recorded, without a look at any.
+def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
+    """Every training shard of a recipe's models, of raw files as the lake recorded them when they were read.
 
     Raises:
         NotPacked: one of them is not there yet.
     """
     collector = _Collector(warehouse)
-    line = Line(recipe, warehouse, roots, collector, trust_raw=trust_raw)
+    line = Line(recipe, warehouse, roots, collector, trust_raw=True)
     try:
         for model in recipe.models:
             line.shards(model)
@@ -117,13 +114,8 @@ def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path], trus
     return [artifact for artifact in collector.found.values() if artifact.request.kind == "shards"]
 
 
-def write_bundle(
-    path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path], trust_raw: bool = False
-) -> list[Artifact]:
+def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
     """Writes the bundle of a recipe's shards and lets `refs/bundles/<recipe>` keep what they rest on.
-
-    Args:
-        trust_raw: as in `shards_of`.
 
     Returns:
         The shards.
@@ -134,7 +126,7 @@ def write_bundle(
         DiskFull: there is no space for it.
     """
     protocols = _own_protocols(recipe)
-    shards = shards_of(recipe, warehouse, roots, trust_raw)
+    shards = shards_of(recipe, warehouse, roots)
     known = warehouse.artifacts()
     keys = closure_up(known, [shard.key for shard in shards])
     artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same

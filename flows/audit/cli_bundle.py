@@ -14,7 +14,6 @@ from flows.app import (
     Lake,
     RecipeName,
     Roots,
-    TrustRaw,
     Workers,
     command,
     console_for,
@@ -33,7 +32,7 @@ from flows.recipe import read_recipe, recipe_path
 def share(
     recipe: RecipeName,
     out: Annotated[Path | None, typer.Option("--out", help="The file (default: RECIPE.bundle.zip).")] = None,
-    trust_raw: TrustRaw = False, lake: Lake = None, as_json: Json = False,
+    lake: Lake = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write what others with the same licensed copies need to pack a recipe's shards again: no sound, text or label."""
     declared = read_recipe(recipe_path(recipe))
@@ -41,7 +40,7 @@ def share(
     path = out or Path(f"{declared.name}.bundle.zip")
     setup = setup_of(declared.corpora, lake, None)
     roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
-    shards = write_bundle(path, declared, warehouse, roots, trust_raw)
+    shards = write_bundle(path, declared, warehouse, roots)
     n_bytes = path.stat().st_size
     if as_json:
         print_json({"bundle": str(path), "shards": len(shards), "bytes": n_bytes})
