@@ -47,6 +47,7 @@ class Feature:
     step: str
     plugin: Any
     outputs: Mapping[str, FeatureSpec]
+    corpora: Sequence[str]
     artifacts: list[Artifact]
 
 
@@ -180,7 +181,7 @@ class Line:
         hops_s = {output: spec.hop_s for output, spec in outputs.items() if spec.level == "frame" and spec.hop_s}
         known = {"plugin_key": row_key(step, plugin), "needs": plugin.needs, "hops_s": hops_s}
         self.doer.remember(f"features/{name}", known)
-        return Feature(step, plugin, outputs, artifacts)
+        return Feature(step, plugin, outputs, entry.corpora, artifacts)
 
     def _rows(
         self, name: str, kind: str, step: str, plugin: Any, corpora: Sequence[str], checkpoint: Path | None = None
@@ -209,7 +210,7 @@ class Line:
         corpus = self.corpus(entry.corpus)
         feature, output = self.source(entry.logits)
         work = selection_work(
-            corpus.utterances, self.of_corpus(feature, corpus), feature.outputs[output].names,
+            corpus.utterances, self.of_corpus(feature, entry.corpus), feature.outputs[output].names,
             feature.plugin.needs, entry.threshold, entry.thresholds,
         )  # fmt: skip
         return self.doer.step(f"select {name}", [work])[0]
@@ -297,10 +298,12 @@ class Line:
             raise InvalidField(f"recipe '{self.recipe.name}'", source, problem)
         return feature, output
 
-    def of_corpus(self, rows: Feature | Alignment, corpus: Reading) -> list[Artifact]:
+    def of_corpus(self, rows: Feature | Alignment, corpus: str) -> list[Artifact]:
         """Those of the artifacts of a feature or an alignment that hold rows of one corpus."""
-        kind = "features" if isinstance(rows, Feature) else "intervals"
-        kept = {a.key for a in of_utterances(self.warehouse, kind, rows.step, rows.plugin, corpus.utterances)}
+        if isinstance(rows, Feature) and list(rows.corpora) == [corpus]:
+            return rows.artifacts
+        kind, utterances = "features" if isinstance(rows, Feature) else "intervals", self.corpus(corpus).utterances
+        kept = {a.key for a in of_utterances(self.warehouse, kind, rows.step, rows.plugin, utterances)}
         return [a for a in rows.artifacts if a.key in kept]
 
     def _unpacked(self, model: str, corpus: Reading, chosen: Artifact | None) -> list[str]:

@@ -63,11 +63,11 @@ def packed_shards(line: Line, name: str, corpus: str, source: str, selection: st
     utterances = line.corpus(corpus).utterances
     chosen = [line.selection(selection)] if selection else []
     retold, source = told_source(source)
-    heard = line.corpus(retold or corpus)
+    heard = retold or corpus
 
     def answered(packs: Mapping[str, Any], rows: Sequence[Sequence[Artifact]], works: Works) -> Packed:
         asked = {"corpus": corpus, "told": retold, **packs}
-        question = _question(asked, [utterances, chosen, heard.utterances, *rows])
+        question = _question(asked, [utterances, chosen, line.corpus(heard).utterances, *rows])
         if (known := _remembered(line.warehouse, asked, question)) is not None:
             return Packed(line.doer.step(name, known), _n_rows(known))
         new = works(ids_in(chosen[0]) if chosen else None, told_rows(line, retold, corpus) if retold else None)
@@ -84,7 +84,7 @@ def packed_shards(line: Line, name: str, corpus: str, source: str, selection: st
         packs = {"plugin": row_identity(feature.step, feature.plugin), "output": output}
         return answered(packs, [of_feature[-1]], lambda keep, told: pack_works(utterances, *of_feature, keep, told))
     # The means of a feature's frames over a tier of an alignment, or where only the tier is named, its times.
-    alignment = line.alignment(aligner_of(parts, retold or corpus, line.recipe.align))
+    alignment = line.alignment(aligner_of(parts, heard, line.recipe.align))
     tier = Tier(parts.tier, alignment.step, alignment.plugin, line.of_corpus(alignment, heard))
     if not parts.feature:
         works: Works = lambda keep, told: pack_spans_works(utterances, tier, keep, told)  # noqa: E731
@@ -111,7 +111,7 @@ def _n_rows(works: Sequence[Work]) -> int:
 
 def _question(packs: Mapping[str, Any], rests_on: Sequence[Sequence[Artifact]]) -> str:
     rules = [VERSION, pack.VERSION, pack_segments.VERSION, pack.CHUNK, pack.SILENT_CHUNK]
-    return digest([rules, packs, [[[a.key, a.digest] for a in own] for own in rests_on]])
+    return digest([rules, packs, [" ".join(f"{a.key} {a.digest}" for a in own) for own in rests_on]])
 
 
 def _remembered(warehouse: Warehouse, packs: Mapping[str, Any], question: str) -> list[Work] | None:

@@ -14,17 +14,30 @@ from warehouse.artifact import Artifact, Work
 from warehouse.audit.why import why
 
 
+def _no_hashing(corpus: str) -> Callable[[int], None]:
+    return lambda n_bytes: None
+
+
+def _forget(ref: str, value: Mapping[str, Any]) -> None:
+    return None
+
+
 class Planner:
     """The doer that does nothing: it looks up and writes down."""
 
     def __init__(
-        self, warehouse: Warehouse, explain: bool, hashing: Callable[[str], Any], remember: Callable[[str, Any], None]
-    ) -> None:
+        self, warehouse: Warehouse, explain: bool = False, hashing: Callable[[str], Any] = _no_hashing,
+        remember: Callable[[str, Mapping[str, Any]], None] = _forget,
+    ) -> None:  # fmt: skip
         self.warehouse, self.explain, self.hashing, self.remember = warehouse, explain, hashing, remember
         self.steps: list[Step] = []
 
+    def look_up(self, works: Sequence[Work]) -> list[Artifact | None]:
+        """The artifacts of works that there are."""
+        return self.warehouse.find_all([work.request for work in works])
+
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        found = self.warehouse.find_all([work.request for work in works])
+        found = self.look_up(works)
         missing = [work for work, artifact in zip(works, found, strict=True) if artifact is None]
         step = new_step(name, works, missing, n_rows)
         self.steps.append(step)
@@ -42,14 +55,6 @@ class Planner:
 
     def remark(self, name: str, sentence: str) -> None:
         set_remark(self.steps, name, sentence)
-
-
-def _no_hashing(corpus: str) -> Callable[[int], None]:
-    return lambda n_bytes: None
-
-
-def _forget(ref: str, value: Mapping[str, Any]) -> None:
-    return None
 
 
 def plan(

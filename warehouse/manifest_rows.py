@@ -77,6 +77,7 @@ class Rows:
         self.file, self._folder = pq.ParquetFile(pa.BufferReader(content)), folder
         self.seal = hashlib.sha256(content).hexdigest()
         self._columns: dict[str, Any] = {}
+        self._environments: dict[str, Any] = {}  # by their text
         self.row_of = {key: row for row, key in enumerate(self._column("key"))}
         self.artifacts = Remembered(self)
 
@@ -105,7 +106,12 @@ class Rows:
         if name == "request":
             known = {name: column[row] for name, column in self._of_requests.items()}
             return recalled(Request, known | {"plugin_key": known["plugin_key"] or ""}, self, row)
-        value = json.loads(self._column(name)[row].as_py())
+        text = self._column(name)[row].as_py()
+        if name == "environment":  # of which many small works have the same
+            if text not in self._environments:
+                self._environments[text] = json.loads(text)
+            return self._environments[text]
+        value = json.loads(text)
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
 
     @cached_property

@@ -25,7 +25,7 @@ from flows.plan import Planner
 from flows.recipe import Recipe
 from warehouse import Warehouse
 from warehouse.arrays import texts_of
-from warehouse.artifact import Artifact, Request, Work
+from warehouse.artifact import Artifact, Request
 from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
 from warehouse.errors import InvalidField
@@ -41,11 +41,9 @@ SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "e
 
 _SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
 _FILES = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
-_REPEATED = ["corpus", "unit", "recording_id", "path", "channel"]
-"""Columns that a dictionary makes shorter. Most others tell rows apart, and would only take longer to write."""
-
 _GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
 
+_REQUEST = [one.name for one in fields(Request)]
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
 _MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
@@ -85,33 +83,18 @@ class Bundle:
         return [one for one in self.artifacts if one.request.kind == "shards"]
 
 
-class _Collector(Planner):
-    """A plan that keeps the artifacts it finds."""
-
-    def __init__(self, warehouse: Warehouse) -> None:
-        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, lambda ref, value: None)
-        self.found: dict[str, Artifact] = {}
-
-    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        artifacts = super().step(name, works, n_rows)
-        self.found |= {artifact.key: artifact for artifact in artifacts}
-        return artifacts
-
-
 def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
     """Every training shard of a recipe's models, of raw files as the lake recorded them when they were read.
 
     Raises:
         NotPacked: one of them is not there yet.
     """
-    collector = _Collector(warehouse)
-    line = Line(recipe, warehouse, roots, collector, trust_raw=True)
+    line = Line(recipe, warehouse, roots, Planner(warehouse), trust_raw=True)
     try:
-        for model in recipe.models:
-            line.shards(model)
+        read = [line.shards(model) for model in recipe.models]
     except Waits as waits:
         raise NotPacked(recipe.name, waits.step) from waits
-    return [artifact for artifact in collector.found.values() if artifact.request.kind == "shards"]
+    return list({shard.key: shard for roles in read for own in roles.values() for shard in own}.values())
 
 
 def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
@@ -147,7 +130,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         add("recipe.toml", recipe.text.encode())
         for number, name in enumerate(sorted(protocols)):
             add(f"protocols/{number}.toml", protocols[name].encode())
-        add("artifacts.jsonl", b"\n".join(map(_line, artifacts)))
+        add("artifacts.jsonl", b"\n".join(_lines(artifacts)))
         add("files.parquet", recordings.result())
         add("spans.parquet", utterances.result())
     content = written.getbuffer()
@@ -176,14 +159,18 @@ def _is_below(path: str) -> bool:
     return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and "\\" not in path
 
 
-def _line(a: Artifact) -> bytes:
-    """An artifact in canonical JSON. It was read from such, which need not be looked through value by value again."""
-    request = {one.name: getattr(a.request, one.name) for one in fields(a.request)}
-    told = {"request": request, "digest": a.digest, "environment": a.environment}
-    try:
-        return _encoded(told).encode()
-    except ValueError:  # of a manifest that was edited
-        return canonical_json(told)  # says what is wrong
+def _lines(artifacts: Iterable[Artifact]) -> Iterator[bytes]:
+    """Artifacts in canonical JSON. They were read from such, which need not be looked through value by value again."""
+    environments: dict[int, str] = {}  # which many small works have in common
+    for a in artifacts:
+        request = {name: getattr(a.request, name) for name in _REQUEST}
+        try:
+            if id(a.environment) not in environments:
+                environments[id(a.environment)] = _encoded(a.environment)
+            told = f'{{"digest":{_encoded(a.digest)},"environment":{environments[id(a.environment)]},"request":'
+            yield f"{told}{_encoded(request)}}}".encode()
+        except ValueError:  # of a manifest that was edited: this says what is wrong
+            yield canonical_json({"request": request, "digest": a.digest, "environment": a.environment})
 
 
 def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> Iterator[pa.Table]:
@@ -209,7 +196,9 @@ def _parquet(tables: Iterable[pa.Table], schema: pa.Schema) -> memoryview:
     """Tables as Parquet, some at a time: the memory that they take is used again for the next, and memory that is new
     takes longer to be given than to be filled."""
     stream = io.BytesIO()
-    with pq.ParquetWriter(stream, schema, compression="zstd", use_dictionary=_REPEATED) as writer:
+    # Most columns tell rows apart, which no dictionary makes shorter; what is repeated the compression finds.
+    how = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
+    with pq.ParquetWriter(stream, schema, **how) as writer:
         waiting: list[pa.Table] = []
         n_rows = 0
         for table in tables:

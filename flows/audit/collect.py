@@ -33,8 +33,8 @@ from warehouse.audit.errors import ReachUnknown
 from warehouse.audit.lineage import closure_up
 from warehouse.audit.reach import reached
 from warehouse.audit.tombstones import refuse_unfinished
-from warehouse.audit.untouched import sound_if_untouched
-from warehouse.audit.verify import is_as_made, verify
+from warehouse.audit.untouched import quick_faults
+from warehouse.audit.verify import is_as_made
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest, short_digest
 from warehouse.marker import renew_id
@@ -239,19 +239,16 @@ class _Listener(Planner):
     """The doer that does nothing and notes what it is asked for."""
 
     def __init__(self, warehouse: Warehouse, asked: _Asked) -> None:
-        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, _forget)
+        super().__init__(warehouse)
         self.asked = asked
 
-    def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:
-        for work, found in zip(works, self.warehouse.find_all([work.request for work in works]), strict=True):
+    def look_up(self, works: Sequence[Work]) -> list[Artifact | None]:
+        there = super().look_up(works)
+        for work, found in zip(works, there, strict=True):
             (self.asked.missing if found is None else self.asked.found).add(work.request.key)
             if found is None and "plugin" in work.request.params:
                 self.asked.makers.add(short_digest(work.request.params["plugin"]))
-        return super().step(name, works, n_rows)
-
-
-def _forget(ref: str, value: Mapping[str, Any]) -> None:
-    return None
+        return there
 
 
 def _ask(warehouse: Warehouse, one: Remembered, setup: Setup, asked: _Asked) -> None:
@@ -286,9 +283,7 @@ def _ask(warehouse: Warehouse, one: Remembered, setup: Setup, asked: _Asked) -> 
 
 def _unsound(warehouse: Warehouse) -> Iterator[str]:
     """Why what is reached only by way of something damaged or lost would pass for garbage."""
-    with sound_if_untouched(warehouse) as is_sound:
-        faults = verify(warehouse, deep=False, is_sound=is_sound)
-    for fault in faults[:1]:
+    for fault in quick_faults(warehouse)[:1]:
         yield f"the lake is not sound, see `emolake verify`: {fault.key}: {fault.problem}"
     for one in list(damaged_in(warehouse))[:1]:
         yield f"damaged artifacts lie in {one.folder.parent.parent}: repair them or delete them"

@@ -171,7 +171,7 @@ class _Mender(Planner):
         self, warehouse: Warehouse, wants: Callable[[Request], bool], answer: Answer, reasons: _Reasons,
         watcher: Watcher,
     ) -> None:  # fmt: skip
-        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, self._remember_lost)
+        super().__init__(warehouse, remember=self._remember_lost)
         self.wants, self.answer, self.reasons, self.watcher = wants, answer, reasons, watcher
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:

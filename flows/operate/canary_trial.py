@@ -56,7 +56,7 @@ class _Trying(Planner):
     """
 
     def __init__(self, warehouse: Warehouse) -> None:
-        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, lambda ref, value: None)
+        super().__init__(warehouse)
         self.found: dict[str, Trial] = {}
         self.asked = ""
 

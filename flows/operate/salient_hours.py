@@ -94,7 +94,7 @@ class _Choosing(Planner):
     """Makes one selection and plans the rest."""
 
     def __init__(self, warehouse: Warehouse, name: str) -> None:
-        super().__init__(warehouse, False, lambda corpus: lambda n_bytes: None, warehouse.set_ref)
+        super().__init__(warehouse, remember=warehouse.set_ref)
         self._name = f"select {name}"
 
     def step(self, name: str, works: Sequence[Work], n_rows: int | None = None) -> list[Artifact]:

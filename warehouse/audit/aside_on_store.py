@@ -14,7 +14,8 @@ from pathlib import Path
 from warehouse.artifact import MANIFEST, Artifact, read_artifact
 from warehouse.audit.aside import ASIDE, EXTRA, REMEMBERED, Fate
 from warehouse.audit.at_work import IDLE, abandoned, put_away, refuse_work
-from warehouse.audit.verify import Fault, is_as_written, verify
+from warehouse.audit.sound import is_as_written
+from warehouse.audit.verify import Fault, verify
 from warehouse.copies import drop
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest

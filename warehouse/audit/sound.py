@@ -1,7 +1,7 @@
 """Manifests that are as `warehouse.artifact.commit` wrote them, told at a glance: nobody need ask what is wrong there.
 
 In canonical JSON the request stands in the manifest as it stands in the key's digest, so that one writing of what was
-read proves the form, the seal and the key at once. Whatever this does not know for sound is looked at again by
+read proves the form, the seal and the key at once. Whatever `sound` does not know for such is looked at again by
 `warehouse.audit.verify`, which says what is wrong with it, if anything is.
 """
 
@@ -16,10 +16,10 @@ from pathlib import Path
 from warehouse.artifact import MANIFEST, SEAL, Artifact, Request, artifact_of
 from warehouse.hashing import ID_LENGTH
 
-FIELDS = {"request", "files", "digest", "environment", "created_at"}
+_FIELDS = {"request", "files", "digest", "environment", "created_at"}
 """Of a manifest, but for the seal."""
 
-REQUEST = {"kind", "step", "version", "params", "inputs"}
+_REQUEST = {"kind", "step", "version", "params", "inputs"}
 """Fields of its request."""
 
 _write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -41,14 +41,14 @@ def sound(folder: Path) -> Artifact | None:
         written = _write(asked)
         unsealed = f'{_write(value)[:-1]},"request":{written}}}'
         key = hashlib.sha256(written.encode()).hexdigest()[:ID_LENGTH]
-        is_as_written = (
-            {*value, "request"} == FIELDS
-            and asked.keys() == REQUEST
+        is_canonical = (
+            {*value, "request"} == _FIELDS
+            and asked.keys() == _REQUEST
             and all(type(digests) is list for digests in asked["inputs"].values())
             and hashlib.sha256(unsealed.encode()).hexdigest() == seal
             and text == f'{unsealed[:-1]},"{SEAL}":"{seal}"}}'
         )
-        if not is_as_written or place.rsplit("/", 2)[1:] != [asked["kind"], key]:
+        if not is_canonical or place.rsplit("/", 2)[1:] != [asked["kind"], key]:
             return None
         contents = _write({name: [entry["sha256"], entry["n_bytes"]] for name, entry in value["files"].items()})
         if hashlib.sha256(contents.encode()).hexdigest() != value["digest"]:
@@ -58,6 +58,31 @@ def sound(folder: Path) -> Artifact | None:
         return artifact_of(value | {"request": asked}, request, folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def is_as_written(manifest: bytes) -> bool:
+    """Whether a manifest that can be read has the form, the fields and, where it is sealed, the content that `commit`
+    gave it."""
+    value = json.loads(manifest)
+    seal = value.pop(SEAL, None)
+    try:  # as `canonical_json`, which checks again what has just come out of JSON
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    except (ValueError, RecursionError):  # half a surrogate pair has no bytes
+        return False
+    if value.keys() != _FIELDS or value["request"].keys() != _REQUEST:
+        return False
+    if seal is None:
+        return text == manifest
+    return hashlib.sha256(text).hexdigest() == seal and manifest == text[:-1] + f',"{SEAL}":"{seal}"}}'.encode()
+
+
+def is_misplaced(folder: Path) -> bool:
+    """Whether a folder whose manifest is refused is only not where it should be: the manifest itself is sealed."""
+    try:
+        text = (folder / MANIFEST).read_bytes()
+        return SEAL in json.loads(text) and is_as_written(text)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def _content(path: str) -> bytes:

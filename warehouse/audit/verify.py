@@ -13,7 +13,6 @@ seen.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -23,10 +22,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple, Protocol
 
-from warehouse.artifact import MANIFEST, SEAL, Artifact, content_digest, read_artifact
+from warehouse.artifact import MANIFEST, Artifact, content_digest, read_artifact
 from warehouse.audit.lineage import edges
 from warehouse.audit.on_store import Shadow
-from warehouse.audit.sound import FIELDS, REQUEST, sound
+from warehouse.audit.sound import is_as_written, is_misplaced, sound
 from warehouse.audit.tombstones import purged_digests
 from warehouse.errors import EmolakeError
 from warehouse.hashing import file_digest
@@ -37,7 +36,7 @@ from warehouse.schema import FORMAT
 from warehouse.store import Warehouse
 
 Progress = Callable[[int, int], None]
-Sound = Callable[[Path], Artifact | None]
+Known = Callable[[str], tuple[Artifact | None, bool]]
 What = Literal["bytes", "manifest", "place", "remains", "extra", "input", "name"]
 
 _GROUP_FILES, _GROUP_BYTES = 64, 2**23  # what a thread is given at once: one file that is large, or some small ones
@@ -113,8 +112,12 @@ class _Look:
     faults: list[_Found] = field(default_factory=list)
 
 
+def _sound(place: str) -> tuple[Artifact | None, bool]:
+    return sound(Path(place)), False
+
+
 def verify(
-    warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True, is_sound: Sound = sound
+    warehouse: Warehouse, progress: Progress = lambda done, total: None, deep: bool = True, known: Known = _sound
 ) -> list[Fault]:
     """What is wrong in a lake; an empty list means that it is sound, wherever its corpora are.
 
@@ -124,26 +127,27 @@ def verify(
     Args:
         progress: told artifacts looked at and their number; deep, bytes hashed and their number.
         deep: hash every file again.
-        is_sound: what says that a manifest needs no closer look; of a lake in a folder.
+        known: says of the folder of an artifact whose manifest needs no closer look which it is, and whether its files
+            are as they were listed before; of a lake in a folder, not deep.
     """
     if warehouse.store is None:
         with uncollected():
-            return _verify(_Folder(warehouse.root), progress, deep, is_sound)
+            return _verify(_Folder(warehouse.root), progress, deep, known)
     with warehouse.scratch("verify") as shadow:
         faults = _verify(Shadow(warehouse.store, shadow), progress, deep)
     return [replace(one, problem=one.problem.replace(str(shadow), warehouse.name)) for one in faults]
 
 
-def _verify(at: _Place, progress: Progress, deep: bool, is_sound: Sound = sound) -> list[Fault]:
+def _verify(at: _Place, progress: Progress, deep: bool, known: Known = _sound) -> list[Fault]:
     folders = list(_folders(at.root / "artifacts"))
-    look = _look(at, folders, is_sound, (lambda done, total: None) if deep else progress)
+    look = _look(at, folders, known, (lambda done, total: None) if deep else progress)
     if deep:
         look.faults.extend(_other_bytes(at, look.whole, progress))
     missed, names = _missed(at.root, look.readable)
     if missed or names:
         begun = set(folders)
         at.look()
-        later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun], is_sound)
+        later = _look(at, [one for one in _folders(at.root / "artifacts") if one not in begun], known)
         missed, names = _missed(at.root, look.readable, later.readable)
     wrong = [*look.faults, *missed]
     place = {artifact.folder: number for number, artifact in enumerate(look.readable if wrong else ())}
@@ -157,25 +161,24 @@ def _verify(at: _Place, progress: Progress, deep: bool, is_sound: Sound = sound)
     return faults + [Fault(name, problem, [], "name") for name, problem in [*_marker(at.root), *names]]
 
 
-def _folders(root: Path) -> Iterator[Path]:
+def _folders(root: Path) -> Iterator[str]:
     """Everything two levels below, which are the artifacts; of what is no folder, what is there."""
     for kind in sorted(os.scandir(root), key=lambda entry: entry.name) if root.is_dir() else ():
         if kind.is_dir():
-            yield from (Path(kind.path, name) for name in sorted(os.listdir(kind.path)))
+            yield from (f"{kind.path}/{name}" for name in sorted(os.listdir(kind.path)))
         else:
-            yield root / kind.name
+            yield kind.path
 
 
-def _look(
-    at: _Place, folders: Sequence[Path], is_sound: Sound, progress: Progress = lambda done, total: None
-) -> _Look:
+def _look(at: _Place, folders: Sequence[str], known: Known, progress: Progress = lambda done, total: None) -> _Look:
     look = _Look()
     for number, folder in enumerate(folders, start=1):
         before = len(look.faults)
-        artifact = is_sound(folder) or _read(folder, look.faults)
+        artifact, is_listed = known(folder)
+        artifact = artifact or _read(Path(folder), look.faults)
         if artifact is not None:
             look.readable.append(artifact)
-            if len(look.faults) == before:
+            if not is_listed and len(look.faults) == before:
                 _list_files(at, artifact, look)
         progress(number, len(folders))
     return look
@@ -205,7 +208,7 @@ def _read(folder: Path, faults: list[_Found]) -> Artifact | None:
     except (EmolakeError, OSError) as error:
         if not folder.exists():
             return None
-        faults.append(_Found(folder, "place" if _misplaced(folder) else "manifest", str(error)))
+        faults.append(_Found(folder, "place" if is_misplaced(folder) else "manifest", str(error)))
         return None
     edited = "its manifest was edited: "
     if content_digest(artifact.files) != artifact.digest:
@@ -222,31 +225,6 @@ def is_as_made(artifact: Artifact) -> bool:
     """Whether the manifest in an artifact's folder, read again, is the sound one that it was read from."""
     faults: list[_Found] = []
     return (sound(artifact.folder) or _read(artifact.folder, faults)) == artifact and not faults
-
-
-def is_as_written(manifest: bytes) -> bool:
-    """Whether a manifest that can be read has the form, the fields and, where it is sealed, the content that `commit`
-    gave it."""
-    value = json.loads(manifest)
-    seal = value.pop(SEAL, None)
-    try:  # as `canonical_json`, which checks again what has just come out of JSON
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    except (ValueError, RecursionError):  # half a surrogate pair has no bytes
-        return False
-    if value.keys() != FIELDS or value["request"].keys() != REQUEST:
-        return False
-    if seal is None:
-        return text == manifest
-    return hashlib.sha256(text).hexdigest() == seal and manifest == text[:-1] + f',"{SEAL}":"{seal}"}}'.encode()
-
-
-def _misplaced(folder: Path) -> bool:
-    """Whether a folder whose manifest is refused is only not where it should be: the manifest itself is sealed."""
-    try:
-        text = (folder / MANIFEST).read_bytes()
-        return SEAL in json.loads(text) and is_as_written(text)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EmolakeError):
-        return False
 
 
 def _list_files(at: _Place, artifact: Artifact, look: _Look) -> None:

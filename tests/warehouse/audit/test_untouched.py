@@ -1,4 +1,4 @@
-"""A manifest that was found sound is read again as soon as anybody touched it, and not before."""
+"""An artifact that was found whole is read and listed again as soon as anybody touched it, and not before."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ import pytest
 from tests.warehouse.small_lake import small_lake
 from warehouse import Artifact, Request, Warehouse, manifest_index
 from warehouse.artifact import MANIFEST, SEAL, Work
-from warehouse.audit import untouched
+from warehouse.audit import untouched, verify
 from warehouse.audit.sound import sound
-from warehouse.audit.untouched import sound_if_untouched
-from warehouse.audit.verify import verify
+from warehouse.audit.untouched import quick_faults
 from warehouse.hashing import canonical_json
 from warehouse.manifest_index import MANY
 
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The folders whose manifests were read. What has just come is settled here."""
+    """The folders whose manifests were read; none is listed that was not. What has just come is settled here."""
     folders: list[Path] = []
+    listing = verify._listing
 
     def reading(folder: Path) -> Artifact | None:
         folders.append(folder)
         return sound(folder)
 
+    def listed(artifact: Artifact) -> tuple[dict[str, int], dict[str, str]]:
+        assert artifact.folder in folders
+        return listing(artifact)
+
     monkeypatch.setattr(untouched, "sound", reading)
+    monkeypatch.setattr(verify, "_listing", listed)
     monkeypatch.setattr(untouched, "SETTLED_NS", -(10**18))
     return folders
 
 
 def looked(lake: Warehouse) -> list[str]:
     """What is wrong."""
-    with sound_if_untouched(lake) as is_sound:
-        return [f"{fault.key}: {fault.what}" for fault in verify(lake, deep=False, is_sound=is_sound)]
+    return [f"{fault.key}: {fault.what}" for fault in quick_faults(lake)]
 
 
 def test_what_nobody_touched_is_read_once(tmp_path: Path, read: list[Path]) -> None:
@@ -48,8 +52,6 @@ def test_what_nobody_touched_is_read_once(tmp_path: Path, read: list[Path]) -> N
     assert looked(lake) == [] and sorted(read) == folders
     read.clear()
     assert looked(Warehouse(lake.root)) == [] == read, "nor by another process"
-    with sound_if_untouched(lake) as is_sound:
-        assert [is_sound(folder) for folder in folders] == [sound(folder) for folder in folders]
 
 
 def test_what_has_just_changed_is_read_again(tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,20 +79,41 @@ def misplaced(folder: Path) -> None:
     folder.rename(folder.parents[1] / "elsewhere" / folder.name)
 
 
+def cut(path: Path) -> None:
+    """By its own word it is as old as before."""
+    status = os.stat(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def led_astray(path: Path) -> None:
+    """A link to the same bytes."""
+    path.rename(path.parents[4] / path.name)
+    path.symlink_to(path.parents[4] / path.name)
+
+
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
         (edited, "manifest"), (linked, "bytes"), (misplaced, "place"), (shutil.rmtree, None),
         (lambda folder: (folder / MANIFEST).unlink(), "remains"),
-        (lambda folder: next(path for path in folder.iterdir() if path.name != MANIFEST).unlink(), "bytes"),
+        (lambda folder: (folder / "text.txt").unlink(), "bytes"),
+        (lambda folder: cut(folder / "text.txt"), "bytes"),
+        (lambda folder: cut(folder / "in" / "text.txt"), "bytes"),
+        (lambda folder: led_astray(folder / "in" / "text.txt"), "bytes"),
+        (lambda folder: (folder / "one more").write_text(""), "extra"),
+        (lambda folder: (folder / "in" / "one more").write_text(""), "extra"),
+        (lambda folder: (folder / "one more").mkdir(), "extra"),
     ],
 )  # fmt: skip
 def test_what_somebody_touched_is_seen(
     tmp_path: Path, read: list[Path], damage: Callable[[Path], Any], what: str | None
 ) -> None:
     lake = small_lake(tmp_path / "lake").lake
-    looked(lake)
-    folder = lake.artifacts()[-1].folder
+    folder = lake.perform(Work(Request("features", "made", 1), _write_both, {"text": "a text"})).folder
+    assert looked(lake) == []
+    read.clear()
+    assert looked(lake) == [] == read
     damage(folder)
     assert looked(lake) == looked(lake) == ([f"{folder.name}: {what}"] if what else [])
 
@@ -116,6 +139,12 @@ def test_another_sound_manifest_is_not_taken_for_the_one_that_is_remembered(
 
 def _write(folder: Path, text: str) -> None:
     (folder / "text.txt").write_text(text)
+
+
+def _write_both(folder: Path, text: str) -> None:
+    (folder / "in").mkdir()
+    for place in (folder, folder / "in"):
+        _write(place, text)
 
 
 @pytest.mark.parametrize("harm", [b"", b"not ours", b"cut"])

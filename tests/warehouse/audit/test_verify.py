@@ -270,7 +270,7 @@ def test_manifests_of_before_there_were_seals_are_sound(small: SmallLake) -> Non
 def test_what_is_committed_while_it_looks_is_no_fault(small: SmallLake, monkeypatch: pytest.MonkeyPatch) -> None:
     """An artifact that was made after its folder was listed, and is cited by one that was listed later."""
     folders = list(checks._folders(small.lake.root / "artifacts"))
-    late = small.named["split"].folder
+    late = str(small.named["split"].folder)
     answers = iter([[one for one in folders if one != late], folders])
     monkeypatch.setattr(checks, "_folders", lambda root: next(answers))
     assert verify(small.lake) == []
