@@ -217,7 +217,7 @@ def questions(root: Path, n: int) -> None:
         for name, paths in files.items():
             bare.execute(f"CREATE VIEW {name} AS FROM read_parquet({paths})")
         seconds = [float("inf"), float("inf")]
-        for _ in range(5 if n < 1_000_000 else 3):
+        for _ in range(25 if n < 1_000_000 else 3):
             for place, connection in enumerate((bare, ours)):
                 seconds[place] = min(seconds[place], timed(lambda c=connection, q=query: c.sql(q).fetchall()))  # type: ignore[misc]
         whole = timed(lambda q=query: Warehouse(root).sql(q).fetchall(), 2)  # type: ignore[misc]

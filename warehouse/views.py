@@ -49,7 +49,7 @@ _LATER = {"metrics": "selected_on"}
 
 _IDS = pa.schema([("input_id", pa.string())])
 
-_MANY, _LARGE = 64, 1 << 23
+_MANY, _LARGE = 64, 1 << 20
 """Artifacts of a plug-in, and bytes of them, from which it is worth while to know beforehand which share an input."""
 
 _LISTING = re.compile(
