@@ -37,6 +37,7 @@ def _let_go() -> None:
 def main() -> None:
     """Imports the command that is asked for, then runs it."""
     _before.append(signal.signal(signal.SIGINT, _leave))
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own asks for more pages, time and memory
     gc.disable()  # what is imported stays: looking through it for what may go takes a tenth of the time
     from flows import cli, commands
 

@@ -40,6 +40,18 @@ main()
 """
 
 
+POOL = """
+from flows import commands
+from flows.__main__ import main
+def load(names: list[str]) -> None:
+    import pyarrow
+    print(pyarrow.default_memory_pool().backend_name)
+    raise SystemExit
+commands.load = load
+main()
+"""
+
+
 def run(code: str, first: str = "true") -> tuple[int, str, str]:
     command = ["sh", "-c", f'{first}; exec "$0" -c "$1"', sys.executable, code]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True)
@@ -63,6 +75,11 @@ def test_afterwards_the_command_answers_ctrl_c_itself() -> None:
     assert said == (0, "True\n", "")
     ignored = run(PROBE.replace("default_int_handler", "SIG_IGN"), "trap '' INT")
     assert ignored == (0, "True\n", ""), "as in a script that runs it in the background"
+
+
+def test_arrow_takes_its_memory_from_the_system_unless_somebody_asks_for_another() -> None:
+    assert run(POOL, "unset ARROW_DEFAULT_MEMORY_POOL") == (0, "system\n", "")
+    assert run(POOL, "export ARROW_DEFAULT_MEMORY_POOL=mimalloc") == (0, "mimalloc\n", "")
 
 
 def test_the_door_itself_is_light() -> None:
