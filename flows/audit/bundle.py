@@ -84,7 +84,8 @@ class Bundle:
 
 
 def shards_of(recipe: Recipe, warehouse: Warehouse, roots: dict[str, Path]) -> list[Artifact]:
-    """Every training shard of a recipe's models, of raw files as the lake recorded them when they were read.
+    """Every training shard of a recipe's models, of raw files as the lake recorded them when they were read; where that
+    is not enough (`features.ingest.trusted_works` says when) they are looked at.
 
     Raises:
         NotPacked: one of them is not there yet.
@@ -159,9 +160,9 @@ def _is_below(path: str) -> bool:
     return bool(parts) and not PurePosixPath(path).is_absolute() and ".." not in parts and "\\" not in path
 
 
-def _lines(artifacts: Iterable[Artifact]) -> Iterator[bytes]:
+def _lines(artifacts: Sequence[Artifact]) -> Iterator[bytes]:
     """Artifacts in canonical JSON. They were read from such, which need not be looked through value by value again."""
-    environments: dict[int, str] = {}  # which many small works have in common
+    environments: dict[int, str] = {}  # by identity: many small works have one in common
     for a in artifacts:
         request = {name: getattr(a.request, name) for name in _REQUEST}
         try:

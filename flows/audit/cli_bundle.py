@@ -32,13 +32,13 @@ from flows.recipe import read_recipe, recipe_path
 def share(
     recipe: RecipeName,
     out: Annotated[Path | None, typer.Option("--out", help="The file (default: RECIPE.bundle.zip).")] = None,
-    lake: Lake = None, as_json: Json = False,
+    lake: Lake = None, root: Roots = None, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write what others with the same licensed copies need to pack a recipe's shards again: no sound, text or label."""
     declared = read_recipe(recipe_path(recipe))
     warehouse = warehouse_of(lake)
     path = out or Path(f"{declared.name}.bundle.zip")
-    setup = setup_of(declared.corpora, lake, None)
+    setup = setup_of(declared.corpora, lake, root)
     roots = runs.roots_of(declared, warehouse, setup.roots, setup.weights)
     shards = write_bundle(path, declared, warehouse, roots)
     n_bytes = path.stat().st_size

@@ -60,7 +60,12 @@ def purge_(
         elif not done:
             console.print("no purge of this lake is unfinished")
         return
-    asked = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
+    named = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
+    asked = named.without([Tombstone.from_json(receipt["withdrawn"]) for receipt in done])
+    if asked != named and asked == Asked():  # the same command again, after it was killed
+        if as_json:
+            print_json(done[-1])
+        return
     plan = plan_purge(warehouse, asked)
     if not as_json or delete:
         _print_plan(plan, console)

@@ -19,7 +19,7 @@ from warehouse.artifact import MANIFEST, Artifact
 from warehouse.audit.sound import sound
 from warehouse.audit.verify import Fault, verify
 from warehouse.in_progress import disk_ns
-from warehouse.manifest_index import SETTLED_NS
+from warehouse.manifest_index import SETTLED_NS, uncollected
 from warehouse.manifest_rows import unsealed_json, write_sealed
 from warehouse.store import Warehouse
 
@@ -27,6 +27,7 @@ _Stamps = dict[str, list[int]]
 """Inode, time of change and size of what an artifact is, by its path below the artifact's folder; that is ''."""
 
 
+@uncollected()
 def quick_faults(warehouse: Warehouse) -> list[Fault]:
     """What `verify`, not deep, finds in a lake; where that is nothing, what was looked at is remembered.
 
@@ -47,8 +48,9 @@ def quick_faults(warehouse: Warehouse) -> list[Fault]:
         name = place.removeprefix(artifacts)
         if name not in there:
             return sound(Path(place)), False
-        if name in known and _stamps(place, known[name]) == known[name]:
-            found[name] = known[name]
+        before = known.get(name)
+        if isinstance(before, dict) and before.keys() >= {"", MANIFEST} and _stamps(place, before) == before:
+            found[name] = before
             return there[name], True
         now = _stamps(place, _parts(there[name]))
         artifact = sound(Path(place))
@@ -75,6 +77,6 @@ def _stamps(place: str, parts: Iterable[str]) -> _Stamps | None:
     """Of these parts of what lies there, if all are there."""
     try:
         found = {part: os.lstat(f"{place}/{part}" if part else place) for part in parts}
-    except OSError:
+    except (OSError, ValueError):  # what no file can be called
         return None
     return {part: [status.st_ino, status.st_ctime_ns, status.st_size] for part, status in found.items()}

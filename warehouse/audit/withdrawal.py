@@ -14,7 +14,7 @@ from __future__ import annotations
 import glob
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,16 @@ class Asked:
     recordings: Sequence[str] = ()
     utterances: Sequence[str] = ()
     where: Sequence[str] = ()
+
+    def without(self, done: Sequence[Tombstone]) -> Asked:
+        """What is left of it after purges that withdrew some of what is named."""
+        left = {
+            name: tuple(
+                one for one in getattr(self, name) if not any(hashed(one) in getattr(each, name) for each in done)
+            )
+            for name in ("speakers", "recordings", "utterances")
+        }
+        return replace(self, **left)
 
 
 @dataclass(frozen=True)
@@ -152,9 +162,8 @@ def _named(warehouse: Warehouse, connection: duckdb.DuckDBPyConnection, what: st
 
 def _withdrawn_by(warehouse: Warehouse, what: str, value: str) -> str:
     """The purge that withdrew it before, or ''."""
-    names = {"speaker": "speakers", "recording": "recordings", "utterance": "utterances"}
     known = tombstones(warehouse.root)
-    return next((own for own, one in known.items() if hashed(value) in getattr(one, names[what])), "")
+    return next((own for own, one in known.items() if hashed(value) in getattr(one, f"{what}s")), "")
 
 
 def _falling_under(warehouse: Warehouse, predicate: str) -> set[str]:

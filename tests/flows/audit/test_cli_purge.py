@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,28 @@ def test_what_is_not_done_is_completed_by_the_next_call_and_nothing_is_run_befor
     assert unfinished(lake.root) == [] and verify(Warehouse(lake.root)) == []
     assert told("purge", "--resume").out == "no purge of this lake is unfinished\n"
     assert told("purge", "--resume", "--json").json == {"receipts": []}
+
+
+def test_the_same_command_again_completes_what_was_killed_and_ends_well(tmp_path: Path, told: Say) -> None:
+    lake = withdrawn_lake(tmp_path).lake
+    (lake.root / "left.txt").write_text(ANA[0])
+    asked = "purge", "--speaker", "clips/Ana"
+    assert told(*asked, "--delete").code == 1
+    (purge_id,) = unfinished(lake.root)
+    for more in (["--delete", "--json"], ["--delete"], []):
+        held = shutil.copytree(lake.root, tmp_path / "held")
+        (lake.root / "left.txt").unlink()
+        done = told(*asked, *more)
+        assert done.code == 0 and not done.err.startswith("emolake: ")
+        assert done.json["purge"] == purge_id if "--json" in more else done.out.startswith("\npurged: ")
+        assert verify(Warehouse(lake.root)) == [] == unfinished(lake.root)
+        refused = told(*asked)
+        assert refused.code == 1 and f"purge {purge_id} withdrew it" in refused.err, "for it was done before this call"
+        shutil.rmtree(lake.root)
+        held.rename(lake.root)
+    (lake.root / "left.txt").unlink()
+    other = told(*asked, "--speaker", "clips/Nobody")
+    assert other.code == 1 and "no reading of the lake holds speaker 'clips/Nobody'" in other.err
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from warehouse.audit.sound import sound
 from warehouse.audit.untouched import quick_faults
 from warehouse.hashing import canonical_json
 from warehouse.manifest_index import MANY
+from warehouse.manifest_rows import unsealed, write_sealed
 
 
 @pytest.fixture
@@ -60,6 +62,22 @@ def test_what_has_just_changed_is_read_again(tmp_path: Path, read: list[Path], m
     lake = small_lake(tmp_path / "lake").lake
     assert looked(lake) == [] and looked(lake) == []
     assert len(read) == 2 * len(lake.artifacts()) and not (lake.root / ".cache" / "sound").exists()
+
+
+def test_a_file_that_has_just_changed_is_looked_at_again(
+    tmp_path: Path, read: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its folder and its manifest have not."""
+    lake = small_lake(tmp_path / "lake").lake
+    folder = lake.artifacts()[-1].folder
+    file = next(path for path in folder.iterdir() if path.name != MANIFEST)
+    time.sleep(0.05)
+    os.utime(file)
+    monkeypatch.setattr(untouched, "SETTLED_NS", 0)
+    monkeypatch.setattr(untouched, "disk_ns", lambda place, unknown: file.stat().st_ctime_ns)
+    assert looked(lake) == []
+    read.clear()
+    assert looked(lake) == [] and read == [folder]
 
 
 def edited(folder: Path) -> None:
@@ -145,6 +163,21 @@ def _write_both(folder: Path, text: str) -> None:
     (folder / "in").mkdir()
     for place in (folder, folder / "in"):
         _write(place, text)
+
+
+@pytest.mark.parametrize("said", [5, None, {}, [1, 2, 3], {MANIFEST: [1, 2, 3]}, {"": 1, MANIFEST: 2, "\0": 3}])
+def test_a_memory_of_another_form_remembers_nothing(tmp_path: Path, read: list[Path], said: Any) -> None:
+    lake = small_lake(tmp_path / "lake").lake
+    assert looked(lake) == []
+    path, (one, *_) = lake.root / ".cache" / "sound", lake.artifacts()
+    known = json.loads(unsealed(path) or b"")
+    assert len(known) == len(lake.artifacts())
+    whole = known[f"{one.request.kind}/{one.key}"]
+    forms = [said, {MANIFEST: whole[MANIFEST]}]  # the second would hold for now, of too little
+    for form in forms:
+        write_sealed(path, json.dumps(known | {f"{one.request.kind}/{one.key}": form}).encode(), tmp_path / "x" / "y")
+        read.clear()
+        assert looked(lake) == [] and read == [one.folder]
 
 
 @pytest.mark.parametrize("harm", [b"", b"not ours", b"cut"])
