@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gpu, plan, reliability, scale, scaling
+from benchmarks import gpu, plan, reliability, scale, scaling, share
 from benchmarks.marked import marks, put_between
 
 BEGIN, END = marks("a script")
@@ -29,7 +29,7 @@ def test_a_page_without_one_place_is_left_alone(text: str, tmp_path: Path) -> No
     assert page.read_text(encoding="utf-8") == text
 
 
-OURS = [(one.PAGE, one.SCRIPT) for one in (gpu, plan, reliability, scale)]
+OURS = [(one.PAGE, one.SCRIPT) for one in (gpu, plan, reliability, scale, share)]
 
 
 @pytest.mark.parametrize(("page", "script"), [*OURS, *((scaling.PAGE, one) for one in scaling.SCRIPTS.values())])

@@ -9,6 +9,7 @@ makes in the same way, and knows nothing of us.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -109,8 +110,7 @@ def write_atomically(path: Path, value: Mapping[str, Any]) -> None:
 def replace_with(path: Path, content: bytes | memoryview) -> None:
     """The same with bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    short = path.stem[:30]  # at most 120 bytes: of the 255 of a file's name `unfinished` may take 127
-    beside = path.with_name(f".{short}{path.suffix}.{unfinished()}")
+    beside = path.with_name(f"{_beginning(path)}{unfinished()}")
     try:
         with open(beside, "wb") as stream:
             stream.write(content)
@@ -119,6 +119,19 @@ def replace_with(path: Path, content: bytes | memoryview) -> None:
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def forget_replacements(path: Path) -> None:
+    """Takes away what was to replace a file that is no more wanted: of processes that are gone, and of other hosts and
+    containers, of which nobody knows."""
+    for begun in path.parent.glob(f"{glob.escape(_beginning(path))}*"):
+        if is_left(begun) or not is_here(begun):
+            begun.unlink(missing_ok=True)
+
+
+def _beginning(path: Path) -> str:
+    """Of the names of what is to replace a file."""
+    return f".{path.stem[:30]}{path.suffix}."  # at most 120 bytes: of the 255 of a name `unfinished` may take 127
 
 
 @contextmanager

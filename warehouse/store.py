@@ -374,7 +374,8 @@ class Warehouse:
 
     def _sweep(self) -> None:
         """Removes what processes of this host left when they were killed: scratch, and what was to replace a file."""
-        for path in [*(self.root / ".scratch").glob("*"), *self.root.glob(".*"), *(self.root / "refs").rglob(".*")]:
+        replacing = (path for name in ("refs", "receipts", ".purge") for path in (self.root / name).rglob(".*"))
+        for path in [*(self.root / ".scratch").glob("*"), *self.root.glob(".*"), *replacing]:
             if is_left(path):
                 if path.is_dir():
                     if self.store is not None and is_surely_left(path):

@@ -22,7 +22,7 @@ from warehouse.audit.forgetting import forget
 from warehouse.audit.receipts import FOLDER
 from warehouse.audit.withdrawal import Withdrawal
 from warehouse.hashing import canonical_json
-from warehouse.in_progress import replace_with, write_atomically
+from warehouse.in_progress import forget_replacements, replace_with, write_atomically
 from warehouse.marker import renew_id
 from warehouse.objects import at_once
 from warehouse.store import Warehouse
@@ -95,9 +95,10 @@ def read(warehouse: Warehouse, name: str) -> dict[str, Any] | None:
 
 
 def unwrite(warehouse: Warehouse, name: str) -> None:
-    """Takes away what was written."""
+    """Takes away what was written, and what a kill left of its writing."""
     if warehouse.store is None:
         (warehouse.root / name).unlink(missing_ok=True)
+        forget_replacements(warehouse.root / name)
     else:
         warehouse.store.objects.remove(name)
 

@@ -159,4 +159,5 @@ def test_killed_for_good_at_any_time_and_completed(tmp_path: Path) -> None:
         out, _ = again.communicate(timeout=120)
         assert again.returncode == 0 and len(json.loads(out)["receipts"]) <= 1
         assert state(root) == (state(whole) if begun else before) and verify(Warehouse(lake.root)) == [], number
+        assert not list((lake.root / JOURNALS).glob("*")), "it would have names in clear"
     assert n_killed > 2

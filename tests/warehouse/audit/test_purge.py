@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -345,6 +348,31 @@ def test_killed_at_any_boundary_and_completed_it_leaves_the_same(tmp_path: Path,
         resume(Warehouse(lake.root), lambda: KEY)
         assert _state(lake.root) == expected, steps[at]
         assert verify(Warehouse(lake.root)) == []
+
+
+JOURNAL_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from warehouse import in_progress
+in_progress.os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+in_progress.write_atomically(Path(sys.argv[1]), {"utterances": sys.argv[2:]})
+"""
+
+
+def test_of_a_journal_that_was_killed_half_way_no_name_stays(held: SmallLake, tmp_path: Path) -> None:
+    """It has the names in clear: of this purge, by whatever host, and of one that never began."""
+    root = held.lake.root
+    purge_id = plan_purge(held.lake, WITHDRAWS).id
+    others = "0" * 32
+    for name in (purge_id, others):
+        journal = root / JOURNALS / f"{name}.json"
+        assert subprocess.run([sys.executable, "-c", JOURNAL_KILLED, str(journal), *ANA]).returncode == -signal.SIGKILL
+    elsewhere = root / JOURNALS / f".{purge_id[:30]}.json.gpu~0123456789ab.f0000001-77-0123456789ab"
+    elsewhere.write_text(ANA[0])
+    begun = [path.name for path in (root / JOURNALS).iterdir()]
+    assert len(begun) == 3 and unfinished(root) == [] and ANA[0] in next((root / JOURNALS).iterdir()).read_text()
+    assert purged(Warehouse(root))["purge"] == purge_id
+    assert list((root / JOURNALS).iterdir()) == []
 
 
 def test_killed_twice(tmp_path: Path) -> None:
