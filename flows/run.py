@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from rich.console import Console
 
 from flows import show
@@ -24,7 +23,7 @@ from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.tombstones import refuse_unfinished
-from warehouse.errors import EmolakeError, InvalidField
+from warehouse.errors import InvalidField
 from warehouse.refs import corpus_root
 
 
@@ -127,21 +126,17 @@ def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Te
             steps = run_flow(str(path.absolute()), str(warehouse.root), texts, verb, *how)
         report = warehouse.ref(f"reports/{recipe.name}") if verb == "run" else None
         artifact = warehouse.resolve(report["artifact"]) if report else None
-        not_compared = _compare(warehouse, console) if report else ""
+        not_compared = _not_compared(warehouse, console)
     return Outcome(recipe, warehouse, steps, artifact, time.monotonic() - began, not_compared)
 
 
-def _compare(warehouse: Warehouse, console: Console) -> str:
-    """Has it counted what models met before, so that whoever asks need not wait. The run has its report, so that what
-    is damaged is told and ends nothing: why it could not be counted, '' where it could."""
-    from flows.audit.contamination import count_all  # which other verbs do not need
+def _not_compared(warehouse: Warehouse, console: Console) -> str:
+    """Leaves counted what reported models met before, so that whoever asks need not wait; why not, where not."""
+    if not warehouse.refs("reports"):
+        return ""
+    from flows.audit.contamination import count_ahead  # which a lake without reports does not need
 
-    try:
-        with show.counting(console, "comparing what was learned from") as progress:
-            count_all(warehouse, progress)
-    except (EmolakeError, OSError, MemoryError, pa.ArrowException) as error:
-        return f"what models learned from could not be compared with what judges them: {error}"
-    return ""
+    return count_ahead(warehouse, console)
 
 
 def demo(folder: Path, n_workers: int, console: Console) -> Outcome:
@@ -180,8 +175,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
             console.print(table)
         console.print()
         console.print(cost_table(cost_list(outcome.warehouse, outcome.recipe.name)))
-        if outcome.not_compared:
-            console.print(f"\n{outcome.not_compared}", soft_wrap=True)
+    if outcome.not_compared:
+        console.print(f"\n{outcome.not_compared}", soft_wrap=True)
+    if outcome.report:
         console.print(f"\nreport: {outcome.report.path('report.html')}", soft_wrap=True)
     console.print(f"lake:   {outcome.warehouse.name}", soft_wrap=True)
 

@@ -49,23 +49,37 @@ def purge_(
     if check is not None:
         _check(warehouse, check, console, as_json)
         return
+    named = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
+    if _purged(warehouse, None if resume_only else named, delete, console, as_json):
+        from flows.audit.contamination import count_ahead  # which a plan does not need
+
+        why = count_ahead(warehouse, console)  # what was counted before tells of what is gone
+        if why:
+            console.print(f"\n{why}", soft_wrap=True)
+
+
+def _purged(warehouse: Warehouse, named: Asked | None, delete: bool, console: Console, as_json: bool) -> bool:
+    """Whether anything was taken: completes what was ended half-way, then plans what is named, or does it.
+
+    Args:
+        named: None where nothing else is to be done.
+    """
     key_file = read_runtime().signing_key
     with show.counting(console, "completing a purge") as progress:
         done = resume(warehouse, lambda: read_key(key_file), progress)
     for receipt in done:
         _print_receipt(warehouse, receipt, console)
-    if resume_only:
+    if named is None:
         if as_json:
             print_json({"receipts": done})
         elif not done:
             console.print("no purge of this lake is unfinished")
-        return
-    named = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
+        return bool(done)
     asked = named.without([Tombstone.from_json(receipt["withdrawn"]) for receipt in done])
     if asked != named and asked == Asked():  # the same command again, after it was killed
         if as_json:
             print_json(done[-1])
-        return
+        return True
     plan = plan_purge(warehouse, asked)
     if not as_json or delete:
         _print_plan(plan, console)
@@ -74,7 +88,7 @@ def purge_(
             print_json(_plan_json(plan))
         else:
             console.print("\nnothing was changed: `--delete` does it")
-        return
+        return bool(done)
     key = read_key(key_file)
     with show.counting(console, "purging") as progress:
         receipt = purge(warehouse, plan, key, progress)
@@ -82,6 +96,7 @@ def purge_(
         print_json(receipt)
     else:
         _print_receipt(warehouse, receipt, console)
+    return True
 
 
 def _check(warehouse: Warehouse, name: str, console: Console, as_json: bool) -> None:

@@ -11,6 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+from rich.console import Console
+
+from flows import show
 from flows.audit.answered import remembering
 from flows.audit.declarations import ANY_KIND, Declared, lost, placed, verdict
 from flows.audit.overlap import (
@@ -32,7 +36,7 @@ from flows.trained import Trained, of_fold_and_seed, reported, trained
 from warehouse import Warehouse
 from warehouse.artifact import Artifact
 from warehouse.audit.lineage import edges
-from warehouse.errors import UnknownName
+from warehouse.errors import EmolakeError, UnknownName
 from warehouse.hashing import short_digest
 
 UNHEARD = "unknown: it is not in this lake which corpus this is"
@@ -163,7 +167,8 @@ def contamination(
 
 def count_all(warehouse: Warehouse, progress: Progress = lambda done, total: None) -> None:
     """Counts what is not remembered yet of all reported models of the lake: whoever asks of one of them, or of a
-    protocol that judges them, need only look it up.
+    protocol that judges them, need only look it up. Where anything comes from outside, each corpus of the lake is
+    counted as if that had learned from it: somebody may declare so later.
 
     Raises:
         Whatever `contamination` raises of what is damaged; what was counted before that is remembered.
@@ -171,8 +176,28 @@ def count_all(warehouse: Warehouse, progress: Progress = lambda done, total: Non
     judging, splits = evaluations(warehouse), warehouse.by_digest("split")
     protocols = [(fit, _protocol(splits, fit.checkpoint)) for fit in reported(warehouse)]
     asked = [(fit, [one for one in judging if one.protocol != protocol]) for fit, protocol in protocols]
+    pairs, outside = _held(warehouse, asked)
+    if outside:
+        readings = warehouse.by_digest("utterances")
+        corpora = [_all_of("", ref, readings) for ref in warehouse.refs("corpora").values()]
+        judges = {one.identity: one for _, one in pairs}.values()
+        pairs += [(corpus, one) for corpus in corpora for one in judges]
     with remembering(warehouse, _MEMORY) as known:
-        count_new(_held(warehouse, asked)[0], progress, known)
+        count_new(pairs, progress, known)
+
+
+def count_ahead(warehouse: Warehouse, console: Console) -> str:
+    """`count_all` at the end of what changed a lake and is done, with a bar: what is damaged is told and ends nothing.
+
+    Returns:
+        Why it could not be counted, '' where it could.
+    """
+    try:
+        with show.counting(console, "comparing what was learned from") as progress:
+            count_all(warehouse, progress)
+    except (EmolakeError, OSError, MemoryError, pa.ArrowException) as error:
+        return f"what models learned from could not be compared with what judges them: {error}"
+    return ""
 
 
 # -- inside ----------------------------------------------------------------------------------------------------------
@@ -252,9 +277,14 @@ def _as_declared(
     for name, ref in warehouse.refs("corpora").items():
         words = {bare(name), bare(ref["reader"].partition(".")[2])} - {bare(one) for one in ANY_KIND}
         if any(len(word) > 2 and word in bare(said) for word in words for said in encoder.corpora):
-            own = [readings[digest] for digest in ref["utterances"] if digest in readings]
-            missing = [digest for digest in ref["utterances"] if digest not in readings]
-            yield Learner(f"{encoder.name}, as declared", "", own, missing=missing)
+            yield _all_of(f"{encoder.name}, as declared", ref, readings)
+
+
+def _all_of(name: str, ref: Mapping[str, Any], readings: Mapping[str, Artifact]) -> Learner:
+    """Who would have learned from all of a corpus, as its name points at it."""
+    own = [readings[digest] for digest in ref["utterances"] if digest in readings]
+    missing = [digest for digest in ref["utterances"] if digest not in readings]
+    return Learner(name, "", own, missing=missing)
 
 
 def _tested(warehouse: Warehouse, judging: Sequence[Evaluation]) -> dict[str, str]:

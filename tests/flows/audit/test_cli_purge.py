@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from flows.audit import counted
+from tests.flows.audit.lent import lent_lake
 from tests.flows.partly import contents, lake_copy
 from tests.flows.saying import Say, saying
 from tests.flows.small import Small
@@ -20,6 +22,7 @@ from tests.warehouse.audit.withdrawn_lake import ANA, withdrawn_lake
 from warehouse import Warehouse
 from warehouse.audit.tombstones import JOURNALS, unfinished
 from warehouse.audit.verify import verify
+from warehouse.errors import EmolakeError
 
 SPEAKER = (
     "SELECT corpus || '/' || speaker_id FROM utterances WHERE corpus = 'meld' GROUP BY ALL ORDER BY count(*), 1 LIMIT 1"
@@ -121,6 +124,28 @@ def test_the_same_command_again_completes_what_was_killed_and_ends_well(tmp_path
     (lake.root / "left.txt").unlink()
     other = told(*asked, "--speaker", "clips/Nobody")
     assert other.code == 1 and "no reading of the lake holds speaker 'clips/Nobody'" in other.err
+
+
+def test_a_purge_leaves_counted_what_models_met_before(
+    tmp_path: Path, told: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As does a run; where that cannot be counted the purge is done all the same, and says so."""
+    lake = lent_lake(tmp_path / "lake").lake.root
+    asked = "contamination", "mine:best", "--json"
+    before = told(*asked).json
+    assert told("purge", "--utterance", "f_train", "--delete").code == 0
+    counts = (lake / ".cache" / "overlaps-met").read_bytes()
+    after = told(*asked).json
+    assert before["measured"] != after["measured"] and (lake / ".cache" / "overlaps-met").read_bytes() == counts
+
+    def fail(pairs: Any) -> Any:
+        raise EmolakeError("no such split")
+
+    monkeypatch.setattr(counted, "count", fail)
+    why = "what models learned from could not be compared with what judges them: no such split\n"
+    for more in ([], ["--json"]):
+        done = told("purge", "--utterance", "f_dev" if more else "f_train2", "--delete", *more)
+        assert done.code == 0 and (done.err if more else done.out).endswith(f"\n{why}")
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from flows.audit import contamination as contaminations
 from flows.audit import counted
 from flows.audit.contamination import UNHEARD, UNJUDGED, contamination, count_all
 from flows.audit.declarations import CLEAN, UNKNOWN
@@ -161,21 +162,39 @@ def asked(lent: Lent) -> list[str]:
 
 
 def test_after_all_was_counted_whoever_asks_only_looks_it_up(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As told by who counts it himself; of what an encoder is declared to know, too."""
+    """As told by who counts it himself; of what an encoder is declared to know, too, also where that is declared only
+    then."""
     lent.read("mosei", [row("mosei", "m", f"{LONG}, never!")])
-    ref = lent.lake.ref("weights/w2v") or {}
-    lent.lake.set_ref("weights/w2v", ref | {"folder": "mine", "trained_on": ["IEMOCAP and MOSEI"]})
-    fresh, memory = asked(lent), lent.lake.root / ".cache" / "overlaps-met"
+    ref, memory = lent.lake.ref("weights/w2v") or {}, lent.lake.root / ".cache" / "overlaps-met"
+    declared = {"folder": "mine", "trained_on": ["IEMOCAP and MOSEI"]}
+    lent.lake.set_ref("weights/w2v", ref | declared)
+    fresh = asked(lent)
     memory.unlink()
+    lent.lake.set_ref("weights/w2v", ref)
     steps: list[tuple[int, int]] = []
     count_all(lent.lake, lambda done, total: steps.append((done, total)))
-    assert steps == [(number, 4) for number in range(1, 5)]
+    assert steps == [(number, 5) for number in range(1, 6)], "three corpora, a student and a teacher"
     monkeypatch.setattr(counted, "count", None)
     count_all(Warehouse(lent.lake.root))
+    lent.lake.set_ref("weights/w2v", ref | declared)
     assert asked(lent) == fresh and memory.exists()
     memory.unlink()
     with pytest.raises(TypeError):
         asked(lent)
+
+
+def test_a_lake_with_nothing_from_outside_counts_no_corpus_for_later(
+    lent: Lent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learners: list[str] = []
+
+    def noted(pairs: Any, *known: Any) -> None:
+        learners.extend(one.name for one, _ in pairs)
+
+    monkeypatch.setattr(contaminations, "placed", lambda warehouse, artifacts: [])
+    monkeypatch.setattr(contaminations, "count_new", noted)
+    count_all(lent.lake)
+    assert learners and "" not in learners
 
 
 def test_what_is_missing_is_no_reason_to_count_nothing(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +220,8 @@ def test_who_is_interrupted_goes_on_there(lent: Lent, monkeypatch: pytest.Monkey
         count_all(lent.lake)
     monkeypatch.setattr(counted, "count", noted)
     count_all(lent.lake)
-    assert learners == [f"students.text_encoder {lent.teacher.key[:12]}"], "of two, one was counted before"
+    nobody = ["", ""]  # for two corpora that somebody may declare
+    assert learners == [f"students.text_encoder {lent.teacher.key[:12]}", *nobody], "of four, one was counted before"
 
 
 def test_a_table_whose_rows_are_damaged_is_told(lent: Lent) -> None:

@@ -108,7 +108,7 @@ def test_other_requests_are_marked_and_cite_what_stands_there_now(held: SmallLak
     now = {read: "new", labels: ""}
     request = renewed(split, twice, lambda digest: now.get(digest, digest), "p", False)
     assert request.inputs == {"utterances": ("new",)}
-    assert request.params == {"fold": "1", "without": ["clips-ben-lost"], "purged": ["p"]}
+    assert request.params == {**split.request.params, "without": ["clips-ben-lost"], "purged": ["p"]}
     assert not is_reading(split.request) and is_reading(held.named["utterances"].request)
     assert is_reading(held.named["raw"].request) and not is_reading(held.named["waves"].request)
 

@@ -204,6 +204,7 @@ def _used(lake: SmallLake) -> None:
         splits[fold] = lake.rows(
             f"split {fold}", "split", "flows.protocol", {"split": (rows, SPLIT)},
             {"utterances": [read], "labels": [labels]}, fold=fold, without=[ANA[2], "clips-ben-lost"],
+            protocol="p", rules={"dev": "false", "test": "true"},
         )  # fmt: skip
         truth = [{"utterance_id": name, "part": "test", "label": "happy"} for name in own if own[name] == "test"]
         lake.rows(f"truth {fold}", "truth", "flows.truth", {"truth": (truth, TRUTH)},
@@ -241,19 +242,22 @@ def _used(lake: SmallLake) -> None:
     _text(lake, "leakage", {"leakage.json": json.dumps({"examples": [[ANA[0], BEN[0]]]})}, {"split": [splits["1"]]})
     _text(lake, "explanations", {"explanations.json": json.dumps({"texts": [SECRET]})}, {"checkpoint": [first]})
     page = {"report.html": "<p>My garden has seven &lt;yellow&gt; lemons &amp; figs</p>".lower(), "report.json": "{}"}
-    report = _text(lake, "report", page, {"predictions": [predictions], "metrics": [metrics], "checkpoints": [first]})
+    cited = {"predictions": [predictions], "metrics": [metrics], "checkpoints": [first]}
+    report = _text(lake, "report", page, cited, runs=[{"fold": "1", "seed": 0, "model": "tiny"}])
     lake.lake.set_ref("reports/garden", {"artifact": report.digest, "metrics": metrics.digest})
-    aside = _text(lake, "aside", {"report.json": "{}"}, {})
+    aside = _text(lake, "aside", {"report.json": "{}"}, {"predictions": []}, runs=[])
     lake.lake.set_ref("reports/aside", {"artifact": aside.key})
 
 
-def _text(lake: SmallLake, name: str, files: dict[str, str], inputs: dict[str, list[Artifact]]) -> Artifact:
+def _text(
+    lake: SmallLake, name: str, files: dict[str, str], inputs: dict[str, list[Artifact]], **params: Any
+) -> Artifact:
     def write(folder: Path) -> None:
         for file, content in files.items():
             (folder / file).write_text(content, encoding="utf-8")
 
     kind = "report" if name in ("report", "aside") else name
-    return lake.make(name, kind, f"flows.{kind}", write, inputs, called=name)
+    return lake.make(name, kind, f"flows.{kind}", write, inputs, called=name, **params)
 
 
 def remembered(warehouse: Warehouse) -> None:
