@@ -125,7 +125,8 @@ def _remembered(warehouse: Warehouse, packs: Mapping[str, Any], question: str) -
         return None
     there = [(shards[key], n_rows) for key, n_rows in known if key in shards]
     if warehouse.store is None:  # what is remembered of a kind may outlive a manifest that somebody deleted
-        there = [one for one in there if os.path.exists(f"{one[0].folder}/{MANIFEST}")]
+        folder = warehouse.root / "artifacts" / "shards"
+        there = [one for one in there if os.path.exists(f"{folder}/{one[0].key}/{MANIFEST}")]
     works = [Work(shard.request, _lost, {"key": shard.key}, n_rows) for shard, n_rows in there]
     return works if len(works) == len(known) else None
 

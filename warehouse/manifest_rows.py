@@ -22,6 +22,8 @@ from warehouse.artifact import Artifact, Request, recalled
 _MARK = b"emolake manifests 1 "
 """Its number is raised when `STAMPED` or what its columns mean is changed."""
 
+_parsed = json.JSONDecoder().raw_decode  # `json.loads` without its look for blanks around it, which takes as long
+
 _TEXT, _COUNT = pa.string(), pa.int64()
 _JSON = ("params", "inputs", "files", "environment")
 COLUMNS = pa.schema(
@@ -74,10 +76,10 @@ class Rows:
     """A file of rows, in memory; its columns are read when they are asked for."""
 
     def __init__(self, content: bytes, folder: Path) -> None:
-        self.file, self._folder = pq.ParquetFile(pa.BufferReader(content)), folder
+        self.file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=["environment"])
+        self._folder = folder
         self.seal = hashlib.sha256(content).hexdigest()
         self._columns: dict[str, Any] = {}
-        self._environments: dict[str, Any] = {}  # by their text
         self.row_of = {key: row for row, key in enumerate(self._column("key"))}
         self.artifacts = Remembered(self)
 
@@ -106,17 +108,25 @@ class Rows:
         if name == "request":
             known = {name: column[row] for name, column in self._of_requests.items()}
             return recalled(Request, known | {"plugin_key": known["plugin_key"] or ""}, self, row)
-        text = self._column(name)[row].as_py()
-        if name == "environment":  # of which many small works have the same
-            if text not in self._environments:
-                self._environments[text] = json.loads(text)
-            return self._environments[text]
-        value = json.loads(text)
+        if name == "environment":
+            return self._environments[self._environment_of[row]]
+        value, _ = _parsed(self._column(name)[row].as_py())
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
 
     @cached_property
     def _of_requests(self) -> dict[str, Any]:
         return {name: self._column(name) for name in ("kind", "step", "version", "key", "plugin_key")}
+
+    @cached_property
+    def _environments(self) -> list[Any]:
+        """Each once: many small works have the same."""
+        return [json.loads(text) for text in self._column("environment").dictionary.to_pylist()]
+
+    @cached_property
+    def _environment_of(self) -> list[int]:
+        """Row -> place among these."""
+        places: list[int] = self._column("environment").indices.to_pylist()
+        return places
 
     def _column(self, name: str) -> Any:
         """As a list; long texts, of which few are asked for, as Arrow has them."""

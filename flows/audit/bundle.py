@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,11 +36,13 @@ from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import check_files, check_table, groups_of
 
 FORMAT = 1
-SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "audio_id", "text_id")
-"""What a bundle tells of an utterance."""
+SPANS = ("utterance_id", "corpus", "unit", "path", "start_s", "end_s", "channel", "text_id")
+"""What a bundle tells of an utterance. The digest of its recording is in the table of files, by path, and `audio_id` is
+made from that and the span (`warehouse.schema.audio_id`): digests, which nothing makes shorter, are there once."""
 
 _SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
 _FILES = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
+_TABLED = ("raw", "utterances")  # kinds whose rows are told, in this order
 _GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
 
 _REQUEST = [one.name for one in fields(Request)]
@@ -110,13 +112,8 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         DiskFull: there is no space for it.
     """
     protocols = _own_protocols(recipe)
-    shards = shards_of(recipe, warehouse, roots)
     known = warehouse.artifacts()
-    keys = closure_up(known, [shard.key for shard in shards])
-    artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
-    recorded = [(a.path("files.parquet"), a.request.params) for a in artifacts if a.request.kind == "raw"]
-    read = [a.path("utterances.parquet") for a in artifacts if a.request.kind == "utterances"]
     written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
     with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
 
@@ -124,9 +121,23 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
             how = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED  # Parquet is compressed
             bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, how)
 
-        # What reads and writes columns holds no lock, so that one goes on while another does.
-        recordings = threads.submit(_parquet, _recordings(recorded), _FILES)
-        utterances = threads.submit(_parquet, _utterances(read), _SPANS)
+        def tables(own: Sequence[Artifact]) -> tuple[Future[memoryview], Future[memoryview]]:
+            """Those of the members. What reads and writes columns holds no lock, so that both go on meanwhile."""
+            recorded = [(a.path("files.parquet"), a.request.params) for a in own if a.request.kind == "raw"]
+            read = [a.path("utterances.parquet") for a in own if a.request.kind == "utterances"]
+            return (
+                threads.submit(_parquet, _recordings(recorded), _FILES),
+                threads.submit(_parquet, _utterances(read), _SPANS),
+            )
+
+        likely = _read_now(warehouse, recipe)
+        recordings, utterances = tables(likely)  # begun while it is asked on what the shards rest
+        shards = shards_of(recipe, warehouse, roots)
+        keys = closure_up(known, [shard.key for shard in shards])
+        artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
+        rest_on = [a for kind in _TABLED for a in artifacts if a.request.kind == kind]
+        if [a.key for a in rest_on] != [a.key for a in likely]:
+            recordings, utterances = tables(rest_on)
         add("bundle.json", canonical_json(about))
         add("recipe.toml", recipe.text.encode())
         for number, name in enumerate(sorted(protocols)):
@@ -140,6 +151,13 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     digest = hashlib.sha256(content).hexdigest()
     warehouse.set_ref(f"bundles/{recipe.name}", {"digest": digest, "keys": sorted(keys)})
     return shards
+
+
+def _read_now(warehouse: Warehouse, recipe: Recipe) -> list[Artifact]:
+    """The records of raw files and the utterances that the names of a recipe's corpora point at."""
+    refs = [ref for name, ref in warehouse.refs("corpora").items() if name in recipe.corpora]
+    named = {digest for ref in refs for kind in _TABLED for digest in ref[kind]}
+    return [a for kind in _TABLED for a in warehouse.artifacts(kind) if a.digest in named]
 
 
 def _own_protocols(recipe: Recipe) -> dict[str, str]:

@@ -25,6 +25,7 @@ from warehouse.compaction import merge, merge_of
 from warehouse.errors import DiskFull, InvalidField, NotCanonical, SchemaMismatch
 from warehouse.hashing import canonical_json
 from warehouse.merged import STEP
+from warehouse.schema import audio_id
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,32 @@ def test_a_merge_changes_no_byte_of_it(line: Line, tmp_path: Path) -> None:
     write_bundle(tmp_path / "after.zip", line.recipe, lake, roots(line))
     assert not [one for one in read_bundle(tmp_path / "after.zip").artifacts if one.request.step == STEP]
     assert (tmp_path / "before.zip").read_bytes() == (tmp_path / "after.zip").read_bytes()
+
+
+def test_what_is_read_ahead_decides_nothing(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a rule it is what the shards rest on, and need not be read again."""
+    asked = line.recipe, line.warehouse, roots(line)
+    begun: list[pa.Schema] = []
+    parquet = bundles._parquet
+    monkeypatch.setattr(bundles, "_parquet", lambda own, schema: begun.append(schema) or parquet(own, schema))
+    write_bundle(tmp_path / "guessed.zip", *asked)
+    assert len(begun) == 2
+    monkeypatch.setattr(bundles, "_read_now", lambda warehouse, recipe: [])
+    write_bundle(tmp_path / "missed.zip", *asked)
+    assert len(begun) == 2 + 4
+    assert (tmp_path / "guessed.zip").read_bytes() == (tmp_path / "missed.zip").read_bytes()
+
+
+def test_the_digest_of_a_recording_and_of_its_sound_follow_from_what_is_told(line: Line, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    bundle = read_bundle(tmp_path / "b.zip")
+    digests = {(one["unit"], one["path"]): one["sha256"] for one in bundle.files.to_pylist()}
+    found = {}
+    for row in bundle.spans.to_pylist():
+        recording = digests[row["unit"], row["path"]]
+        found[row["utterance_id"]] = recording, audio_id(recording, row["start_s"], row["end_s"], row["channel"])
+    told = line.warehouse.table("SELECT utterance_id, recording_id, audio_id FROM utterances").to_pylist()
+    assert found == {row["utterance_id"]: (row["recording_id"], row["audio_id"]) for row in told} and found
 
 
 def test_what_is_not_packed_cannot_be_shared(tmp_path: Path) -> None:
