@@ -333,7 +333,7 @@ class _Kind:
         if n_gone or len(state.fresh) >= max(MANY, len(state.found) // MANY):
             sink = pa.BufferOutputStream()
             rows = state.table(STAMPED).sort_by([("created_at", "ascending"), ("key", "ascending")])
-            pq.write_table(rows, sink, compression="zstd", use_dictionary=["kind", "step", "plugin_key"])
+            pq.write_table(rows, sink, compression="zstd", use_dictionary=["kind", "step", "plugin_key", "environment"])
             content = sink.getvalue().to_pybytes()
             self._write("rows", content)
             state = replace(state, stored=Rows(content, self.folder), fresh={})

@@ -52,6 +52,20 @@ main()
 """
 
 
+PLUGINS = """
+from flows import commands
+from flows.__main__ import main
+def load(names: list[str]) -> None:
+    from pydantic.plugin import _loader
+    _loader.entry_points = lambda **asked: print("looks at all packages") or []
+    from pydantic import BaseModel
+    type("Made", (BaseModel,), {})
+    raise SystemExit
+commands.load = load
+main()
+"""
+
+
 def run(code: str, first: str = "true") -> tuple[int, str, str]:
     command = ["sh", "-c", f'{first}; exec "$0" -c "$1"', sys.executable, code]
     done = subprocess.run(command, cwd=HOUSE, capture_output=True, text=True)
@@ -80,6 +94,11 @@ def test_afterwards_the_command_answers_ctrl_c_itself() -> None:
 def test_arrow_takes_its_memory_from_the_system_unless_somebody_asks_for_another() -> None:
     assert run(POOL, "unset ARROW_DEFAULT_MEMORY_POOL") == (0, "system\n", "")
     assert run(POOL, "export ARROW_DEFAULT_MEMORY_POOL=mimalloc") == (0, "mimalloc\n", "")
+
+
+def test_nobody_looks_for_plugins_of_pydantic_unless_somebody_wants_some() -> None:
+    assert run(PLUGINS, "unset PYDANTIC_DISABLE_PLUGINS") == (0, "", "")
+    assert run(PLUGINS, "export PYDANTIC_DISABLE_PLUGINS=")[1].startswith("looks at all packages\n")
 
 
 def test_the_door_itself_is_light() -> None:
