@@ -38,7 +38,7 @@ def main() -> None:
     """Imports the command that is asked for, then runs it."""
     _before.append(signal.signal(signal.SIGINT, _leave))
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # Arrow's own asks for more pages, time and memory
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # none is ours; to look for some takes as long as `show`
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some takes as long as `show`
     gc.disable()  # what is imported stays: looking through it for what may go takes a tenth of the time
     from flows import cli, commands
 

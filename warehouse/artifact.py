@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 
 from warehouse.copies import REMOTES, SCHEME, fetched, remote_of
 from warehouse.errors import EmptyArtifact, NotCanonical, UnreadableManifest
-from warehouse.hashing import canonical_json, digest, file_digest, plain, short_digest
+from warehouse.hashing import canonical_json, digest, file_digest, plain, recoded, short_digest
 from warehouse.secrets import refuse_secrets
 
 MANIFEST = "manifest.json"
@@ -35,6 +35,9 @@ class Recall(Protocol):
 
     def field(self, row: int, name: str) -> Any:
         """A field of an artifact or of its request."""
+
+    def told(self, row: int) -> str:
+        """A request in canonical JSON."""
 
 
 def recalled(kind: type[_Remembered], known: dict[str, Any], recall: Recall, row: int) -> _Remembered:
@@ -104,6 +107,13 @@ class Request:
         """As JSON gives it back, so that a request is the same before and after it went through a file."""
         fields = {"kind": self.kind, "step": self.step, "version": self.version}
         return fields | {"params": plain(self.params), "inputs": plain(self.inputs)}
+
+    def told(self) -> str:
+        """`as_json` in canonical JSON; of one that is remembered nothing is parsed for it."""
+        if "_recall" in self.__dict__:
+            told: str = self.__dict__["_recall"].told(self.__dict__["_row"])
+            return told
+        return recoded({each.name: getattr(self, each.name) for each in fields(self)})
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Request:

@@ -37,6 +37,14 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+recoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+"""The text of `canonical_json` of what was read from such, which need not be looked through value by value again.
+
+Raises:
+    ValueError: a number in it has no JSON.
+"""
+
+
 def plain(value: Any, where: str = "the value") -> Any:
     """The value as JSON gives it back: tuples as lists, mappings as dicts.
 

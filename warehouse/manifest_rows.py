@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from warehouse.arrays import counts_of, texts_of
 from warehouse.artifact import Artifact, Request, recalled
+from warehouse.hashing import recoded
 
-_MARK = b"emolake manifests 1 "
+_MARK = b"emolake manifests 2 "
 """Its number is raised when `STAMPED` or what its columns mean is changed."""
 
 _parsed = json.JSONDecoder().raw_decode  # `json.loads` without its look for blanks around it, which takes as long
@@ -113,6 +114,14 @@ class Rows:
         value, _ = _parsed(self._column(name)[row].as_py())
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
 
+    def told(self, row: int) -> str:
+        """A request in canonical JSON, as `row_of` has its long parts."""
+        inputs, params = (self._column(name)[row].as_py() for name in ("inputs", "params"))
+        kind, step, version = (self._of_requests[name][row] for name in ("kind", "step", "version"))
+        return (
+            f'{{"inputs":{inputs},"kind":{recoded(kind)},"params":{params},"step":{recoded(step)},"version":{version}}}'
+        )
+
     @cached_property
     def _of_requests(self) -> dict[str, Any]:
         return {name: self._column(name) for name in ("kind", "step", "version", "key", "plugin_key")}
@@ -143,7 +152,7 @@ def row_of(artifact: Artifact, stamp: Stamp) -> dict[str, Any]:
     return {
         "kind": request.kind, "key": artifact.key, "digest": artifact.digest, "step": request.step,
         "version": request.version, "created_at": artifact.created_at, "n_bytes": artifact.n_bytes,
-        "params": json.dumps(dict(params), ensure_ascii=False), "inputs": json.dumps(dict(request.inputs)),
+        "params": recoded(dict(params)), "inputs": recoded(dict(request.inputs)),
         "files": json.dumps(dict(artifact.files)), "environment": json.dumps(dict(artifact.environment)),
         "plugin_key": request.plugin_key or None,
         "attempt": attempt if isinstance(attempt, int) and 0 <= attempt < 1 << 60 else 0,

@@ -103,7 +103,7 @@ def groups_of(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.T
     Raises:
         SchemaMismatch: the file is missing or is damaged.
     """
-    with reading(path), pq.ParquetFile(path) as file:
+    with reading(path), pq.ParquetFile(path, pre_buffer=False) as file:
         for number in range(file.num_row_groups):
             group = file.read_row_group(number, columns, use_threads=False)
             yield group.select(columns) if columns else group

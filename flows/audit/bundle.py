@@ -10,9 +10,9 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,25 +28,23 @@ from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request
 from warehouse.audit.errors import BadBundle, NotPacked
 from warehouse.audit.lineage import closure_up
-from warehouse.errors import InvalidField
-from warehouse.hashing import canonical_json, file_digest
+from warehouse.errors import InvalidField, SchemaMismatch
+from warehouse.hashing import canonical_json, file_digest, recoded
 from warehouse.in_progress import replace_with, saying_disk_full
 from warehouse.merged import is_merged, with_pieces
 from warehouse.schema import FILES, UTTERANCES
-from warehouse.tables import check_files, check_table, groups_of
+from warehouse.tables import check_files, check_table, groups_of, reading
 
-FORMAT = 1
+FORMAT = 2
 SPANS = ("utterance_id", "corpus", "unit", "path", "start_s", "end_s", "channel", "text_id")
-"""What a bundle tells of an utterance. The digest of its recording is in the table of files, by path, and `audio_id` is
-made from that and the span (`warehouse.schema.audio_id`): digests, which nothing makes shorter, are there once."""
+"""What a bundle tells of an utterance. The digest of its recording is told with the files, by unit and path, and
+`audio_id` is made from that and the span (`warehouse.schema.audio_id`): what nothing makes shorter is there once."""
 
 _SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
-_FILES = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
-_TABLED = ("raw", "utterances")  # kinds whose rows are told, in this order
+_FILES_OF_UNITS = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
+_FILES, _UTTERANCES = "files.parquet", "utterances.parquet"
 _GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
 
-_REQUEST = [one.name for one in fields(Request)]
-_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
 _MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
 
@@ -115,36 +113,29 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     known = warehouse.artifacts()
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
-    with ThreadPoolExecutor(2) as threads, zipfile.ZipFile(written, "w") as bundle:
+    with ThreadPoolExecutor(1) as threads, zipfile.ZipFile(written, "w") as bundle:
 
         def add(name: str, content: bytes | memoryview) -> None:
             how = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED  # Parquet is compressed
             bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, how)
 
-        def tables(own: Sequence[Artifact]) -> tuple[Future[memoryview], Future[memoryview]]:
-            """Those of the members. What reads and writes columns holds no lock, so that both go on meanwhile."""
-            recorded = [(a.path("files.parquet"), a.request.params) for a in own if a.request.kind == "raw"]
-            read = [a.path("utterances.parquet") for a in own if a.request.kind == "utterances"]
-            return (
-                threads.submit(_parquet, _recordings(recorded), _FILES),
-                threads.submit(_parquet, _utterances(read), _SPANS),
-            )
-
         likely = _read_now(warehouse, recipe)
-        recordings, utterances = tables(likely)  # begun while it is asked on what the shards rest
+        spans = threads.submit(_spans, likely)  # which holds no lock, and goes on while it is asked what shards rest on
         shards = shards_of(recipe, warehouse, roots)
         keys = closure_up(known, [shard.key for shard in shards])
         artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
-        rest_on = [a for kind in _TABLED for a in artifacts if a.request.kind == kind]
-        if [a.key for a in rest_on] != [a.key for a in likely]:
-            recordings, utterances = tables(rest_on)
+        read = [a.path(_UTTERANCES) for a in artifacts if a.request.kind == "utterances"]
+        if read != likely:
+            spans = threads.submit(_spans, read)
         add("bundle.json", canonical_json(about))
         add("recipe.toml", recipe.text.encode())
         for number, name in enumerate(sorted(protocols)):
             add(f"protocols/{number}.toml", protocols[name].encode())
         add("artifacts.jsonl", b"\n".join(_lines(artifacts)))
-        add("files.parquet", recordings.result())
-        add("spans.parquet", utterances.result())
+        for record in artifacts:
+            if record.request.kind == "raw":
+                add(_member_of(record.request), _recorded(record))
+        add("spans.parquet", spans.result())
     content = written.getbuffer()
     with saying_disk_full(path.parent.absolute(), path.name):
         replace_with(path, content)
@@ -153,11 +144,11 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     return shards
 
 
-def _read_now(warehouse: Warehouse, recipe: Recipe) -> list[Artifact]:
-    """The records of raw files and the utterances that the names of a recipe's corpora point at."""
+def _read_now(warehouse: Warehouse, recipe: Recipe) -> list[Path]:
+    """The utterances that the names of a recipe's corpora point at."""
     refs = [ref for name, ref in warehouse.refs("corpora").items() if name in recipe.corpora]
-    named = {digest for ref in refs for kind in _TABLED for digest in ref[kind]}
-    return [a for kind in _TABLED for a in warehouse.artifacts(kind) if a.digest in named]
+    named = {digest for ref in refs for digest in ref["utterances"]}
+    return [a.path(_UTTERANCES) for a in warehouse.artifacts("utterances") if a.digest in named]
 
 
 def _own_protocols(recipe: Recipe) -> dict[str, str]:
@@ -179,53 +170,56 @@ def _is_below(path: str) -> bool:
 
 
 def _lines(artifacts: Sequence[Artifact]) -> Iterator[bytes]:
-    """Artifacts in canonical JSON. They were read from such, which need not be looked through value by value again."""
+    """Artifacts in canonical JSON."""
     environments: dict[int, str] = {}  # by identity: many small works have one in common
     for a in artifacts:
-        request = {name: getattr(a.request, name) for name in _REQUEST}
         try:
             if id(a.environment) not in environments:
-                environments[id(a.environment)] = _encoded(a.environment)
-            told = f'{{"digest":{_encoded(a.digest)},"environment":{environments[id(a.environment)]},"request":'
-            yield f"{told}{_encoded(request)}}}".encode()
+                environments[id(a.environment)] = recoded(a.environment)
+            told = f'{{"digest":{recoded(a.digest)},"environment":{environments[id(a.environment)]},"request":'
+            yield f"{told}{a.request.told()}}}".encode()
         except ValueError:  # of a manifest that was edited: this says what is wrong
-            yield canonical_json({"request": request, "digest": a.digest, "environment": a.environment})
+            about = {"request": a.request.as_json(), "digest": a.digest, "environment": a.environment}
+            yield canonical_json(about)
 
 
-def _recordings(recorded: Iterable[tuple[Path, Mapping[str, Any]]]) -> Iterator[pa.Table]:
-    """Raw files: of records and what their requests say of corpus and unit."""
-    for path, params in recorded:
-        for table in groups_of(path):
-            check_table(table, FILES, str(path))
-            told = [pa.repeat(texts_of([params[name]])[0], table.num_rows) for name in ("corpus", "unit")]
-            columns = [*told, *table.select(FILES.names).columns]
-            yield pa.Table.from_arrays(columns, schema=_FILES)
+def _member_of(record: Request) -> str:
+    """The name of a member with the raw files of one unit, as they were recorded."""
+    return f"files/{record.key}.parquet"
 
 
-def _utterances(paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Spans of tables of utterances."""
+def _recorded(record: Artifact) -> bytes:
+    """The bytes of a record of raw files.
+
+    Raises:
+        SchemaMismatch: it is gone or damaged.
+    """
+    path = record.path(_FILES)
+    with reading(path):
+        content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != record.files[_FILES]["sha256"]:
+        raise SchemaMismatch(str(path), "it has other bytes than when it was made")
+    return content
+
+
+def _spans(paths: Sequence[Path]) -> memoryview:
+    """Spans of tables of utterances as Parquet, some rows at a time: the memory that they take is used again for the
+    next, and memory that is new takes longer to be given than to be filled."""
     check_files(paths, UTTERANCES)
-    for path in paths:
-        for table in groups_of(path, SPANS):
-            check_table(table, _SPANS, str(path))
-            yield pa.Table.from_arrays(table.columns, schema=_SPANS)
-
-
-def _parquet(tables: Iterable[pa.Table], schema: pa.Schema) -> memoryview:
-    """Tables as Parquet, some at a time: the memory that they take is used again for the next, and memory that is new
-    takes longer to be given than to be filled."""
     stream = io.BytesIO()
     # Most columns tell rows apart, which no dictionary makes shorter; what is repeated the compression finds.
     how = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
-    with pq.ParquetWriter(stream, schema, **how) as writer:
+    with pq.ParquetWriter(stream, _SPANS, **how) as writer:
         waiting: list[pa.Table] = []
         n_rows = 0
-        for table in tables:
-            waiting.append(table)
-            n_rows += table.num_rows
-            if n_rows >= _GROUP_ROWS:
-                writer.write_table(pa.concat_tables(waiting))
-                waiting, n_rows = [], 0
+        for path in paths:
+            for table in groups_of(path, SPANS):
+                check_table(table, _SPANS, str(path))
+                waiting.append(pa.Table.from_arrays(table.columns, schema=_SPANS))
+                n_rows += table.num_rows
+                if n_rows >= _GROUP_ROWS:
+                    writer.write_table(pa.concat_tables(waiting))
+                    waiting, n_rows = [], 0
         if waiting:
             writer.write_table(pa.concat_tables(waiting))
     return stream.getbuffer()
@@ -252,7 +246,8 @@ def read_bundle(path: Path) -> Bundle:
             }
             made = map(json.loads, _member(bundle, "artifacts.jsonl").splitlines())
             artifacts = [Made(Request.from_json(one["request"]), one["digest"], one["environment"]) for one in made]
-            tables = [pq.read_table(io.BytesIO(_member(bundle, f"{name}.parquet"))) for name in ("files", "spans")]
+            files = [_files(bundle, one.request) for one in artifacts if one.request.kind == "raw"]
+            tables = pa.concat_tables([_FILES_OF_UNITS.empty_table(), *files]), _table(bundle, "spans.parquet", _SPANS)
             text = _member(bundle, "recipe.toml").decode()
             found = Bundle(file_digest(path), str(about["name"]), text, protocols, artifacts, *tables)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, pa.ArrowException) as error:
@@ -260,6 +255,18 @@ def read_bundle(path: Path) -> Bundle:
     if not found.shards:
         raise BadBundle(path, "it holds no shard")
     return found
+
+
+def _files(bundle: zipfile.ZipFile, record: Request) -> pa.Table:
+    """The raw files of a unit, and which it is of what."""
+    table = _table(bundle, _member_of(record), FILES)
+    told = [pa.repeat(texts_of([record.params[name]])[0], table.num_rows) for name in ("corpus", "unit")]
+    return pa.Table.from_arrays([*told, *table.columns], schema=_FILES_OF_UNITS)
+
+
+def _table(bundle: zipfile.ZipFile, name: str, schema: pa.Schema) -> pa.Table:
+    """Raises ValueError where it has another schema."""
+    return pq.read_table(io.BytesIO(_member(bundle, name))).select(schema.names).cast(schema)
 
 
 def _member(bundle: zipfile.ZipFile, name: str) -> bytes:

@@ -214,7 +214,7 @@ def test_a_manifest_that_cannot_be_read_is_named_each_time(large: Warehouse) -> 
     first(3, [
         lambda content: b"", lambda content: content[:-1], lambda content: content[:100], lambda content: b"x" * 5000,
         lambda content: content + b"x", lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
-        lambda content: content.replace(b"manifests 1", b"manifests 0"),
+        lambda content: content.replace(b"manifests 2", b"manifests 1"),
     ]),
 )  # fmt: skip
 def test_a_file_that_is_damaged_remembers_nothing(large: Warehouse, ending: str, damage: Any) -> None:

@@ -18,6 +18,7 @@ from flows.audit import bundle as bundles
 from flows.audit.bundle import SPANS, read_bundle, write_bundle
 from flows.line import Line
 from tests.flows.swept import RECIPE, swept_line
+from tests.warehouse.small_lake import utterance
 from warehouse import Warehouse
 from warehouse.artifact import MANIFEST
 from warehouse.audit.errors import BadBundle, NotPacked
@@ -25,7 +26,8 @@ from warehouse.compaction import merge, merge_of
 from warehouse.errors import DiskFull, InvalidField, NotCanonical, SchemaMismatch
 from warehouse.hashing import canonical_json
 from warehouse.merged import STEP
-from warehouse.schema import audio_id
+from warehouse.schema import UTTERANCES, audio_id
+from warehouse.tables import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +51,15 @@ def test_it_holds_every_shard_and_all_that_these_rest_on(line: Line, tmp_path: P
 
 def test_many_small_tables_become_few_groups_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In their order; a group is no larger than it must be."""
-    schema = pa.schema([pa.field("path", pa.string(), nullable=False)])
-    tables = [pa.table({"path": [f"{number}", f"{number} too"]}, schema=schema) for number in range(20)]
+    read = [tmp_path / f"{number}.parquet" for number in range(20)]
+    for number, path in enumerate(read):
+        rows = [utterance("made", name, "Yes.") for name in (f"{number}", f"{number} too")]
+        write_rows(path, rows, UTTERANCES)
     monkeypatch.setattr(bundles, "_GROUP_ROWS", 15)
-    file = pq.ParquetFile(io.BytesIO(bundles._parquet(iter(tables), schema)))
+    file = pq.ParquetFile(io.BytesIO(bundles._spans(read)))
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [16, 16, 8]
-    assert file.read().equals(pa.concat_tables(tables))
-    assert pq.read_table(io.BytesIO(bundles._parquet([], schema))).equals(schema.empty_table())
+    assert file.read().equals(pa.concat_tables([pq.read_table(path, columns=list(SPANS)) for path in read]))
+    assert pq.read_table(io.BytesIO(bundles._spans([]))).equals(bundles._SPANS.empty_table())
 
 
 def test_it_holds_no_sound_no_text_and_no_label(line: Line, tmp_path: Path) -> None:
@@ -67,9 +71,12 @@ def test_it_holds_no_sound_no_text_and_no_label(line: Line, tmp_path: Path) -> N
     cells = {cell for table in (bundle.spans, bundle.files) for column in table.columns for cell in column.to_pylist()}
     assert secrets & cells == set()
     with zipfile.ZipFile(tmp_path / "b.zip") as opened:
+        (raw,) = line.warehouse.artifacts("raw")
         assert opened.namelist() == [
-            "bundle.json", "recipe.toml", "protocols/0.toml", "artifacts.jsonl", "files.parquet", "spans.parquet",
+            "bundle.json", "recipe.toml", "protocols/0.toml", "artifacts.jsonl", f"files/{raw.key}.parquet",
+            "spans.parquet",
         ]  # fmt: skip
+        assert opened.read(f"files/{raw.key}.parquet") == raw.path("files.parquet").read_bytes(), "as it was recorded"
         told = opened.read("artifacts.jsonl").decode()
     assert not [text for text in secrets if re.search(rf"\b{re.escape(text)}\b", told)]
 
@@ -123,6 +130,15 @@ def test_what_cannot_be_told_leaves_the_bundle_that_was_there(line: Line, tmp_pa
         rows.write_bytes(damaged)
         with pytest.raises(SchemaMismatch, match=r"utterances\.parquet"):
             write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
+    rows.write_bytes(whole)
+    (raw,) = lake.artifacts("raw")
+    record = raw.path("files.parquet")
+    pq.write_table(pq.read_table(record), record, compression="none")
+    with pytest.raises(SchemaMismatch, match=r"files\.parquet does .*: it has other bytes than when it was made"):
+        write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
+    record.unlink()
+    with pytest.raises(SchemaMismatch, match=r"files\.parquet"):
+        write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
     assert asked[0].read_bytes() == before
 
 
@@ -139,14 +155,13 @@ def test_a_merge_changes_no_byte_of_it(line: Line, tmp_path: Path) -> None:
 def test_what_is_read_ahead_decides_nothing(line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a rule it is what the shards rest on, and need not be read again."""
     asked = line.recipe, line.warehouse, roots(line)
-    begun: list[pa.Schema] = []
-    parquet = bundles._parquet
-    monkeypatch.setattr(bundles, "_parquet", lambda own, schema: begun.append(schema) or parquet(own, schema))
+    begun: list[int] = []
+    spans = bundles._spans
+    monkeypatch.setattr(bundles, "_spans", lambda paths: begun.append(len(paths)) or spans(paths))
     write_bundle(tmp_path / "guessed.zip", *asked)
-    assert len(begun) == 2
     monkeypatch.setattr(bundles, "_read_now", lambda warehouse, recipe: [])
     write_bundle(tmp_path / "missed.zip", *asked)
-    assert len(begun) == 2 + 4
+    assert begun == [1, 0, 1]
     assert (tmp_path / "guessed.zip").read_bytes() == (tmp_path / "missed.zip").read_bytes()
 
 
@@ -180,20 +195,27 @@ def rewritten(source: Path, target: Path, **changes: bytes) -> Path:
     """A copy of a zip file with some members replaced, by the beginning of their names."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
-            new.writestr(name, changes.get(name.partition(".")[0], old.read(name)))
+            change = next((content for begin, content in changes.items() if name.startswith(begin)), None)
+            new.writestr(name, old.read(name) if change is None else change)
     return target
+
+
+OTHER = io.BytesIO()
+pq.write_table(pa.table({"path": ["a.wav"]}), OTHER)
 
 
 @pytest.mark.parametrize(
     ("member", "content", "why"),
     [
         ("bundle", b"{", "JSONDecodeError"),
-        ("bundle", json.dumps({"format": 2}).encode(), "its format is 2, this version of Emolake reads 1"),
-        ("bundle", json.dumps({"format": 1, "name": "x", "protocols": ["../../x.toml"]}).encode(), "leads out of its"),
-        ("bundle", json.dumps({"format": 1, "name": "x", "protocols": ["/x.toml"]}).encode(), "leads out of its"),
+        ("bundle", json.dumps({"format": 1}).encode(), "its format is 1, this version of Emolake reads 2"),
+        ("bundle", json.dumps({"format": 2, "name": "x", "protocols": ["../../x.toml"]}).encode(), "leads out of its"),
+        ("bundle", json.dumps({"format": 2, "name": "x", "protocols": ["/x.toml"]}).encode(), "leads out of its"),
         ("artifacts", b"", "it holds no shard"),
         ("artifacts", b'{"request": 3}', "TypeError"),
-        ("files", b"PAR1", "ArrowInvalid"),
+        ("files/", b"PAR1", "ArrowInvalid"),
+        ("files/", OTHER.getvalue(), "KeyError: 'Field \"n_bytes\" does not exist in schema'"),
+        ("spans", OTHER.getvalue(), "KeyError: 'Field \"utterance_id\" does not exist in schema'"),
     ],
 )
 def test_what_is_no_bundle_is_refused(line: Line, tmp_path: Path, member: str, content: bytes, why: str) -> None:
