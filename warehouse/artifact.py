@@ -109,7 +109,7 @@ class Request:
         return fields | {"params": plain(self.params), "inputs": plain(self.inputs)}
 
     def told(self) -> str:
-        """`as_json` in canonical JSON; of one that is remembered nothing is parsed for it."""
+        """`as_json` in canonical JSON, of what was read from a manifest; of what is remembered nothing is parsed."""
         if "_recall" in self.__dict__:
             told: str = self.__dict__["_recall"].told(self.__dict__["_row"])
             return told

@@ -81,6 +81,7 @@ class Rows:
         self._folder = folder
         self.seal = hashlib.sha256(content).hexdigest()
         self._columns: dict[str, Any] = {}
+        self._environments: dict[int, Any] = {}  # by their place among all
         self.row_of = {key: row for row, key in enumerate(self._column("key"))}
         self.artifacts = Remembered(self)
 
@@ -109,8 +110,11 @@ class Rows:
         if name == "request":
             known = {name: column[row] for name, column in self._of_requests.items()}
             return recalled(Request, known | {"plugin_key": known["plugin_key"] or ""}, self, row)
-        if name == "environment":
-            return self._environments[self._environment_of[row]]
+        if name == "environment":  # of which many small works have the same
+            place = self._environment_of[row]
+            if place not in self._environments:
+                self._environments[place] = json.loads(self._column(name).dictionary[place].as_py())
+            return self._environments[place]
         value, _ = _parsed(self._column(name)[row].as_py())
         return {role: tuple(digests) for role, digests in value.items()} if name == "inputs" else value
 
@@ -127,13 +131,8 @@ class Rows:
         return {name: self._column(name) for name in ("kind", "step", "version", "key", "plugin_key")}
 
     @cached_property
-    def _environments(self) -> list[Any]:
-        """Each once: many small works have the same."""
-        return [json.loads(text) for text in self._column("environment").dictionary.to_pylist()]
-
-    @cached_property
     def _environment_of(self) -> list[int]:
-        """Row -> place among these."""
+        """Row -> place of its environment among all."""
         places: list[int] = self._column("environment").indices.to_pylist()
         return places
 

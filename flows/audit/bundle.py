@@ -265,7 +265,7 @@ def _files(bundle: zipfile.ZipFile, record: Request) -> pa.Table:
 
 
 def _table(bundle: zipfile.ZipFile, name: str, schema: pa.Schema) -> pa.Table:
-    """Raises ValueError where it has another schema."""
+    """A member with the columns of a schema; raises KeyError or ArrowInvalid where it is none."""
     return pq.read_table(io.BytesIO(_member(bundle, name))).select(schema.names).cast(schema)
 
 
