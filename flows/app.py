@@ -68,7 +68,7 @@ def command(example: str) -> Callable[[F], F]:
                 hear_ctrl_c()
                 return function(*args, **kwargs)
             except (KeyboardInterrupt, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and str(error) != "Query interrupted":  # DuckDB's word for Ctrl-C
+                if not is_ctrl_c(error):
                     raise
                 complain("interrupted: what was finished is kept, and the same command continues there")
                 raise typer.Exit(INTERRUPTED) from None
@@ -106,6 +106,11 @@ def console_for(as_json: bool) -> Console:
 def print_json(value: Any) -> None:
     """JSON on stdout, which holds nothing else then."""
     print(json.dumps(show.plain(value), ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether somebody pressed it, also within a query of DuckDB, which has a word of its own for that."""
+    return isinstance(error, KeyboardInterrupt) or str(error) == "Query interrupted"
 
 
 def warehouse_of(lake: Path | None) -> Warehouse:

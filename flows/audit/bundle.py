@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ from flows.recipe import Recipe
 from warehouse import Warehouse
 from warehouse.arrays import texts_of
 from warehouse.artifact import Artifact, Request
-from warehouse.audit.errors import BadBundle, NotPacked
+from warehouse.audit.errors import BadBundle, DamagedFile, NotPacked
 from warehouse.audit.lineage import closure_up
-from warehouse.errors import InvalidField, SchemaMismatch
+from warehouse.errors import InvalidField, NotCanonical
 from warehouse.hashing import canonical_json, file_digest, recoded
 from warehouse.in_progress import replace_with, saying_disk_full
 from warehouse.merged import is_merged, with_pieces
@@ -36,14 +37,20 @@ from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import check_files, check_table, groups_of, reading
 
 FORMAT = 2
-SPANS = ("utterance_id", "corpus", "unit", "path", "start_s", "end_s", "channel", "text_id")
-"""What a bundle tells of an utterance. The digest of its recording is told with the files, by unit and path, and
-`audio_id` is made from that and the span (`warehouse.schema.audio_id`): what nothing makes shorter is there once."""
+SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "text_id")
+"""What a bundle tells of an utterance. Its `audio_id`, where it has sound, is made from recording and span
+(`warehouse.schema.audio_id`)."""
 
 _SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
 _FILES_OF_UNITS = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
 _FILES, _UTTERANCES = "files.parquet", "utterances.parquet"
 _GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
+
+_DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, OverflowError, NotCanonical,
+    zlib.error, zipfile.BadZipFile, pa.ArrowException,
+)  # fmt: skip
+"""What is raised of a file that is no bundle: RuntimeError where it is encrypted, or deeper than Python goes."""
 
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip file can state
 _MOST_BYTES = 2**31  # of one member: what states more is no bundle of ours
@@ -110,7 +117,6 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         DiskFull: there is no space for it.
     """
     protocols = _own_protocols(recipe)
-    known = warehouse.artifacts()
     about = {"format": FORMAT, "name": recipe.name, "protocols": sorted(protocols)}
     written = io.BytesIO()  # and to the disk when it is whole: until then the one that was there stays
     with ThreadPoolExecutor(1) as threads, zipfile.ZipFile(written, "w") as bundle:
@@ -119,9 +125,10 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
             how = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED  # Parquet is compressed
             bundle.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, how)
 
-        likely = _read_now(warehouse, recipe)
+        likely = _likely_read(warehouse, recipe)
         spans = threads.submit(_spans, likely)  # which holds no lock, and goes on while it is asked what shards rest on
         shards = shards_of(recipe, warehouse, roots)
+        known = warehouse.artifacts()
         keys = closure_up(known, [shard.key for shard in shards])
         artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
         read = [a.path(_UTTERANCES) for a in artifacts if a.request.kind == "utterances"]
@@ -134,7 +141,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         add("artifacts.jsonl", b"\n".join(_lines(artifacts)))
         for record in artifacts:
             if record.request.kind == "raw":
-                add(_member_of(record.request), _recorded(record))
+                add(_member_of(record.request), _record(record))
         add("spans.parquet", spans.result())
     content = written.getbuffer()
     with saying_disk_full(path.parent.absolute(), path.name):
@@ -144,11 +151,13 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     return shards
 
 
-def _read_now(warehouse: Warehouse, recipe: Recipe) -> list[Path]:
-    """The utterances that the names of a recipe's corpora point at."""
-    refs = [ref for name, ref in warehouse.refs("corpora").items() if name in recipe.corpora]
-    named = {digest for ref in refs for digest in ref["utterances"]}
-    return [a.path(_UTTERANCES) for a in warehouse.artifacts("utterances") if a.digest in named]
+def _likely_read(warehouse: Warehouse, recipe: Recipe) -> list[Path]:
+    """The utterances that the names of a recipe's corpora point at, as far as their tables are on this host."""
+    own = {*recipe.corpora, *recipe.retold}
+    refs = [ref for name, ref in warehouse.refs("corpora").items() if name in own]
+    named = {digest for ref in refs for digest in ref.get("utterances", ())}
+    found = [a for a in warehouse.artifacts("utterances") if a.digest in named and a.is_here(_UTTERANCES)]
+    return [a.path(_UTTERANCES) for a in found]
 
 
 def _own_protocols(recipe: Recipe) -> dict[str, str]:
@@ -188,17 +197,18 @@ def _member_of(record: Request) -> str:
     return f"files/{record.key}.parquet"
 
 
-def _recorded(record: Artifact) -> bytes:
+def _record(record: Artifact) -> bytes:
     """The bytes of a record of raw files.
 
     Raises:
-        SchemaMismatch: it is gone or damaged.
+        SchemaMismatch: it is gone.
+        DamagedFile: it is not as it was made.
     """
     path = record.path(_FILES)
     with reading(path):
         content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != record.files[_FILES]["sha256"]:
-        raise SchemaMismatch(str(path), "it has other bytes than when it was made")
+        raise DamagedFile(path)
     return content
 
 
@@ -246,18 +256,20 @@ def read_bundle(path: Path) -> Bundle:
             }
             made = map(json.loads, _member(bundle, "artifacts.jsonl").splitlines())
             artifacts = [Made(Request.from_json(one["request"]), one["digest"], one["environment"]) for one in made]
-            files = [_files(bundle, one.request) for one in artifacts if one.request.kind == "raw"]
+            if len({one.request.key for one in artifacts}) < len(artifacts):
+                raise BadBundle(path, "it tells an artifact twice")
+            files = [_files_of(bundle, one.request) for one in artifacts if one.request.kind == "raw"]
             tables = pa.concat_tables([_FILES_OF_UNITS.empty_table(), *files]), _table(bundle, "spans.parquet", _SPANS)
             text = _member(bundle, "recipe.toml").decode()
             found = Bundle(file_digest(path), str(about["name"]), text, protocols, artifacts, *tables)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, pa.ArrowException) as error:
+    except _DAMAGE as error:
         raise BadBundle(path, f"{type(error).__name__}: {error}") from error
     if not found.shards:
         raise BadBundle(path, "it holds no shard")
     return found
 
 
-def _files(bundle: zipfile.ZipFile, record: Request) -> pa.Table:
+def _files_of(bundle: zipfile.ZipFile, record: Request) -> pa.Table:
     """The raw files of a unit, and which it is of what."""
     table = _table(bundle, _member_of(record), FILES)
     told = [pa.repeat(texts_of([record.params[name]])[0], table.num_rows) for name in ("corpus", "unit")]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from flows import show
-from flows.app import Json, Lake, command, console_for, print_json, warehouse_of
+from flows.app import Json, Lake, command, console_for, is_ctrl_c, print_json, warehouse_of
 from infra.runtime import read_runtime
 from warehouse import Warehouse
 from warehouse.audit.errors import FoundAgain
@@ -49,37 +49,25 @@ def purge_(
     if check is not None:
         _check(warehouse, check, console, as_json)
         return
-    named = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
-    if _purged(warehouse, None if resume_only else named, delete, console, as_json):
-        from flows.audit.contamination import count_ahead  # which a plan does not need
-
-        why = count_ahead(warehouse, console)  # what was counted before tells of what is gone
-        if why:
-            console.print(f"\n{why}", soft_wrap=True)
-
-
-def _purged(warehouse: Warehouse, named: Asked | None, delete: bool, console: Console, as_json: bool) -> bool:
-    """Whether anything was taken: completes what was ended half-way, then plans what is named, or does it.
-
-    Args:
-        named: None where nothing else is to be done.
-    """
     key_file = read_runtime().signing_key
     with show.counting(console, "completing a purge") as progress:
         done = resume(warehouse, lambda: read_key(key_file), progress)
     for receipt in done:
         _print_receipt(warehouse, receipt, console)
-    if named is None:
+    if done:
+        _compare(warehouse, console)
+    if resume_only:
         if as_json:
             print_json({"receipts": done})
         elif not done:
             console.print("no purge of this lake is unfinished")
-        return bool(done)
+        return
+    named = Asked(*(tuple(given or ()) for given in (speaker, recording, utterance, where)))
     asked = named.without([Tombstone.from_json(receipt["withdrawn"]) for receipt in done])
     if asked != named and asked == Asked():  # the same command again, after it was killed
         if as_json:
             print_json(done[-1])
-        return True
+        return
     plan = plan_purge(warehouse, asked)
     if not as_json or delete:
         _print_plan(plan, console)
@@ -88,7 +76,7 @@ def _purged(warehouse: Warehouse, named: Asked | None, delete: bool, console: Co
             print_json(_plan_json(plan))
         else:
             console.print("\nnothing was changed: `--delete` does it")
-        return bool(done)
+        return
     key = read_key(key_file)
     with show.counting(console, "purging") as progress:
         receipt = purge(warehouse, plan, key, progress)
@@ -96,7 +84,22 @@ def _purged(warehouse: Warehouse, named: Asked | None, delete: bool, console: Co
         print_json(receipt)
     else:
         _print_receipt(warehouse, receipt, console)
-    return True
+    _compare(warehouse, console)
+
+
+def _compare(warehouse: Warehouse, console: Console) -> None:
+    """Has it counted what models met before, for what was counted tells of what is gone. The purge is done, whatever
+    comes of that."""
+    from flows.audit.contamination import count_ahead  # which a plan does not need
+
+    try:
+        why = count_ahead(warehouse, console)
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if not is_ctrl_c(error):
+            raise
+        why = "interrupted: the purge is done, and what models learned from was not compared with what judges them"
+    if why:
+        console.print(f"\n{why}", soft_wrap=True)
 
 
 def _check(warehouse: Warehouse, name: str, console: Console, as_json: bool) -> None:

@@ -45,6 +45,7 @@ UNJUDGED = "unknown: nothing of this lake judges it"
 
 _FITTED = ("checkpoint", "acoustic_model")
 _MEMORY = "overlaps-met"
+_TO_BE_DECLARED = "what somebody may declare"
 
 
 @dataclass(frozen=True)
@@ -167,21 +168,25 @@ def contamination(
 
 def count_all(warehouse: Warehouse, progress: Progress = lambda done, total: None) -> None:
     """Counts what is not remembered yet of all reported models of the lake: whoever asks of one of them, or of a
-    protocol that judges them, need only look it up. Where anything comes from outside, each corpus of the lake is
-    counted as if that had learned from it: somebody may declare so later.
+    protocol that judges them, need only look it up. Where anything comes from outside, each corpus of the lake whose
+    tables are on this host is counted as if that had learned from it: somebody may declare so later.
 
     Raises:
         Whatever `contamination` raises of what is damaged; what was counted before that is remembered.
     """
+    fits = reported(warehouse)
+    if not fits:
+        return
     judging, splits = evaluations(warehouse), warehouse.by_digest("split")
-    protocols = [(fit, _protocol(splits, fit.checkpoint)) for fit in reported(warehouse)]
+    protocols = [(fit, _protocol(splits, fit.checkpoint)) for fit in fits]
     asked = [(fit, [one for one in judging if one.protocol != protocol]) for fit, protocol in protocols]
     pairs, outside = _held(warehouse, asked)
     if outside:
         readings = warehouse.by_digest("utterances")
-        corpora = [_all_of("", ref, readings) for ref in warehouse.refs("corpora").values()]
+        corpora = [_all_of(_TO_BE_DECLARED, ref, readings) for ref in warehouse.refs("corpora").values()]
+        here = [one for one in corpora if all(read.is_here("utterances.parquet") for read in one.readings)]
         judges = {one.identity: one for _, one in pairs}.values()
-        pairs += [(corpus, one) for corpus in corpora for one in judges]
+        pairs += [(corpus, one) for corpus in here for one in judges]
     with remembering(warehouse, _MEMORY) as known:
         count_new(pairs, progress, known)
 
@@ -275,15 +280,16 @@ def _as_declared(
 ) -> Iterable[Learner]:  # fmt: skip
     """The corpora of the lake that an encoder is declared to know, as if it had learned from all of each."""
     for name, ref in warehouse.refs("corpora").items():
-        words = {bare(name), bare(ref["reader"].partition(".")[2])} - {bare(one) for one in ANY_KIND}
+        words = {bare(name), bare(ref.get("reader", "").partition(".")[2])} - {bare(one) for one in ANY_KIND}
         if any(len(word) > 2 and word in bare(said) for word in words for said in encoder.corpora):
             yield _all_of(f"{encoder.name}, as declared", ref, readings)
 
 
 def _all_of(name: str, ref: Mapping[str, Any], readings: Mapping[str, Artifact]) -> Learner:
     """Who would have learned from all of a corpus, as its name points at it."""
-    own = [readings[digest] for digest in ref["utterances"] if digest in readings]
-    missing = [digest for digest in ref["utterances"] if digest not in readings]
+    cited = ref.get("utterances", ())
+    own = [readings[digest] for digest in cited if digest in readings]
+    missing = [digest for digest in cited if digest not in readings]
     return Learner(name, "", own, missing=missing)
 
 

@@ -97,7 +97,7 @@ def placed(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> list[Declared
     found = []
     for digest, artifact in sorted({a.digest: a for a in artifacts if a.request.kind == "weights"}.items()):
         files = pq.read_table(artifact.path("files.parquet"), columns=["path"]).column(0).to_pylist()
-        said = {name: ref for name, ref in refs.items() if ref["digest"] == digest}
+        said = {name: ref for name, ref in refs.items() if ref.get("digest") == digest}
         for name, ref in said.items() or [(digest[:12], {})]:
             found.append(declared(warehouse.root, name, ref, files))
     return found
@@ -116,7 +116,7 @@ def lost(warehouse: Warehouse, artifacts: Iterable[Artifact]) -> dict[str, list[
     """Key of an artifact -> what is missing above it that may be a checkpoint from outside, or made with one; nothing
     is declared of it, for nobody can see what it was. Missing utterances are not among them: whoever learned from them
     tells of that (`flows.audit.overlap`)."""
-    names = {ref["digest"]: name for name, ref in warehouse.refs("weights").items()}
+    names = {ref.get("digest"): name for name, ref in warehouse.refs("weights").items()}
     found: dict[str, list[Declared]] = {}
     for user, role, digest in absent(warehouse, artifacts):
         if role not in _MEMBERS:

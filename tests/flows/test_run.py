@@ -6,10 +6,12 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,13 @@ def test_a_run_leaves_counted_what_its_models_met_before(little: Little, monkeyp
     monkeypatch.setattr(counted, "count", None)
     assert ran(little, console).not_compared == ""
     assert [contamination(Warehouse(lake), name).as_json() for name in asked] == fresh
+
+
+def test_what_is_done_is_done_where_the_name_of_another_report_is_damaged(little: Little, tmp_path: Path) -> None:
+    lake = shutil.copytree(little.warehouse.root, tmp_path / "copy")
+    (lake / "refs" / "reports" / "other.json").write_text("{")
+    outcome = runs.run(little.recipe, replace(little.setup(), lake=lake), "ingest", Console(file=io.StringIO()))
+    assert outcome.steps and "other.json cannot be read" in outcome.not_compared
 
 
 def test_a_run_has_its_report_where_what_models_met_cannot_be_counted(

@@ -35,6 +35,11 @@ class NotPacked(EmolakeError):
         )
 
 
+class DamagedFile(EmolakeError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} has other bytes than when it was made: `emolake verify` says what can be repaired")
+
+
 class BadBundle(EmolakeError):
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path} is no bundle that can be read ({why}): `emolake share` writes them")

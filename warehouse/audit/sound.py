@@ -14,15 +14,13 @@ import stat
 from pathlib import Path
 
 from warehouse.artifact import MANIFEST, SEAL, Artifact, Request, artifact_of
-from warehouse.hashing import ID_LENGTH
+from warehouse.hashing import ID_LENGTH, recoded
 
 _FIELDS = {"request", "files", "digest", "environment", "created_at"}
 """Of a manifest, but for the seal."""
 
 _REQUEST = {"kind", "step", "version", "params", "inputs"}
 """Fields of its request."""
-
-_write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 _parse = json.JSONDecoder().raw_decode
 _BLOCK = 1 << 16
@@ -38,8 +36,8 @@ def sound(folder: Path) -> Artifact | None:
         text = _content(f"{place}/{MANIFEST}").decode()
         value, _ = _parse(text)
         seal, asked = value.pop(SEAL), value.pop("request")
-        written = _write(asked)
-        unsealed = f'{_write(value)[:-1]},"request":{written}}}'
+        written = recoded(asked)
+        unsealed = f'{recoded(value)[:-1]},"request":{written}}}'
         key = hashlib.sha256(written.encode()).hexdigest()[:ID_LENGTH]
         is_canonical = (
             {*value, "request"} == _FIELDS
@@ -50,7 +48,7 @@ def sound(folder: Path) -> Artifact | None:
         )
         if not is_canonical or place.rsplit("/", 2)[1:] != [asked["kind"], key]:
             return None
-        contents = _write({name: [entry["sha256"], entry["n_bytes"]] for name, entry in value["files"].items()})
+        contents = recoded({name: [entry["sha256"], entry["n_bytes"]] for name, entry in value["files"].items()})
         if hashlib.sha256(contents.encode()).hexdigest() != value["digest"]:
             return None
         request = Request.from_json(asked)

@@ -9,6 +9,7 @@ import re
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +22,7 @@ from tests.flows.swept import RECIPE, swept_line
 from tests.warehouse.small_lake import utterance
 from warehouse import Warehouse
 from warehouse.artifact import MANIFEST
-from warehouse.audit.errors import BadBundle, NotPacked
+from warehouse.audit.errors import BadBundle, DamagedFile, NotPacked
 from warehouse.compaction import merge, merge_of
 from warehouse.errors import DiskFull, InvalidField, NotCanonical, SchemaMismatch
 from warehouse.hashing import canonical_json
@@ -134,7 +135,7 @@ def test_what_cannot_be_told_leaves_the_bundle_that_was_there(line: Line, tmp_pa
     (raw,) = lake.artifacts("raw")
     record = raw.path("files.parquet")
     pq.write_table(pq.read_table(record), record, compression="none")
-    with pytest.raises(SchemaMismatch, match=r"files\.parquet does .*: it has other bytes than when it was made"):
+    with pytest.raises(DamagedFile, match=r"files\.parquet has other bytes than when it was made: `emolake"):
         write_bundle(*asked[:2], Warehouse(lake.root), asked[3])
     record.unlink()
     with pytest.raises(SchemaMismatch, match=r"files\.parquet"):
@@ -159,22 +160,37 @@ def test_what_is_read_ahead_decides_nothing(line: Line, tmp_path: Path, monkeypa
     spans = bundles._spans
     monkeypatch.setattr(bundles, "_spans", lambda paths: begun.append(len(paths)) or spans(paths))
     write_bundle(tmp_path / "guessed.zip", *asked)
-    monkeypatch.setattr(bundles, "_read_now", lambda warehouse, recipe: [])
+    monkeypatch.setattr(bundles, "_likely_read", lambda warehouse, recipe: [])
     write_bundle(tmp_path / "missed.zip", *asked)
     assert begun == [1, 0, 1]
     assert (tmp_path / "guessed.zip").read_bytes() == (tmp_path / "missed.zip").read_bytes()
 
 
-def test_the_digest_of_a_recording_and_of_its_sound_follow_from_what_is_told(line: Line, tmp_path: Path) -> None:
+def test_shards_that_somebody_else_packs_meanwhile_are_in_it(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Warehouse(shutil.copytree(line.warehouse.root, tmp_path / "lake"))
+    late = lake.artifacts("shards")[-1]
+    late.folder.rename(tmp_path / late.key)
+    shards_of = bundles.shards_of
+
+    def packed(*asked: Any) -> Any:
+        (tmp_path / late.key).rename(late.folder)
+        return shards_of(*asked)
+
+    monkeypatch.setattr(bundles, "shards_of", packed)
+    shards = write_bundle(tmp_path / "b.zip", line.recipe, Warehouse(lake.root), roots(line))
+    assert late.key in {shard.key for shard in shards}
+    assert {one.digest for one in read_bundle(tmp_path / "b.zip").shards} == {shard.digest for shard in shards}
+
+
+def test_which_sound_an_utterance_is_follows_from_what_is_told(line: Line, tmp_path: Path) -> None:
     write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
     bundle = read_bundle(tmp_path / "b.zip")
-    digests = {(one["unit"], one["path"]): one["sha256"] for one in bundle.files.to_pylist()}
-    found = {}
-    for row in bundle.spans.to_pylist():
-        recording = digests[row["unit"], row["path"]]
-        found[row["utterance_id"]] = recording, audio_id(recording, row["start_s"], row["end_s"], row["channel"])
-    told = line.warehouse.table("SELECT utterance_id, recording_id, audio_id FROM utterances").to_pylist()
-    assert found == {row["utterance_id"]: (row["recording_id"], row["audio_id"]) for row in told} and found
+    span = ("recording_id", "start_s", "end_s", "channel")
+    found = {row["utterance_id"]: audio_id(*(row[name] for name in span)) for row in bundle.spans.to_pylist()}
+    told = line.warehouse.table("SELECT utterance_id, audio_id FROM utterances").to_pylist()
+    assert found == {row["utterance_id"]: row["audio_id"] for row in told} and found
 
 
 def test_what_is_not_packed_cannot_be_shared(tmp_path: Path) -> None:
@@ -223,6 +239,26 @@ def test_what_is_no_bundle_is_refused(line: Line, tmp_path: Path, member: str, c
     path = rewritten(tmp_path / "b.zip", tmp_path / "c.zip", **{member: content})
     with pytest.raises(BadBundle, match=f"c.zip is no bundle that can be read .*{re.escape(why)}"):
         read_bundle(path)
+
+
+def test_whatever_is_damaged_in_a_bundle_ends_in_a_sentence(line: Line, tmp_path: Path) -> None:
+    """Each bit of some hundred bytes all over it, an artifact that is told twice, and one whose request is too deep."""
+    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
+    whole, path = (tmp_path / "b.zip").read_bytes(), tmp_path / "c.zip"
+    n_refused = 0
+    for number, at in enumerate(range(0, len(whole), max(len(whole) // 120, 1))):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << number % 8]) + whole[at + 1 :])
+        try:
+            read_bundle(path)
+        except BadBundle as error:
+            n_refused += str(error).startswith(f"{path} is no bundle that can be read (")
+    assert n_refused > 60
+    with zipfile.ZipFile(tmp_path / "b.zip") as opened:
+        first, *others = opened.read("artifacts.jsonl").splitlines()
+    deep = first.replace(b'"params":{', b'"params":{"a":' + b"[" * 900 + b"]" * 900 + b",", 1)
+    for lines, why in (([first, first, *others], "it tells an artifact twice"), ([deep, *others], "RecursionError")):
+        with pytest.raises(BadBundle, match=f"c.zip is no bundle that can be read .*{why}"):
+            read_bundle(rewritten(tmp_path / "b.zip", path, artifacts=b"\n".join(lines)))
 
 
 def test_a_file_that_is_no_zip_or_not_there_is_refused(tmp_path: Path) -> None:

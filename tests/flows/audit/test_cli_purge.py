@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -138,14 +139,20 @@ def test_a_purge_leaves_counted_what_models_met_before(
     after = told(*asked).json
     assert before["measured"] != after["measured"] and (lake / ".cache" / "overlaps-met").read_bytes() == counts
 
-    def fail(pairs: Any) -> Any:
-        raise EmolakeError("no such split")
-
-    monkeypatch.setattr(counted, "count", fail)
-    why = "what models learned from could not be compared with what judges them: no such split\n"
-    for more in ([], ["--json"]):
-        done = told("purge", "--utterance", "f_dev" if more else "f_train2", "--delete", *more)
+    damaged = "what models learned from could not be compared with what judges them: no such split\n"
+    pressed = "interrupted: the purge is done, and what models learned from was not compared with what judges them\n"
+    ends = [
+        ("f_train2", [], EmolakeError("no such split"), damaged),
+        ("f_dev", ["--json"], OSError("no such split"), damaged),
+        ("i_dev", [], KeyboardInterrupt(), pressed), ("i_test2", [], RuntimeError("Query interrupted"), pressed),
+    ]  # fmt: skip
+    for utterance, more, error, why in ends:
+        monkeypatch.setattr(counted, "count", Mock(side_effect=error))
+        done = told("purge", "--utterance", utterance, "--delete", *more)
         assert done.code == 0 and (done.err if more else done.out).endswith(f"\n{why}")
+        assert not more or done.json["proof"]["found"] == 0
+    monkeypatch.setattr(counted, "count", Mock(side_effect=RuntimeError("of no known kind")))
+    assert told("purge", "--utterance", "i_train", "--delete").code == 1
 
 
 @pytest.mark.slow

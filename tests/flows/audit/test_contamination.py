@@ -183,6 +183,14 @@ def test_after_all_was_counted_whoever_asks_only_looks_it_up(lent: Lent, monkeyp
         asked(lent)
 
 
+def test_names_that_lack_a_field_are_no_reason_to_count_nothing(lent: Lent) -> None:
+    """`verify` names them."""
+    lent.lake.set_ref("weights/other", {"folder": "x"})
+    lent.lake.set_ref("corpora/other", {"root": "x"})
+    count_all(lent.lake)
+    assert len(asked(lent)) == 2
+
+
 def test_a_lake_with_nothing_from_outside_counts_no_corpus_for_later(
     lent: Lent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +202,7 @@ def test_a_lake_with_nothing_from_outside_counts_no_corpus_for_later(
     monkeypatch.setattr(contaminations, "placed", lambda warehouse, artifacts: [])
     monkeypatch.setattr(contaminations, "count_new", noted)
     count_all(lent.lake)
-    assert learners and "" not in learners
+    assert learners and "what somebody may declare" not in learners
 
 
 def test_what_is_missing_is_no_reason_to_count_nothing(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +228,7 @@ def test_who_is_interrupted_goes_on_there(lent: Lent, monkeypatch: pytest.Monkey
         count_all(lent.lake)
     monkeypatch.setattr(counted, "count", noted)
     count_all(lent.lake)
-    nobody = ["", ""]  # for two corpora that somebody may declare
+    nobody = ["what somebody may declare"] * 2  # of two corpora
     assert learners == [f"students.text_encoder {lent.teacher.key[:12]}", *nobody], "of four, one was counted before"
 
 
