@@ -37,12 +37,15 @@ from warehouse.schema import FILES, UTTERANCES
 from warehouse.tables import check_files, check_table, groups_of, reading
 
 FORMAT = 2
-SPANS = ("utterance_id", "corpus", "unit", "recording_id", "path", "start_s", "end_s", "channel", "text_id")
-"""What a bundle tells of an utterance. Its `audio_id`, where it has sound, is made from recording and span
-(`warehouse.schema.audio_id`)."""
+SPANS = ("utterance_id", "corpus", "unit", "path", "start_s", "end_s", "channel", "text_id")
+"""What a bundle tells of an utterance, beside the key of the `reading` that has it. Its `recording_id` is the digest of
+the file at `path` in the nearest record of raw files above that reading that has such a path, and its `audio_id`, where
+it has sound, is made from that and the span (`warehouse.schema.audio_id`): half of the bytes of a table of spans."""
 
-_SPANS = pa.schema([UTTERANCES.field(name) for name in SPANS])
-_FILES_OF_UNITS = pa.schema([UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES])
+_SPANS = pa.schema([pa.field("reading", pa.string(), nullable=False), *(UTTERANCES.field(name) for name in SPANS)])
+_FILES_OF_UNITS = pa.schema(
+    [pa.field("record", pa.string(), nullable=False), UTTERANCES.field("corpus"), UTTERANCES.field("unit"), *FILES]
+)
 _FILES, _UTTERANCES = "files.parquet", "utterances.parquet"
 _GROUP_ROWS = 65_536  # that are written at once: many small tables become few groups
 
@@ -73,8 +76,8 @@ class Bundle:
         digest: of the file.
         protocols: path relative to the recipe -> text, of those that are not shipped.
         artifacts: all that the shards rest on and the shards themselves, in the order in which they were made.
-        files: corpus, unit and the columns of `warehouse.schema.FILES`.
-        spans: the columns SPANS.
+        files: key of the record, corpus, unit and the columns of `warehouse.schema.FILES`.
+        spans: `reading` and the columns SPANS.
     """
 
     digest: str
@@ -131,7 +134,7 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
         known = warehouse.artifacts()
         keys = closure_up(known, [shard.key for shard in shards])
         artifacts = [a for a in with_pieces(known) if a.key in keys and not is_merged(a)]  # its pieces say the same
-        read = [a.path(_UTTERANCES) for a in artifacts if a.request.kind == "utterances"]
+        read = [(a.key, a.path(_UTTERANCES)) for a in artifacts if a.request.kind == "utterances"]
         if read != likely:
             spans = threads.submit(_spans, read)
         add("bundle.json", canonical_json(about))
@@ -151,13 +154,13 @@ def write_bundle(path: Path, recipe: Recipe, warehouse: Warehouse, roots: dict[s
     return shards
 
 
-def _likely_read(warehouse: Warehouse, recipe: Recipe) -> list[Path]:
-    """The utterances that the names of a recipe's corpora point at, as far as their tables are on this host."""
+def _likely_read(warehouse: Warehouse, recipe: Recipe) -> list[tuple[str, Path]]:
+    """Key and table of the utterances that the names of a recipe's corpora point at, of those that are on this host."""
     own = {*recipe.corpora, *recipe.retold}
     refs = [ref for name, ref in warehouse.refs("corpora").items() if name in own]
     named = {digest for ref in refs for digest in ref.get("utterances", ())}
     found = [a for a in warehouse.artifacts("utterances") if a.digest in named and a.is_here(_UTTERANCES)]
-    return [a.path(_UTTERANCES) for a in found]
+    return [(a.key, a.path(_UTTERANCES)) for a in found]
 
 
 def _own_protocols(recipe: Recipe) -> dict[str, str]:
@@ -212,20 +215,26 @@ def _record(record: Artifact) -> bytes:
     return content
 
 
-def _spans(paths: Sequence[Path]) -> memoryview:
+def _spans(read: Sequence[tuple[str, Path]]) -> memoryview:
     """Spans of tables of utterances as Parquet, some rows at a time: the memory that they take is used again for the
-    next, and memory that is new takes longer to be given than to be filled."""
-    check_files(paths, UTTERANCES)
+    next, and memory that is new takes longer to be given than to be filled.
+
+    Args:
+        read: keys and tables.
+    """
+    check_files([path for _, path in read], UTTERANCES)
     stream = io.BytesIO()
     # Most columns tell rows apart, which no dictionary makes shorter; what is repeated the compression finds.
     how = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
     with pq.ParquetWriter(stream, _SPANS, **how) as writer:
         waiting: list[pa.Table] = []
         n_rows = 0
-        for path in paths:
+        for key, path in read:
             for table in groups_of(path, SPANS):
+                reading_of = pa.repeat(texts_of([key])[0], table.num_rows)
+                table = pa.Table.from_arrays([reading_of, *table.columns], schema=_SPANS)
                 check_table(table, _SPANS, str(path))
-                waiting.append(pa.Table.from_arrays(table.columns, schema=_SPANS))
+                waiting.append(table)
                 n_rows += table.num_rows
                 if n_rows >= _GROUP_ROWS:
                     writer.write_table(pa.concat_tables(waiting))
@@ -272,7 +281,8 @@ def read_bundle(path: Path) -> Bundle:
 def _files_of(bundle: zipfile.ZipFile, record: Request) -> pa.Table:
     """The raw files of a unit, and which it is of what."""
     table = _table(bundle, _member_of(record), FILES)
-    told = [pa.repeat(texts_of([record.params[name]])[0], table.num_rows) for name in ("corpus", "unit")]
+    about = record.key, record.params["corpus"], record.params["unit"]
+    told = [pa.repeat(texts_of([one])[0], table.num_rows) for one in about]
     return pa.Table.from_arrays([*told, *table.columns], schema=_FILES_OF_UNITS)
 
 

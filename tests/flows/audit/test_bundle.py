@@ -14,11 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
 from flows.audit import bundle as bundles
-from flows.audit.bundle import SPANS, read_bundle, write_bundle
+from flows.audit.bundle import SPANS, Bundle, Made, read_bundle, write_bundle
 from flows.line import Line
 from tests.flows.swept import RECIPE, swept_line
+from tests.flows.wholly import Wholly
 from tests.warehouse.small_lake import utterance
 from warehouse import Warehouse
 from warehouse.artifact import MANIFEST
@@ -57,9 +59,11 @@ def test_many_small_tables_become_few_groups_of_rows(tmp_path: Path, monkeypatch
         rows = [utterance("made", name, "Yes.") for name in (f"{number}", f"{number} too")]
         write_rows(path, rows, UTTERANCES)
     monkeypatch.setattr(bundles, "_GROUP_ROWS", 15)
-    file = pq.ParquetFile(io.BytesIO(bundles._spans(read)))
+    file = pq.ParquetFile(io.BytesIO(bundles._spans([(path.stem, path) for path in read])))
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [16, 16, 8]
-    assert file.read().equals(pa.concat_tables([pq.read_table(path, columns=list(SPANS)) for path in read]))
+    told = file.read()
+    assert told.column("reading").to_pylist() == [path.stem for path in read for _ in range(2)]
+    assert told.select(SPANS).equals(pa.concat_tables([pq.read_table(path, columns=list(SPANS)) for path in read]))
     assert pq.read_table(io.BytesIO(bundles._spans([]))).equals(bundles._SPANS.empty_table())
 
 
@@ -68,7 +72,7 @@ def test_it_holds_no_sound_no_text_and_no_label(line: Line, tmp_path: Path) -> N
     bundle = read_bundle(tmp_path / "b.zip")
     rows = line.warehouse.table("SELECT text, verbatim, value FROM utterances JOIN labels USING (utterance_id)")
     secrets = {cell for column in rows.columns for cell in column.to_pylist()}
-    assert tuple(bundle.spans.column_names) == SPANS
+    assert tuple(bundle.spans.column_names) == ("reading", *SPANS)
     cells = {cell for table in (bundle.spans, bundle.files) for column in table.columns for cell in column.to_pylist()}
     assert secrets & cells == set()
     with zipfile.ZipFile(tmp_path / "b.zip") as opened:
@@ -184,13 +188,38 @@ def test_shards_that_somebody_else_packs_meanwhile_are_in_it(
     assert {one.digest for one in read_bundle(tmp_path / "b.zip").shards} == {shard.digest for shard in shards}
 
 
-def test_which_sound_an_utterance_is_follows_from_what_is_told(line: Line, tmp_path: Path) -> None:
-    write_bundle(tmp_path / "b.zip", line.recipe, line.warehouse, roots(line))
-    bundle = read_bundle(tmp_path / "b.zip")
-    span = ("recording_id", "start_s", "end_s", "channel")
-    found = {row["utterance_id"]: audio_id(*(row[name] for name in span)) for row in bundle.spans.to_pylist()}
-    told = line.warehouse.table("SELECT utterance_id, audio_id FROM utterances").to_pylist()
-    assert found == {row["utterance_id"]: row["audio_id"] for row in told} and found
+def sounds(bundle: Bundle) -> dict[tuple[str, str], tuple[str, str]]:
+    """Reading and utterance -> `recording_id` and `audio_id`, as SPANS says how they are told."""
+    by_digest = {one.digest: one for one in bundle.artifacts}
+    files = {(row["record"], row["path"]): row["sha256"] for row in bundle.files.to_pylist()}
+
+    def records(one: Made) -> set[str]:
+        above = (by_digest[digest] for digests in one.request.inputs.values() for digest in digests)
+        return {one.request.key} if one.request.kind == "raw" else {key for made in above for key in records(made)}
+
+    of_reading = {one.request.key: records(one) for one in bundle.artifacts if one.request.kind == "utterances"}
+    found = {}
+    for row in bundle.spans.to_pylist():
+        (recording,) = {files[key, row["path"]] for key in of_reading[row["reading"]] if (key, row["path"]) in files}
+        own = audio_id(recording, row["start_s"], row["end_s"], row["channel"])
+        found[row["reading"], row["utterance_id"]] = recording, own
+    return found
+
+
+def test_which_sound_an_utterance_is_follows_from_what_is_told(tmp_path: Path) -> None:
+    """Also where the same file had other bytes before, of which there are features still."""
+    line = swept_line(tmp_path, verb="pack")
+    sound, rate_hz = soundfile.read(tmp_path / "clips" / "3.wav", dtype="float32")
+    soundfile.write(tmp_path / "clips" / "3.wav", sound[::-1], rate_hz)
+    again = Line(line.recipe, Warehouse(line.warehouse.root), dict(line.roots), Wholly(Warehouse(line.warehouse.root)))
+    again.pack()
+    write_bundle(tmp_path / "b.zip", again.recipe, again.warehouse, roots(again))
+    told = {
+        (one.key, row["utterance_id"]): (row["recording_id"], row["audio_id"])
+        for one in again.warehouse.artifacts("utterances")
+        for row in pq.read_table(one.path("utterances.parquet")).to_pylist()
+    }
+    assert sounds(read_bundle(tmp_path / "b.zip")) == told and len(told) == 2 * 18
 
 
 def test_what_is_not_packed_cannot_be_shared(tmp_path: Path) -> None:
@@ -231,7 +260,7 @@ pq.write_table(pa.table({"path": ["a.wav"]}), OTHER)
         ("artifacts", b'{"request": 3}', "TypeError"),
         ("files/", b"PAR1", "ArrowInvalid"),
         ("files/", OTHER.getvalue(), "KeyError: 'Field \"n_bytes\" does not exist in schema'"),
-        ("spans", OTHER.getvalue(), "KeyError: 'Field \"utterance_id\" does not exist in schema'"),
+        ("spans", OTHER.getvalue(), "KeyError: 'Field \"reading\" does not exist in schema'"),
     ],
 )
 def test_what_is_no_bundle_is_refused(line: Line, tmp_path: Path, member: str, content: bytes, why: str) -> None:
