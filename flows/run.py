@@ -131,7 +131,7 @@ def run(path: Path, setup: Setup, verb: str, console: Console, terminal: show.Te
 
 
 def _not_compared(warehouse: Warehouse, console: Console) -> str:
-    """Leaves counted what reported models met before, so that whoever asks need not wait; why not, where not."""
+    """Leaves counted what models met before, so that whoever asks need not wait; why not, where not."""
     from flows.audit.contamination import count_ahead  # which a plan does not need
 
     return count_ahead(warehouse, console)

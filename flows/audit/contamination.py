@@ -167,19 +167,19 @@ def contamination(
 
 
 def count_all(warehouse: Warehouse, progress: Progress = lambda done, total: None) -> None:
-    """Counts what is not remembered yet of all reported models of the lake: whoever asks of one of them, or of a
-    protocol that judges them, need only look it up. Where anything comes from outside, each corpus of the lake whose
-    tables are on this host is counted as if that had learned from it: somebody may declare so later.
+    """Counts what is not remembered yet of all models of the lake: whoever asks of one of them, or of a protocol that
+    judges them, need only look it up. Where anything comes from outside, each corpus of the lake whose tables are on
+    this host is counted as if that had learned from it: somebody may declare so later.
 
     Raises:
         Whatever `contamination` raises of what is damaged; what was counted before that is remembered.
     """
-    fits = reported(warehouse)
-    if not fits:
+    fitted = [a for a in warehouse.artifacts("checkpoint") if "split" in a.request.inputs]
+    checkpoints = {repr(sorted(a.request.inputs.items())): a for a in fitted}.values()  # one of those alike
+    if not checkpoints:
         return
     judging, splits = evaluations(warehouse), warehouse.by_digest("split")
-    protocols = [(fit, _protocol(splits, fit.checkpoint)) for fit in fits]
-    asked = [(fit, [one for one in judging if one.protocol != protocol]) for fit, protocol in protocols]
+    asked = [(a.key, a, _of_others(judging, _protocol(splits, a))) for a in checkpoints]
     pairs, outside = _held(warehouse, asked)
     if outside:
         readings = warehouse.by_digest("utterances")
@@ -213,8 +213,8 @@ def _contamination(
     progress: Progress,
 ) -> Contamination:  # fmt: skip
     """Of these fits, held against their own folds and all evaluations of other protocols."""
-    others = [one for one in judging if one.protocol != protocol]
-    pairs, outside = _held(warehouse, [(fit, others) for fit in fits])
+    others = _of_others(judging, protocol)
+    pairs, outside = _held(warehouse, [(fit.name, fit.checkpoint, others) for fit in fits])
     tested = _tested(warehouse, [one for _, one in pairs])
     declared = [
         Judgement(one, corpus, _says(warehouse, one, corpus, reader))
@@ -225,11 +225,19 @@ def _contamination(
         return Contamination(subject, protocol, fits, declared, overlaps(pairs, progress, known))
 
 
+def _of_others(judging: Sequence[Evaluation], protocol: str) -> list[Evaluation]:
+    return [one for one in judging if one.protocol != protocol]
+
+
 def _held(
-    warehouse: Warehouse, asked: Sequence[tuple[Trained, Sequence[Evaluation]]]
+    warehouse: Warehouse, asked: Sequence[tuple[str, Artifact, Sequence[Evaluation]]]
 ) -> tuple[list[tuple[Learner, Evaluation]], list[Declared]]:
-    """All that fits come from, each with its own fold and the evaluations that are given with it, and what among that
-    comes from outside, by digest."""
+    """All that checkpoints come from, each with its own fold and the evaluations that are given with it, and what among
+    that comes from outside, by digest.
+
+    Args:
+        asked: what a checkpoint is called, the checkpoint, evaluations.
+    """
     sources: dict[str, list[Artifact]] = {}
     for user, _, source in edges(warehouse.artifacts()):
         sources.setdefault(user.key, []).append(source)
@@ -238,17 +246,17 @@ def _held(
     pairs: list[tuple[Learner, Evaluation]] = []
     outside: dict[tuple[str, str], Declared] = {}
     names: dict[str, str] = {}
-    for fit, others in asked:
-        above = _above(sources, fit.checkpoint)
+    for called, checkpoint, others in asked:
+        above = _above(sources, checkpoint)
         encoders = placed(warehouse, above) + [missing for one in above for missing in gone.get(one.key, ())]
         outside |= {(one.digest, one.name): one for one in encoders}
-        learners = [learner_of(fit.checkpoint, fit.name, readings, splits)]
-        for one in (a for a in above if a.request.kind in _FITTED and a.key != fit.checkpoint.key):
+        learners = [learner_of(checkpoint, called, readings, splits)]
+        for one in (a for a in above if a.request.kind in _FITTED and a.key != checkpoint.key):
             params = {name: value for name, value in one.request.params.items() if name != "seed"}
             name = names.setdefault(short_digest([one.request.step, params]), f"{one.request.step} {one.key[:12]}")
             learners.append(learner_of(one, name, readings, splits))
         learners += [one for encoder in encoders for one in _as_declared(warehouse, encoder, readings)]
-        split = splits.get(fit.checkpoint.request.inputs["split"][0])
+        split = splits.get(checkpoint.request.inputs["split"][0])
         own = evaluation_of(split, readings) if split else None
         pairs += [(learner, one) for learner in learners for one in [*filter(None, [own]), *others]]
     return pairs, [one for _, one in sorted(outside.items())]

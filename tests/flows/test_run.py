@@ -197,7 +197,7 @@ def test_what_is_done_is_done_where_the_name_of_another_report_is_damaged(little
     lake = shutil.copytree(little.warehouse.root, tmp_path / "copy")
     (lake / "refs" / "reports" / "other.json").write_text("{")
     outcome = runs.run(little.recipe, replace(little.setup(), lake=lake), "ingest", Console(file=io.StringIO()))
-    assert outcome.steps and "other.json cannot be read" in outcome.not_compared
+    assert outcome.steps and not outcome.not_compared and (lake / ".cache" / "overlaps-met").exists()
 
 
 def test_a_run_has_its_report_where_what_models_met_cannot_be_counted(

@@ -156,9 +156,10 @@ def test_a_fold_or_a_seed_that_no_fit_of_a_protocol_has_is_told(lent: Lent) -> N
 
 
 def asked(lent: Lent) -> list[str]:
-    """What is known of the model and of its protocol, as JSON, in a newly opened lake."""
+    """What is known of the model, of its protocol and of two checkpoints, as JSON, in a newly opened lake."""
     lake = Warehouse(lent.lake.root)
-    return [json.dumps(contamination(lake, name).as_json()) for name in ("mine:best", "p")]
+    names = "mine:best", "p", lent.teacher.key, lent.student.key
+    return [json.dumps(contamination(lake, name).as_json()) for name in names]
 
 
 def test_after_all_was_counted_whoever_asks_only_looks_it_up(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +189,7 @@ def test_names_that_lack_a_field_are_no_reason_to_count_nothing(lent: Lent) -> N
     lent.lake.set_ref("weights/other", {"folder": "x"})
     lent.lake.set_ref("corpora/other", {"root": "x"})
     count_all(lent.lake)
-    assert len(asked(lent)) == 2
+    assert len(asked(lent)) == 4
 
 
 def test_a_lake_with_nothing_from_outside_counts_no_corpus_for_later(
@@ -209,7 +210,7 @@ def test_what_is_missing_is_no_reason_to_count_nothing(lent: Lent, monkeypatch: 
     lent.lose("utterances films")
     count_all(lent.lake)
     monkeypatch.setattr(counted, "count", None)
-    assert len(asked(lent)) == 2
+    assert len(asked(lent)) == 4
 
 
 def test_who_is_interrupted_goes_on_there(lent: Lent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +230,7 @@ def test_who_is_interrupted_goes_on_there(lent: Lent, monkeypatch: pytest.Monkey
     monkeypatch.setattr(counted, "count", noted)
     count_all(lent.lake)
     nobody = ["what somebody may declare"] * 2  # of two corpora
-    assert learners == [f"students.text_encoder {lent.teacher.key[:12]}", *nobody], "of four, one was counted before"
+    assert learners == [lent.student.key, *nobody], "of four, one was counted before"
 
 
 def test_a_table_whose_rows_are_damaged_is_told(lent: Lent) -> None:
@@ -244,4 +245,4 @@ def test_a_table_whose_rows_are_damaged_is_told(lent: Lent) -> None:
 def test_a_lake_that_cannot_remember_is_counted_all_the_same(lent: Lent) -> None:
     (lent.lake.root / ".cache").write_text("no folder")
     count_all(lent.lake)
-    assert len(asked(lent)) == 2
+    assert len(asked(lent)) == 4
